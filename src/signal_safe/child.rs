@@ -1,0 +1,211 @@
+//! What is done in a forked child before the program goes on.
+
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicUsize, Ordering::*};
+
+use super::abandon::{DeadSockets, Outcome};
+use super::descriptors::{self, Entry, PeerText, State, HANDED_OVER};
+use super::line::Line;
+use super::sink::{self, Level};
+use super::sys::{self, Errno, KeepErrno};
+use super::{fence, generation, stats};
+
+/// The thread that is inside `daemon(3)`, by `pthread_self`, or 0. Its child is
+/// the heir: the parent leaves with `_exit`, and touches nothing again.
+static IN_DAEMON: AtomicUsize = AtomicUsize::new(0);
+
+/// Marks this thread as being inside `daemon(3)`, or no longer.
+pub fn set_in_daemon(inside: bool) {
+    IN_DAEMON.store(if inside { this_thread() } else { 0 }, Relaxed);
+}
+
+fn this_thread() -> usize {
+    // SAFETY: takes nothing, reads a register of this thread.
+    unsafe { libc::pthread_self() as usize }
+}
+
+/// The `pthread_atfork` child handler.
+pub extern "C" fn handler() {
+    #[cfg(break_child_handler = "allocate")]
+    crate::broken::allocate();
+    #[cfg(break_child_handler = "lock")]
+    crate::broken::lock();
+    if !generation::is_settled() || generation::last_pid() != sys::pid() {
+        look_after(false);
+    }
+}
+
+/// Called by a hook that finds itself in a child which no handler has seen:
+/// made by `_Fork`, `clone` or a raw system call.
+#[cold]
+pub extern "C" fn without_handler() {
+    // Two threads of such a child may come here at once: both do the work,
+    // which has no effect the second time, and new sessions are of a newer
+    // generation than what either looks at.
+    look_after(true);
+}
+
+/// What a pass over the table met, for the log.
+struct Report {
+    abandoned: u64,
+    handed_over: u64,
+    refused: u64,
+    unknown: u64,
+    errno: Errno,
+    list: Line,
+}
+
+impl Report {
+    fn note(&mut self, fd: c_int, peer: &PeerText) {
+        // " 1234567 (peer)," and what follows must fit.
+        if self.list.room() < 100 + peer.len() {
+            return;
+        }
+        self.list.push(if self.list.text().is_empty() {
+            b" "
+        } else {
+            b", "
+        });
+        self.list.push_number(i64::from(fd)).push(b" (");
+        let length = peer
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(peer.len());
+        self.list.push(peer.get(..length).unwrap_or(&[])).push(b")");
+    }
+}
+
+fn look_after(raw: bool) {
+    let _errno = KeepErrno::now();
+    let parent = generation::last_pid();
+    let mine = generation::current();
+    stats::reset();
+    if descriptors::any() {
+        let heir = IN_DAEMON.load(Relaxed) == this_thread();
+        let mut report = Report {
+            abandoned: 0,
+            handed_over: 0,
+            refused: 0,
+            unknown: 0,
+            errno: 0,
+            list: Line::empty(),
+        };
+        // In a child that shares its table of descriptors with its parent, to
+        // replace one would take it from the parent.
+        let shared = raw && sys::shares_descriptors_with(sys::parent_pid());
+        let mut dead = DeadSockets::none();
+        descriptors::for_each(|fd, entry| {
+            if entry.word().is_of_generation_or_older(mine) {
+                one(fd, entry, heir, shared, &mut dead, &mut report);
+            }
+        });
+        dead.finish();
+        tell(parent, &mut report);
+    }
+    fence::reset();
+    // In this order: whoever sees the next generation sees a settled page.
+    generation::settle();
+    generation::end(mine);
+}
+
+fn one(
+    fd: c_int,
+    entry: &Entry,
+    heir: bool,
+    shared: bool,
+    dead: &mut DeadSockets,
+    report: &mut Report,
+) {
+    let word = entry.word();
+    let state = word.state();
+    match state {
+        // Still pending: it stays inherited, and is abandoned if its first
+        // bytes turn out to be a session's.
+        State::None | State::Pending if !heir => return,
+        _ if heir => return entry.set_owned(),
+        State::Session if word.has(HANDED_OVER) => {
+            entry.set_owned();
+            stats::HANDED_OVER.add();
+            report.handed_over += 1;
+            return;
+        }
+        // A dead socket of our parent's is replaced like a session: see `abandon`.
+        _ => {}
+    }
+    let outcome = match (shared, state) {
+        (false, _) => dead.replace(fd, entry),
+        (true, State::Session) => {
+            entry.set_refused();
+            Outcome::Refused(0)
+        }
+        (true, _) => return entry.set_owned(),
+    };
+    if state != State::Session {
+        return;
+    }
+    match outcome {
+        Outcome::Dead => {
+            stats::ABANDONED.add();
+            report.abandoned += 1;
+            report.note(fd, &entry.peer());
+        }
+        Outcome::Refused(errno) => {
+            stats::REFUSED.add();
+            report.refused += 1;
+            report.errno = errno;
+        }
+        Outcome::Unknown(errno) => {
+            report.unknown += 1;
+            report.errno = errno;
+        }
+        Outcome::Gone => {}
+    }
+}
+
+fn tell(parent: c_int, report: &mut Report) {
+    if report.abandoned > 0 && sink::wants(Level::Info) {
+        let mut line = sink::line();
+        line.push(b"abandoned ")
+            .push_number(report.abandoned as i64);
+        line.push(if report.abandoned == 1 {
+            b" PostgreSQL connection"
+        } else {
+            b" PostgreSQL connections"
+        });
+        line.push(b" inherited from process ")
+            .push_number(i64::from(parent))
+            .push(b": descriptor");
+        line.push(report.list.text());
+        sink::write(&mut line);
+    }
+    if report.handed_over > 0 && sink::wants(Level::Info) {
+        let mut line = sink::line();
+        line.push(b"keeps ").push_number(report.handed_over as i64);
+        line.push(b" PostgreSQL connection(s) handed over by process ")
+            .push_number(i64::from(parent));
+        sink::write(&mut line);
+    }
+    for (count, what) in [
+        (report.refused, b" could not be replaced (errno ".as_slice()),
+        (
+            report.unknown,
+            b" could not be identified and are left open (errno ".as_slice(),
+        ),
+    ] {
+        if count > 0 && sink::wants(Level::Warn) {
+            let mut line = sink::line();
+            line.push(b"of the PostgreSQL connections inherited from process ")
+                .push_number(i64::from(parent));
+            line.push(b", ")
+                .push_number(count as i64)
+                .push(what)
+                .push_number(i64::from(report.errno));
+            line.push(if what.starts_with(b" could not be r") {
+                b"); calls on them are refused".as_slice()
+            } else {
+                b"); this child must not use them".as_slice()
+            });
+            sink::write(&mut line);
+        }
+    }
+}

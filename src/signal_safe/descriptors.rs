@@ -1,0 +1,411 @@
+//! The table of descriptors: which number may be a PostgreSQL session.
+//!
+//! Lock-free, readable in a forked child at any moment, never wrong about the
+//! kernel because it never claims to know: an entry makes a number a
+//! *candidate*. Descriptors are closed and reused by means that no hook sees
+//! (`close_range`, stdio, raw calls), so at the fork the identity of what is
+//! open there decides ([`identity_of`]).
+//!
+//! Order of writing matters. A thread may register a session while another
+//! forks, and the child gets the memory as it was at some point between two of
+//! the thread's stores: identity and peer are stored first, the word that makes
+//! them valid last, and all of it before the session's first byte is sent.
+
+use core::ffi::c_int;
+use core::mem::size_of;
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+
+use super::{generation, sys};
+
+/// What a number may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum State {
+    /// Nothing of ours: a stranger.
+    None = 0,
+    /// Connected; its first bytes will tell.
+    Pending = 1,
+    /// A PostgreSQL session.
+    Session = 2,
+    /// Was a parent's session: a dead socket stands there now.
+    Abandoned = 3,
+    /// Is a parent's session, and could not be replaced: the hooks refuse it.
+    Refused = 4,
+}
+
+/// An entry's state and flags, one atomic word.
+///
+/// bits 0-3 state, 4-7 flags, 8-11 first bytes seen while pending,
+/// 16-39 generation, 40-63 serial (so that a reused number is never mistaken
+/// for what it was).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Word(u64);
+
+/// The open file description does not block (`O_NONBLOCK`).
+pub const NON_BLOCKING: u64 = 1 << 4;
+/// The descriptor is closed by `execve` (`FD_CLOEXEC`).
+pub const CLOSE_ON_EXEC: u64 = 1 << 5;
+/// Forked children keep it: handed over on purpose.
+pub const HANDED_OVER: u64 = 1 << 6;
+/// The same description is open under other numbers, too.
+pub const DUPLICATED: u64 = 1 << 7;
+
+const STATE_BITS: u64 = 0xf;
+const SEEN_SHIFT: u32 = 8;
+const GENERATION_SHIFT: u32 = 16;
+const SERIAL_SHIFT: u32 = 40;
+const BITS_24: u64 = 0xff_ffff;
+
+impl Word {
+    /// The state.
+    #[inline]
+    pub fn state(self) -> State {
+        match self.0 & STATE_BITS {
+            1 => State::Pending,
+            2 => State::Session,
+            3 => State::Abandoned,
+            4 => State::Refused,
+            _ => State::None,
+        }
+    }
+
+    /// Whether `flag` is set.
+    pub fn has(self, flag: u64) -> bool {
+        self.0 & flag != 0
+    }
+
+    /// How many first bytes were seen while pending.
+    pub fn seen(self) -> usize {
+        (self.0 >> SEEN_SHIFT & 0xf) as usize
+    }
+
+    /// Whether it was recorded before the last fork.
+    pub fn is_inherited(self) -> bool {
+        self.generation() != u64::from(generation::current()) & BITS_24
+    }
+
+    /// Whether it was recorded in `generation` or before the one that follows.
+    pub fn is_of_generation_or_older(self, generation: u32) -> bool {
+        // Wraps after 16 million generations of descendants.
+        u64::from(generation) & BITS_24 >= self.generation()
+    }
+
+    fn generation(self) -> u64 {
+        self.0 >> GENERATION_SHIFT & BITS_24
+    }
+
+    fn with_state(self, state: State) -> Self {
+        Word(self.0 & !STATE_BITS | state as u64)
+    }
+
+    fn with_flags(self, flags: u64) -> Self {
+        Word(self.0 & !(NON_BLOCKING | CLOSE_ON_EXEC | HANDED_OVER | DUPLICATED) | flags)
+    }
+
+    fn with_seen(self, seen: usize) -> Self {
+        Word(self.0 & !(0xf << SEEN_SHIFT) | (seen as u64 & 0xf) << SEEN_SHIFT)
+    }
+
+    fn with_generation(self, generation: u32) -> Self {
+        Word(
+            self.0 & !(BITS_24 << GENERATION_SHIFT)
+                | (u64::from(generation) & BITS_24) << GENERATION_SHIFT,
+        )
+    }
+
+    /// A word for a number that means something new.
+    fn anew(self) -> Self {
+        let serial = (self.0 >> SERIAL_SHIFT).wrapping_add(1) & BITS_24;
+        Word(serial << SERIAL_SHIFT).with_generation(generation::current())
+    }
+}
+
+/// The peer's address as text, for the log: 48 bytes hold every IPv6 address
+/// with its port; of a longer socket path the end is kept.
+pub type PeerText = [u8; 48];
+
+/// One number. A cache line, so that two threads' descriptors do not meet.
+#[repr(align(64))]
+pub struct Entry {
+    word: AtomicU64,
+    identity: AtomicU64,
+    /// The peer; while pending, the first word holds the first bytes seen.
+    text: [AtomicU64; 6],
+}
+
+impl Entry {
+    const fn new() -> Self {
+        Entry {
+            word: AtomicU64::new(0),
+            identity: AtomicU64::new(0),
+            text: [const { AtomicU64::new(0) }; 6],
+        }
+    }
+
+    /// State and flags now.
+    #[inline]
+    pub fn word(&self) -> Word {
+        Word(self.word.load(Acquire))
+    }
+
+    /// What was open there when it was recorded.
+    pub fn identity(&self) -> u64 {
+        self.identity.load(Relaxed)
+    }
+
+    /// Whether what is open at `fd` now is what was recorded.
+    pub fn is_still(&self, fd: c_int) -> bool {
+        identity_of(fd) == Ok(self.identity())
+    }
+
+    fn publish(&self, new: Word) {
+        let old = Word(self.word.swap(new.0, AcqRel));
+        match (old.state() == State::None, new.state() == State::None) {
+            (true, false) => LIVE.fetch_add(1, Relaxed),
+            (false, true) => LIVE.fetch_sub(1, Relaxed),
+            _ => 0,
+        };
+    }
+
+    /// A connection was made here: its first bytes will tell.
+    pub fn set_pending(&self) {
+        let word = self.word().anew().with_state(State::Pending);
+        // Stored before the word: a reader that sees the new word sees no old bytes.
+        self.publish(self.word().anew());
+        if let Some(first) = self.text.first() {
+            first.store(0, Relaxed);
+        }
+        self.publish(word);
+    }
+
+    /// The first bytes seen so far while pending.
+    pub fn head(&self) -> [u8; 8] {
+        self.text
+            .first()
+            .map_or([0; 8], |first| first.load(Relaxed).to_ne_bytes())
+    }
+
+    /// Keeps the first bytes of a connection that has not said enough.
+    pub fn set_head(&self, head: [u8; 8], seen: usize) {
+        if let Some(first) = self.text.first() {
+            first.store(u64::from_ne_bytes(head), Relaxed);
+        }
+        self.publish(self.word().with_seen(seen));
+    }
+
+    /// A PostgreSQL session is here, and this process's.
+    pub fn set_session(&self, identity: u64, peer: &PeerText, flags: u64) {
+        let word = self.word().anew().with_flags(flags);
+        self.publish(word);
+        self.identity.store(identity, Relaxed);
+        for (place, text) in self.text.iter().zip(peer.chunks_exact(8)) {
+            place.store(text.try_into().map_or(0, u64::from_ne_bytes), Relaxed);
+        }
+        self.publish(word.with_state(State::Session));
+    }
+
+    /// The same description as `other` stands here.
+    pub fn copy_from(&self, other: &Entry, flags: u64) {
+        let word = self
+            .word()
+            .anew()
+            .with_flags(flags)
+            .with_seen(other.word().seen());
+        self.publish(word);
+        self.identity.store(other.identity(), Relaxed);
+        for (to, from) in self.text.iter().zip(&other.text) {
+            to.store(from.load(Relaxed), Relaxed);
+        }
+        let word = Word(
+            word.0 & !(BITS_24 << GENERATION_SHIFT)
+                | other.word().0 & (BITS_24 << GENERATION_SHIFT),
+        );
+        self.publish(word.with_state(other.word().state()));
+    }
+
+    /// The inherited descriptor was replaced by a dead socket of this process.
+    pub fn set_abandoned(&self, dead: u64) {
+        self.identity.store(dead, Relaxed);
+        self.publish(
+            self.word()
+                .with_state(State::Abandoned)
+                .with_generation(generation::current().wrapping_add(1)),
+        );
+    }
+
+    /// The inherited descriptor could not be replaced: the hooks refuse it.
+    pub fn set_refused(&self) {
+        self.publish(
+            self.word()
+                .with_state(State::Refused)
+                .with_generation(generation::current().wrapping_add(1)),
+        );
+    }
+
+    /// The inherited descriptor belongs to this process from now on.
+    pub fn set_owned(&self) {
+        self.publish(
+            self.word()
+                .with_generation(generation::current().wrapping_add(1)),
+        );
+    }
+
+    /// Sets or takes away one flag.
+    pub fn set_flag(&self, flag: u64, on: bool) {
+        if on {
+            self.word.fetch_or(flag, AcqRel);
+        } else {
+            self.word.fetch_and(!flag, AcqRel);
+        }
+    }
+
+    /// Nothing of ours is here any more.
+    pub fn forget(&self) {
+        self.publish(Word(self.word().0 & !(STATE_BITS)).with_flags(0));
+    }
+
+    /// As [`forget`](Self::forget), if nothing has changed since `word` was read.
+    pub fn forget_if(&self, word: Word) -> bool {
+        let new = word.with_state(State::None).with_flags(0);
+        let done = self
+            .word
+            .compare_exchange(word.0, new.0, AcqRel, Relaxed)
+            .is_ok();
+        if done && word.state() != State::None {
+            LIVE.fetch_sub(1, Relaxed);
+        }
+        done
+    }
+
+    /// The peer, as recorded.
+    pub fn peer(&self) -> PeerText {
+        let mut text = [0; size_of::<PeerText>()];
+        for (place, from) in text.chunks_exact_mut(8).zip(&self.text) {
+            for (to, byte) in place.iter_mut().zip(from.load(Relaxed).to_ne_bytes()) {
+                *to = byte;
+            }
+        }
+        text
+    }
+}
+
+/// Numbers in one chunk.
+const CHUNK: usize = 1024;
+/// Chunks: numbers up to 1,048,575, the kernel's default for `fs.nr_open`. A
+/// program needs as many open descriptors, or `dup2` to a chosen number, to
+/// leave it.
+const CHUNKS: usize = 1024;
+
+/// A run of numbers.
+pub struct Chunk {
+    /// One bit an entry: it has been used. Never cleared, so that no thread's
+    /// clearing can cover another's setting.
+    used: [AtomicU64; CHUNK / 64],
+    entries: [Entry; CHUNK],
+}
+
+impl Chunk {
+    const fn new() -> Self {
+        Chunk {
+            used: [const { AtomicU64::new(0) }; CHUNK / 64],
+            entries: [const { Entry::new() }; CHUNK],
+        }
+    }
+}
+
+/// The numbers below 1,024 need no memory at run time, and are there before
+/// the constructor has run.
+static FIRST: Chunk = Chunk::new();
+
+static TABLE: [AtomicPtr<Chunk>; CHUNKS] = {
+    let mut table = [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNKS];
+    table[0] = AtomicPtr::new(&raw const FIRST as *mut Chunk);
+    table
+};
+
+/// Entries that are not [`State::None`].
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// One more than the highest chunk in use.
+static CHUNKS_USED: AtomicUsize = AtomicUsize::new(1);
+
+/// Whether any number is a candidate. One load: the price of a fork with none.
+#[inline]
+pub fn any() -> bool {
+    LIVE.load(Relaxed) != 0
+}
+
+#[inline]
+fn chunk(index: usize) -> Option<&'static Chunk> {
+    let address = TABLE.get(index)?.load(Acquire);
+    // SAFETY: null, FIRST, or a mapping of a Chunk's size and alignment, zeroed
+    // (which is `Chunk::new()`), published with Release and never given back.
+    unsafe { address.as_ref() }
+}
+
+/// The entry of a number, where there is one.
+#[inline]
+pub fn find(fd: c_int) -> Option<&'static Entry> {
+    let number = fd as u32 as usize;
+    chunk(number / CHUNK)?.entries.get(number % CHUNK)
+}
+
+/// Whether `fd` means nothing to us: the hot path of every hook.
+#[inline]
+pub fn is_stranger(fd: c_int) -> bool {
+    match find(fd) {
+        Some(entry) => entry.word.load(Relaxed) & STATE_BITS == State::None as u64,
+        None => true,
+    }
+}
+
+/// The entry of a number, made if need be. `None`: a negative number, one past
+/// the table, or no memory.
+pub fn entry(fd: c_int) -> Option<&'static Entry> {
+    let number = usize::try_from(fd).ok()?;
+    let index = number / CHUNK;
+    let slot = TABLE.get(index)?;
+    if slot.load(Acquire).is_null() {
+        let new = sys::map(size_of::<Chunk>())?.cast::<Chunk>();
+        // The loser's mapping stays unused: 64 KB of address space, no memory.
+        let _ = slot.compare_exchange(core::ptr::null_mut(), new, AcqRel, Acquire);
+    }
+    CHUNKS_USED.fetch_max(index + 1, Relaxed);
+    let chunk = chunk(index)?;
+    if let Some(bits) = chunk.used.get(number % CHUNK / 64) {
+        bits.fetch_or(1 << (number % 64), Relaxed);
+    }
+    chunk.entries.get(number % CHUNK)
+}
+
+/// Calls `each` for every candidate.
+#[inline]
+pub fn for_each(mut each: impl FnMut(c_int, &'static Entry)) {
+    for index in 0..CHUNKS_USED.load(Relaxed) {
+        let Some(chunk) = chunk(index) else { continue };
+        for (word, bits) in chunk.used.iter().enumerate() {
+            let mut bits = bits.load(Relaxed);
+            while bits != 0 {
+                let number = word * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if let Some(entry) = chunk.entries.get(number) {
+                    if entry.word().state() != State::None {
+                        each((index * CHUNK + number) as c_int, entry);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Names what is open at `fd` by something never used twice: the socket's
+/// cookie (`SO_COOKIE`, socket(7), Linux 4.12); on older kernels the inode of
+/// the socket with the top bit set. An error: no socket is open there.
+#[inline]
+pub fn identity_of(fd: c_int) -> Result<u64, sys::Errno> {
+    const SO_COOKIE: c_int = 57; // include/uapi/asm-generic/socket.h
+    match sys::socket_option::<u64>(fd, SO_COOKIE) {
+        Ok(cookie) => Ok(cookie),
+        Err(errno @ (libc::EBADF | libc::ENOTSOCK)) => Err(errno),
+        Err(_) => sys::file_identity(fd).map(|(_, inode)| inode | 1 << 63),
+    }
+}

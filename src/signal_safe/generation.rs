@@ -1,0 +1,93 @@
+//! Which process is this, and has it been forked since we looked?
+//!
+//! A fork through libc runs our child handler. `_Fork`, `clone` and raw system
+//! calls do not, and leave a child with its parent's sockets all the same. So
+//! one page is marked `MADV_WIPEONFORK`: the kernel gives every forked child
+//! zeroes there (not the child of `vfork`, which shares its parent's memory,
+//! and must change nothing). Each hook looks at the page first, which costs two
+//! loads. The idea is that of AWS-LC's and s2n's fork detection.
+
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering::*};
+
+use super::sys;
+
+/// The page: the pid of the process that looked last, 0 when wiped.
+struct Page {
+    pid: AtomicI32,
+}
+
+/// Stands in until the constructor has run, and where no page can be had: it
+/// is never wiped, so raw forks go unnoticed and fork handlers still work.
+static NO_PAGE: Page = Page {
+    pid: AtomicI32::new(-1),
+};
+static PAGE: AtomicPtr<Page> = AtomicPtr::new(&raw const NO_PAGE as *mut Page);
+static WIPED_BY_KERNEL: AtomicBool = AtomicBool::new(false);
+
+/// The pid written last, in ordinary memory: in a child whose page was wiped
+/// it still names the parent.
+static LAST_PID: AtomicI32 = AtomicI32::new(0);
+
+/// Counts the forks between the first process and this one. A descriptor is
+/// inherited when it was recorded under an earlier number.
+static GENERATION: AtomicU32 = AtomicU32::new(1);
+
+#[inline]
+fn page() -> &'static Page {
+    // SAFETY: PAGE points to NO_PAGE or to a mapping that is never given back,
+    // zeroed by the kernel, for which `Page` (one atomic) is valid.
+    unsafe { &*PAGE.load(Relaxed) }
+}
+
+/// Maps the page and settles in. Called once, by the constructor.
+pub fn start() {
+    // The smallest mapping: the kernel rounds up to its page.
+    const SIZE: usize = 4096;
+    if let Some((address, wiped)) = sys::map_wiped_on_fork(SIZE) {
+        WIPED_BY_KERNEL.store(wiped, Relaxed);
+        PAGE.store(address.cast(), Relaxed);
+    }
+    settle();
+}
+
+/// Whether the kernel tells raw forks (Linux 4.14 and later).
+pub fn raw_forks_are_seen() -> bool {
+    WIPED_BY_KERNEL.load(Relaxed)
+}
+
+/// False in a child that has not been looked after yet.
+#[inline]
+pub fn is_settled() -> bool {
+    page().pid.load(Relaxed) != 0
+}
+
+/// Writes this process's pid on the page: what is inherited has been dealt with.
+pub fn settle() {
+    let pid = sys::pid();
+    LAST_PID.store(pid, Relaxed);
+    page().pid.store(pid, Release);
+}
+
+/// The process that was settled last: in a child's handler, the parent.
+pub fn last_pid() -> c_int {
+    LAST_PID.load(Relaxed)
+}
+
+/// Whether the memory around us belongs to this process. False in a child of
+/// `vfork`, which would write its parent's tables.
+pub fn is_own_memory() -> bool {
+    page().pid.load(Relaxed) == sys::pid()
+}
+
+/// This process's generation.
+#[inline]
+pub fn current() -> u32 {
+    GENERATION.load(Relaxed)
+}
+
+/// Ends generation `old`: what was recorded under it is now inherited. Nothing
+/// happens when another thread has done so already.
+pub fn end(old: u32) {
+    let _ = GENERATION.compare_exchange(old, old.wrapping_add(1), AcqRel, Relaxed);
+}

@@ -1,0 +1,21 @@
+//! The other country: code that may run in a child handler.
+//!
+//! A forked child of a threaded program has one thread and everybody's locks
+//! as they were. What runs there before the program goes on may not allocate,
+//! take a lock, format through `std::io` or panic. So these rooms know `core`,
+//! the system calls of [`sys`] and each other, and nothing else of this
+//! library: no `std`, no `dashmap`, no `log`, no room outside this folder.
+//! `tests/guard/child_handler.rs` holds them to it twice: it reads what they
+//! name, and it walks every call the compiled handler can reach.
+//!
+//! Everything here may be called in any other context as well.
+
+pub mod abandon;
+pub mod child;
+pub mod descriptors;
+pub mod fence;
+pub mod generation;
+pub mod line;
+pub mod sink;
+pub mod stats;
+pub mod sys;

@@ -1,0 +1,381 @@
+//! System calls, made directly.
+//!
+//! Not through libc's wrappers: `close`, `dup3`, `fcntl` and their like are
+//! symbols that this library itself exports, so a call by name would come back
+//! to us. `syscall(2)` is never interposed and is async-signal-safe in glibc
+//! and musl. Every function here may be called in any context; an error comes
+//! back as the `errno` value. `errno` itself is disturbed: see [`KeepErrno`].
+
+use core::ffi::{c_int, c_long, c_void, CStr};
+use core::mem::{size_of, MaybeUninit};
+
+/// A failed call: the `errno` value.
+pub type Errno = c_int;
+
+/// Puts `errno` back as it was when this value was made.
+pub struct KeepErrno(c_int);
+
+impl KeepErrno {
+    /// Remembers `errno`.
+    #[inline]
+    pub fn now() -> Self {
+        KeepErrno(errno())
+    }
+}
+
+impl Drop for KeepErrno {
+    #[inline]
+    fn drop(&mut self) {
+        set_errno(self.0);
+    }
+}
+
+/// This thread's `errno`.
+#[inline]
+pub fn errno() -> Errno {
+    // SAFETY: `__errno_location` returns a valid pointer to this thread's errno.
+    unsafe { *libc::__errno_location() }
+}
+
+/// Sets this thread's `errno`.
+#[inline]
+pub fn set_errno(value: Errno) {
+    // SAFETY: as in `errno`.
+    unsafe { *libc::__errno_location() = value }
+}
+
+#[inline]
+fn check(result: c_long) -> Result<c_long, Errno> {
+    if result == -1 {
+        Err(errno())
+    } else {
+        Ok(result)
+    }
+}
+
+/// `close(2)`. Linux frees the number whatever it returns, EINTR included.
+pub fn close(fd: c_int) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::syscall(libc::SYS_close, fd) };
+}
+
+/// `dup3(2)`, again when a signal came between.
+pub fn dup3(from: c_int, to: c_int, flags: c_int) -> Result<(), Errno> {
+    loop {
+        // SAFETY: no memory is passed.
+        match check(unsafe { libc::syscall(libc::SYS_dup3, from, to, flags) }) {
+            Err(libc::EINTR) => continue,
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// `fcntl(2)` with an integer argument.
+pub fn fcntl(fd: c_int, command: c_int, argument: c_long) -> Result<c_int, Errno> {
+    // SAFETY: only commands with an integer argument are passed by our callers.
+    check(unsafe { libc::syscall(libc::SYS_fcntl, fd, command, argument) }).map(|r| r as c_int)
+}
+
+/// `socket(2)`.
+pub fn socket(family: c_int, kind: c_int) -> Result<c_int, Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_socket, family, kind, 0) }).map(|r| r as c_int)
+}
+
+/// `socketpair(2)` of the Unix domain.
+pub fn socketpair(kind: c_int) -> Result<[c_int; 2], Errno> {
+    let mut pair = [-1; 2];
+    // SAFETY: the kernel writes two ints into `pair`.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_socketpair,
+            libc::AF_UNIX,
+            kind,
+            0,
+            pair.as_mut_ptr(),
+        )
+    })?;
+    Ok(pair)
+}
+
+/// `shutdown(2)` in both directions. Only for sockets made here.
+pub fn shutdown(fd: c_int) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::syscall(libc::SYS_shutdown, fd, libc::SHUT_RDWR) };
+}
+
+/// `getsockopt(2)` at level `SOL_SOCKET`, for options of `T`'s size.
+pub fn socket_option<T: Copy + Default>(fd: c_int, option: c_int) -> Result<T, Errno> {
+    let mut value = T::default();
+    let mut size = size_of::<T>() as libc::socklen_t;
+    // SAFETY: `value` and `size` are valid for writing, and `size` says how large `value` is.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_getsockopt,
+            fd,
+            libc::SOL_SOCKET,
+            option,
+            &raw mut value,
+            &raw mut size,
+        )
+    })?;
+    Ok(value)
+}
+
+/// `fstat(2)`: device and inode. None where the descriptor is not open.
+pub fn file_identity(fd: c_int) -> Result<(u64, u64), Errno> {
+    let mut status = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the kernel fills `status`, whose layout is the kernel's on 64-bit
+    // Linux; an empty path with AT_EMPTY_PATH means the descriptor itself
+    // (not `fstat`: it has another number on some processors).
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_newfstatat,
+            fd,
+            c"".as_ptr(),
+            status.as_mut_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    })?;
+    // SAFETY: zeroed above, and filled by the kernel.
+    let status = unsafe { status.assume_init() };
+    Ok((status.st_dev, status.st_ino))
+}
+
+/// `getpeername(2)` into `address`: the length the kernel reports.
+pub fn peer(fd: c_int, address: &mut libc::sockaddr_storage) -> Result<usize, Errno> {
+    let mut size = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `size` bytes into `address`.
+    check(unsafe { libc::syscall(libc::SYS_getpeername, fd, &raw mut *address, &raw mut size) })?;
+    Ok(size as usize)
+}
+
+/// `getpid(2)`, asked of the kernel each time.
+pub fn pid() -> c_int {
+    // SAFETY: no memory is passed.
+    unsafe { libc::syscall(libc::SYS_getpid) as c_int }
+}
+
+/// `getppid(2)`.
+pub fn parent_pid() -> c_int {
+    // SAFETY: no memory is passed.
+    unsafe { libc::syscall(libc::SYS_getppid) as c_int }
+}
+
+/// Whether this process shares its table of descriptors with `other`
+/// (`clone(2)` with `CLONE_FILES`). False where the kernel will not say.
+pub fn shares_descriptors_with(other: c_int) -> bool {
+    // include/uapi/linux/kcmp.h
+    const KCMP_FILES: c_int = 2;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_kcmp, pid(), other, KCMP_FILES, 0, 0) }) == Ok(0)
+}
+
+/// `sched_yield(2)`.
+pub fn yield_now() {
+    // SAFETY: no memory is passed.
+    unsafe { libc::syscall(libc::SYS_sched_yield) };
+}
+
+/// `CLOCK_MONOTONIC`, in milliseconds.
+pub fn now_ms() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel fills `time`.
+    unsafe {
+        libc::syscall(
+            libc::SYS_clock_gettime,
+            libc::CLOCK_MONOTONIC,
+            &raw mut time,
+        )
+    };
+    (time.tv_sec as u64)
+        .wrapping_mul(1000)
+        .wrapping_add(time.tv_nsec as u64 / 1_000_000)
+}
+
+/// The limit on descriptor numbers, `RLIMIT_NOFILE`: replaced by `new` where
+/// there is one. Returns what it was.
+pub fn descriptor_limit(new: Option<&libc::rlimit64>) -> Result<libc::rlimit64, Errno> {
+    let mut old = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let new = new.map_or(core::ptr::null(), |limit| limit as *const _);
+    // SAFETY: `new` is null or a valid limit, `old` is writable; pid 0 is ourselves.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            libc::RLIMIT_NOFILE,
+            new,
+            &raw mut old,
+        )
+    })?;
+    Ok(old)
+}
+
+/// Private zeroed memory from `mmap(2)`, never given back.
+pub fn map(size: usize) -> Option<*mut c_void> {
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice.
+    let address = unsafe {
+        libc::syscall(
+            libc::SYS_mmap,
+            0usize,
+            size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0usize,
+        )
+    };
+    check(address).ok().map(|address| address as *mut c_void)
+}
+
+/// As [`map`]; and whether every forked child gets zeroes in place of what is
+/// written there (`MADV_WIPEONFORK`, Linux 4.14). Emulators are known to accept
+/// any advice: one that no kernel knows is tried first, and its success is a
+/// refusal.
+pub fn map_wiped_on_fork(size: usize) -> Option<(*mut c_void, bool)> {
+    const NO_SUCH_ADVICE: c_int = 0x7fff_ffff;
+    let page = map(size)?;
+    let advise = |advice: c_int| {
+        // SAFETY: `page` is a whole private mapping of `size` bytes, just made.
+        check(unsafe { libc::syscall(libc::SYS_madvise, page, size, advice) }).is_ok()
+    };
+    Some((
+        page,
+        !advise(NO_SUCH_ADVICE) && advise(libc::MADV_WIPEONFORK),
+    ))
+}
+
+/// Copies up to `into.len()` bytes of this process at `address`, as the kernel
+/// sees them: a wild pointer is an error here as it is in `send(2)`, and not a
+/// fault. Where the kernel refuses the question (`process_vm_readv` under some
+/// seccomp policies) the bytes are read directly, as `send` would be asked to.
+pub fn read_memory(address: *const c_void, length: usize, into: &mut [u8]) -> usize {
+    let wanted = length.min(into.len());
+    if wanted == 0 || address.is_null() {
+        return 0;
+    }
+    let local = libc::iovec {
+        iov_base: into.as_mut_ptr().cast(),
+        iov_len: wanted,
+    };
+    let remote = libc::iovec {
+        iov_base: address.cast_mut(),
+        iov_len: wanted,
+    };
+    // SAFETY: the kernel writes at most `wanted` bytes into `into` and checks `address` itself.
+    let copied = check(unsafe {
+        libc::syscall(
+            libc::SYS_process_vm_readv,
+            pid(),
+            &raw const local,
+            1usize,
+            &raw const remote,
+            1usize,
+            0usize,
+        )
+    });
+    match copied {
+        Ok(copied) => (copied as usize).min(wanted),
+        Err(libc::EFAULT) => 0,
+        Err(_) => {
+            // SAFETY: the caller of the interposed function says that `length`
+            // bytes can be read there, and `into` holds at least `wanted`.
+            unsafe {
+                core::ptr::copy_nonoverlapping(address.cast::<u8>(), into.as_mut_ptr(), wanted)
+            };
+            wanted
+        }
+    }
+}
+
+/// Opens `path` for appending, without ever waiting (a FIFO without a reader
+/// is an error), close-on-exec; made with mode 0600 where it is missing.
+pub fn open_for_append(path: &CStr) -> Result<c_int, Errno> {
+    let flags = libc::O_WRONLY
+        | libc::O_APPEND
+        | libc::O_CREAT
+        | libc::O_CLOEXEC
+        | libc::O_NONBLOCK
+        | libc::O_NOCTTY;
+    // SAFETY: `path` is a C string.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_openat,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags,
+            0o600,
+        )
+    })
+    .map(|fd| fd as c_int)
+}
+
+/// One `write(2)` that neither waits nor kills: nothing is written where the
+/// reader is not ready, and the `SIGPIPE` of a reader that left is taken back.
+pub fn write_once(fd: c_int, bytes: &[u8]) {
+    let mut ready = libc::pollfd {
+        fd,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    let no_time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // The kernel's signal set: 64 signals, bit n-1 for signal n (sigset_t of
+    // libc is larger; the size argument tells the kernel which is meant).
+    const SET: usize = 8;
+    let pipe_signal: u64 = 1 << (libc::SIGPIPE - 1);
+    let (mut mask_before, mut pending_before) = (0u64, 0u64);
+    // SAFETY: every pointer is to a live local of the size the kernel is told.
+    unsafe {
+        if libc::syscall(
+            libc::SYS_ppoll,
+            &raw mut ready,
+            1usize,
+            &raw const no_time,
+            0usize,
+            SET,
+        ) != 1
+            || ready.revents & libc::POLLOUT == 0
+        {
+            return;
+        }
+        libc::syscall(libc::SYS_rt_sigpending, &raw mut pending_before, SET);
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_BLOCK,
+            &raw const pipe_signal,
+            &raw mut mask_before,
+            SET,
+        );
+        let broken = check(libc::syscall(
+            libc::SYS_write,
+            fd,
+            bytes.as_ptr(),
+            bytes.len(),
+        )) == Err(libc::EPIPE);
+        if broken && pending_before & pipe_signal == 0 {
+            libc::syscall(
+                libc::SYS_rt_sigtimedwait,
+                &raw const pipe_signal,
+                0usize,
+                &raw const no_time,
+                SET,
+            );
+        }
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask_before,
+            0usize,
+            SET,
+        );
+    }
+}
