@@ -1,5 +1,41 @@
 //! Forked children stay off their parent's PostgreSQL sessions.
+//!
+//! A program opens connections through libpq, then forks. The child inherits
+//! the sockets, and two processes speak on one session: lost results, broken
+//! TLS, another query's rows. This library is preloaded (`LD_PRELOAD`) or
+//! linked (`-lforkguard`) and keeps the child off:
+//!
+//! 1. [`interpose`] exports libc's socket and descriptor functions. A first
+//!    write on a fresh connection is read ([`wire`]); where it opens a
+//!    PostgreSQL session, the number becomes a candidate in the table of
+//!    descriptors ([`signal_safe::descriptors`]), and the session is filed
+//!    ([`sessions`]).
+//! 2. At a fork our handlers run ([`fork`]). In the child each candidate whose
+//!    identity holds is covered by a dead socket ([`signal_safe::abandon`]):
+//!    the client library sees a lost connection and opens its own, and the
+//!    parent's is out of reach.
+//! 3. A child made without handlers (`_Fork`, `clone`) finds a page wiped
+//!    ([`signal_safe::generation`]) at its first interposed call, and does the
+//!    same then.
+//!
+//! # Rooms
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`load`] | the constructor |
+//! | [`config`] | `FORKGUARD_*` into one `Config`; pure |
+//! | [`wire`] | what a client's first bytes say; pure |
+//! | [`interpose`] | every exported libc symbol |
+//! | [`sessions`] | the sessions and their duplicates; normal context only |
+//! | [`fork`] | the fork handlers |
+//! | [`signal_safe`] | everything that may run in a child handler |
+//! | [`normal`] | the proof of being in normal context |
+//! | [`report`] | the `log` facade |
+//! | [`memory`] | an allocator that has a last reserve |
+//! | [`ffi`] | the C interface, `include/forkguard.h` |
 
+// No prelude of std: the rooms of `signal_safe` see `core` alone unless they
+// say otherwise, and a test reads that they do not.
 #![no_std]
 #![warn(missing_docs)]
 
@@ -8,3 +44,22 @@ extern crate std;
 pub mod config;
 pub mod signal_safe;
 pub mod wire;
+
+pub mod memory;
+pub mod normal;
+pub mod peer;
+pub mod report;
+pub mod sessions;
+
+// What reaches into the process is left out of the unit tests' program: it
+// would interpose the test runner's own calls. `tests/` tests it from outside.
+#[cfg(any(break_child_handler = "allocate", break_child_handler = "lock"))]
+pub mod broken;
+#[cfg(not(test))]
+pub mod ffi;
+#[cfg(not(test))]
+pub mod fork;
+#[cfg(not(test))]
+pub mod interpose;
+#[cfg(not(test))]
+pub mod load;

@@ -1,0 +1,27 @@
+//! The fork handlers.
+//!
+//! Registered before any other library's ([`crate::load`], `-z initfirst`), so
+//! that our prepare handler runs last and our child handler first. What is done
+//! in the child is in [`crate::signal_safe::child`].
+
+use crate::signal_safe::{child, descriptors, fence};
+
+/// Registers them. An error is `pthread_atfork`'s: out of memory.
+pub fn register() -> Result<(), i32> {
+    // SAFETY: the three functions are of the right type and are never unloaded
+    // (`-z nodelete`).
+    match unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child::handler)) } {
+        0 => Ok(()),
+        errno => Err(errno),
+    }
+}
+
+extern "C" fn prepare() {
+    if descriptors::any() {
+        fence::raise();
+    }
+}
+
+extern "C" fn parent() {
+    fence::lower();
+}

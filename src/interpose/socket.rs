@@ -1,0 +1,213 @@
+//! What is sent and received: `connect` begins a watch, the first bytes sent
+//! end it.
+
+use core::ffi::{c_int, c_void};
+use core::mem::size_of;
+
+use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
+
+use super::{hooks, look, passes, Found};
+use crate::signal_safe::sys::{self, KeepErrno};
+use crate::{load, sessions, wire};
+
+/// The bytes of a call that sends.
+enum Outgoing {
+    One(*const c_void, size_t),
+    Many(*const iovec, usize),
+    Message(*const msghdr),
+}
+
+impl Outgoing {
+    /// The beginning of them, as the kernel would read them.
+    fn copy(&self, into: &mut [u8]) -> usize {
+        match *self {
+            Outgoing::One(start, length) => sys::read_memory(start, length, into),
+            Outgoing::Many(vectors, count) => {
+                // A startup packet is in the first vectors or it is none.
+                const LOOKED_AT: usize = 8;
+                let mut filled = 0;
+                for index in 0..count.min(LOOKED_AT) {
+                    let Some(vector) = copied::<iovec>(vectors.wrapping_add(index)) else {
+                        break;
+                    };
+                    filled +=
+                        sys::read_memory(vector.iov_base, vector.iov_len, &mut into[filled..]);
+                }
+                filled
+            }
+            Outgoing::Message(message) => match copied::<msghdr>(message) {
+                Some(message) => Outgoing::Many(message.msg_iov, message.msg_iovlen).copy(into),
+                None => 0,
+            },
+        }
+    }
+}
+
+/// A copy of a structure of the kernel's interface at a caller's address.
+fn copied<T: Copy>(address: *const T) -> Option<T> {
+    let mut value = core::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: `value` is writable for T's size, zeroed.
+    let bytes =
+        unsafe { core::slice::from_raw_parts_mut(value.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
+    let whole = sys::read_memory(address.cast(), size_of::<T>(), bytes) == size_of::<T>();
+    // SAFETY: filled whole; iovec and msghdr are numbers and pointers, for
+    // which every pattern of bits is valid.
+    whole.then(|| unsafe { value.assume_init() })
+}
+
+/// Before bytes go out on `fd`: true if they must not.
+#[cold]
+fn refuses_outgoing(fd: c_int, bytes: Outgoing) -> bool {
+    match look(fd) {
+        Found::Nothing => false,
+        Found::Refused => {
+            sys::set_errno(libc::EPIPE);
+            true
+        }
+        Found::Pending(entry) => {
+            let _errno = KeepErrno::now();
+            let mut beginning = [0; wire::ENOUGH];
+            let length = bytes.copy(&mut beginning);
+            sessions::first_bytes(fd, entry, &beginning[..length]);
+            false
+        }
+    }
+}
+
+/// Before bytes are received on `fd`: true if the caller shall read end of file.
+#[cold]
+fn refuses_incoming(fd: c_int) -> bool {
+    matches!(look(fd), Found::Refused)
+}
+
+hooks! {
+    unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int => on_connect {
+        super::notice_fork();
+        // SAFETY: the caller's arguments, unchanged.
+        let result = unsafe { redhook::real!(connect)(fd, address, length) };
+        if load::is_active() {
+            let errno = KeepErrno::now();
+            let under_way = result == 0 || [libc::EINPROGRESS, libc::EINTR].contains(&sys::errno());
+            // SAFETY: the kernel has read an address there.
+            if under_way && [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6].contains(&i32::from(unsafe { (*address).sa_family })) {
+                sessions::connected(fd);
+            }
+            drop(errno);
+        }
+        result
+    }
+
+    unsafe fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t => on_send {
+        if !passes(fd) && refuses_outgoing(fd, Outgoing::One(buffer, length)) {
+            return -1;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(send)(fd, buffer, length, flags) }
+    }
+
+    unsafe fn sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t) -> ssize_t => on_sendto {
+        if !passes(fd) && refuses_outgoing(fd, Outgoing::One(buffer, length)) {
+            return -1;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(sendto)(fd, buffer, length, flags, to, to_length) }
+    }
+
+    unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => on_sendmsg {
+        if !passes(fd) && refuses_outgoing(fd, Outgoing::Message(message)) {
+            return -1;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(sendmsg)(fd, message, flags) }
+    }
+
+    unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t => on_write {
+        if !passes(fd) && refuses_outgoing(fd, Outgoing::One(buffer, length)) {
+            return -1;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(write)(fd, buffer, length) }
+    }
+
+    unsafe fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_writev {
+        if !passes(fd) && refuses_outgoing(fd, Outgoing::Many(vectors, usize::try_from(count).unwrap_or(0))) {
+            return -1;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(writev)(fd, vectors, count) }
+    }
+
+    unsafe fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t => on_recv {
+        if !passes(fd) && refuses_incoming(fd) {
+            return 0;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(recv)(fd, buffer, length, flags) }
+    }
+
+    unsafe fn recvfrom(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom {
+        if !passes(fd) && refuses_incoming(fd) {
+            return 0;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(recvfrom)(fd, buffer, length, flags, from, from_length) }
+    }
+
+    unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t => on_recvmsg {
+        if !passes(fd) && refuses_incoming(fd) {
+            return 0;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(recvmsg)(fd, message, flags) }
+    }
+
+    unsafe fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t => on_read {
+        if !passes(fd) && refuses_incoming(fd) {
+            return 0;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(read)(fd, buffer, length) }
+    }
+
+    unsafe fn readv(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_readv {
+        if !passes(fd) && refuses_incoming(fd) {
+            return 0;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(readv)(fd, vectors, count) }
+    }
+
+    // What programs built with _FORTIFY_SOURCE call; the last argument is the
+    // size of the buffer, which the real function checks.
+    unsafe fn __recv_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int) -> ssize_t => on_recv_chk {
+        if !passes(fd) && refuses_incoming(fd) {
+            return 0;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(__recv_chk)(fd, buffer, length, size, flags) }
+    }
+
+    unsafe fn __recvfrom_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom_chk {
+        if !passes(fd) && refuses_incoming(fd) {
+            return 0;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(__recvfrom_chk)(fd, buffer, length, size, flags, from, from_length) }
+    }
+
+    unsafe fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t) -> ssize_t => on_read_chk {
+        if !passes(fd) && refuses_incoming(fd) {
+            return 0;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(__read_chk)(fd, buffer, length, size) }
+    }
+
+    unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => on_shutdown {
+        if !passes(fd) && refuses_incoming(fd) {
+            return 0;
+        }
+        // SAFETY: the caller's arguments, unchanged.
+        unsafe { redhook::real!(shutdown)(fd, how) }
+    }
+}

@@ -1,0 +1,140 @@
+//! The constructor: read the configuration, register the fork handlers.
+
+use core::ffi::{c_char, c_int, CStr};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::vec::Vec;
+
+use crate::config::{self, Config, Policy};
+use crate::signal_safe::{generation, sink};
+use crate::{fork, interpose, report};
+
+/// False where the policy is off: the hooks look at nothing.
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+
+/// Whether new connections are watched in this process.
+#[inline]
+pub fn is_active() -> bool {
+    ACTIVE.load(Relaxed)
+}
+
+/// The program's arguments and environment, as the loader passes them to
+/// constructors. As the first library to be initialised we run before libc's
+/// own constructor has set `environ` (tried: `getenv` finds nothing).
+static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(core::ptr::null_mut());
+static ENVIRONMENT: AtomicPtr<*const c_char> = AtomicPtr::new(core::ptr::null_mut());
+
+type Constructor = extern "C" fn(c_int, *mut *const c_char, *mut *const c_char);
+
+/// Before `ctor`'s entry, whose functions take no arguments: the linker sorts
+/// numbered sections first.
+#[used]
+#[link_section = ".init_array.00001"]
+static REMEMBER_ARGUMENTS: Constructor = remember_arguments;
+
+extern "C" fn remember_arguments(
+    _: c_int,
+    arguments: *mut *const c_char,
+    environment: *mut *const c_char,
+) {
+    ARGUMENTS.store(arguments, Relaxed);
+    ENVIRONMENT.store(environment, Relaxed);
+}
+
+#[ctor::ctor(unsafe)]
+fn load() {
+    // A panic here would end the host before it began.
+    let _ = std::panic::catch_unwind(start);
+}
+
+fn start() {
+    interpose::resolve_all();
+    generation::start();
+    // In a setuid program the environment is somebody else's (getauxval(3)).
+    // SAFETY: takes a number and returns one.
+    let trusted = unsafe { libc::getauxval(libc::AT_SECURE) } == 0;
+    let (config, complaints) = if trusted {
+        config::read(environment())
+    } else {
+        (Config::default(), Vec::new())
+    };
+    sink::start(config.level);
+    report::start(config.level);
+    for complaint in complaints {
+        log::warn!("{complaint}");
+    }
+    if let Some(path) = &config.file {
+        use_file(path);
+    }
+    if config.policy == Policy::Off || config.exempts(names()) {
+        log::debug!("steps aside: policy off, or an exempt program");
+        return;
+    }
+    if let Err(errno) = fork::register() {
+        log::error!("no protection: fork handlers could not be registered (errno {errno})");
+        return;
+    }
+    if !generation::raw_forks_are_seen() {
+        log::debug!("this kernel has no MADV_WIPEONFORK: children of _Fork and clone go unnoticed");
+    }
+    ACTIVE.store(true, Relaxed);
+}
+
+/// C strings of a list that ends with a null pointer.
+fn strings(list: *mut *const c_char) -> impl Iterator<Item = &'static [u8]> {
+    let mut next = list;
+    core::iter::from_fn(move || {
+        if next.is_null() {
+            return None;
+        }
+        // SAFETY: the loader's lists end with null, and their strings live as
+        // long as the process; nothing else runs yet that could change them.
+        unsafe {
+            let string = *next;
+            if string.is_null() {
+                return None;
+            }
+            next = next.add(1);
+            Some(CStr::from_ptr(string).to_bytes())
+        }
+    })
+}
+
+fn environment() -> impl Iterator<Item = &'static [u8]> {
+    strings(ENVIRONMENT.load(Relaxed))
+}
+
+/// The names this program goes by: of its first argument, and of the file it
+/// was started from, which for a script is the script (`AT_EXECFN`).
+fn names() -> impl Iterator<Item = &'static [u8]> {
+    // SAFETY: takes a number and returns one: an address or 0.
+    let file = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const c_char;
+    let file = (!file.is_null()).then(|| {
+        // SAFETY: the kernel put a C string there, above the stack.
+        unsafe { CStr::from_ptr(file) }.to_bytes()
+    });
+    let last = |path: &'static [u8]| path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    strings(ARGUMENTS.load(Relaxed))
+        .take(1)
+        .chain(file)
+        .map(last)
+}
+
+/// Opens the log file. Its path is made absolute, for a daemon changes its folder.
+fn use_file(path: &[u8]) {
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let Ok(name) = CString::new(absolute.as_os_str().as_bytes()) else {
+        return;
+    };
+    // Kept for ever: the sink opens it again when somebody closed it.
+    let name: &'static CStr = std::boxed::Box::leak(name.into_boxed_c_str());
+    if let Err(errno) = sink::use_file(name) {
+        log::warn!(
+            "FORKGUARD_LOG_FILE={}: cannot be written ({}); using standard error",
+            absolute.display(),
+            std::io::Error::from_raw_os_error(errno)
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! The allocator of this library: libc's, with a last reserve behind it.
+//!
+//! Rust's collections end the process when an allocation fails; inside
+//! somebody else's process that is not ours to do. Where `malloc` returns
+//! nothing, a small reserve in the library's own data answers, and
+//! [`is_plenty`] tells the rooms that allocate to leave it at that.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::alloc::System;
+
+/// Bytes. An entry of the sessions' map takes about 200, its growth a few
+/// thousand at once; half is left when [`is_plenty`] says no.
+const RESERVE: usize = 64 * 1024;
+
+#[repr(align(64))]
+struct Reserve(UnsafeCell<[u8; RESERVE]>);
+
+// SAFETY: the bytes are handed out by `USED`, each to one owner.
+unsafe impl Sync for Reserve {}
+
+static RESERVED: Reserve = Reserve(UnsafeCell::new([0; RESERVE]));
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether there is memory beyond the reserve's last half.
+pub fn is_plenty() -> bool {
+    USED.load(Relaxed) < RESERVE / 2
+}
+
+struct Allocator;
+
+#[cfg_attr(not(test), global_allocator)]
+#[cfg_attr(test, allow(dead_code))]
+static ALLOCATOR: Allocator = Allocator;
+
+impl Allocator {
+    fn reserve(&self, layout: Layout) -> *mut u8 {
+        let start = RESERVED.0.get().cast::<u8>();
+        let mut used = USED.load(Relaxed);
+        loop {
+            let begin = used.next_multiple_of(layout.align().min(64));
+            let end = begin.saturating_add(layout.size());
+            if end > RESERVE || layout.align() > 64 {
+                return core::ptr::null_mut();
+            }
+            match USED.compare_exchange_weak(used, end, Relaxed, Relaxed) {
+                // SAFETY: `begin..end` lies within the reserve.
+                Ok(_) => return unsafe { start.add(begin) },
+                Err(now) => used = now,
+            }
+        }
+    }
+
+    fn is_reserve(&self, memory: *mut u8) -> bool {
+        let start = RESERVED.0.get() as usize;
+        (start..start + RESERVE).contains(&(memory as usize))
+    }
+}
+
+// SAFETY: memory comes from `System` or from the reserve, each block from one
+// of them; what the reserve gave is never given twice.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise on `layout` is passed on.
+        let memory = unsafe { System.alloc(layout) };
+        if memory.is_null() {
+            self.reserve(layout)
+        } else {
+            memory
+        }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        if !self.is_reserve(memory) {
+            // SAFETY: not from the reserve, so from `System`, with this layout.
+            unsafe { System.dealloc(memory, layout) };
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The proof of being in normal context.
+//!
+//! What takes locks or allocates asks for a [`Normal`]. There is one at a time
+//! in a thread: a signal handler whose `close` or `write` is interposed while
+//! this very thread is inside one gets none, and does without. The rooms of
+//! [`crate::signal_safe`] cannot make one.
+
+use core::cell::Cell;
+use core::marker::PhantomData;
+
+use crate::signal_safe::generation;
+
+std::thread_local! {
+    // Const and without a destructor: plain thread-local memory, nothing to
+    // initialise, usable at any moment of a thread's life.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Held by code that may allocate and lock.
+pub struct Normal(PhantomData<*const ()>);
+
+impl Normal {
+    /// `None` inside another one on this thread, or in a child of `vfork`,
+    /// which would write its parent's memory.
+    pub fn enter() -> Option<Normal> {
+        if !generation::is_own_memory() {
+            return None;
+        }
+        INSIDE
+            .try_with(|inside| !inside.replace(true))
+            .unwrap_or(false)
+            .then_some(Normal(PhantomData))
+    }
+}
+
+impl Drop for Normal {
+    fn drop(&mut self) {
+        let _ = INSIDE.try_with(|inside| inside.set(false));
+    }
+}

@@ -1,0 +1,67 @@
+//! The `log` facade's other side, for normal context.
+
+use core::fmt::{self, Write};
+
+use crate::signal_safe::line::Line;
+use crate::signal_safe::sink::{self, Level};
+
+/// Writes to [`sink`], one stack buffer a line.
+struct Logger;
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
+    }
+}
+
+fn level_of(level: log::Level) -> Level {
+    match level {
+        log::Level::Error => Level::Error,
+        log::Level::Warn => Level::Warn,
+        log::Level::Info => Level::Info,
+        log::Level::Debug => Level::Debug,
+        log::Level::Trace => Level::Trace,
+    }
+}
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata) -> bool {
+        sink::wants(level_of(metadata.level()))
+    }
+
+    fn log(&self, record: &log::Record) {
+        if self.enabled(record.metadata()) {
+            let mut line = sink::line();
+            let _ = line.write_fmt(*record.args());
+            sink::write(&mut line);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Sends the facade's records to the sink. Once, by the constructor.
+pub fn start(level: Level) {
+    let _ = log::set_logger(&Logger);
+    log::set_max_level(match level {
+        Level::Off => log::LevelFilter::Off,
+        Level::Error => log::LevelFilter::Error,
+        Level::Warn => log::LevelFilter::Warn,
+        Level::Info => log::LevelFilter::Info,
+        Level::Debug => log::LevelFilter::Debug,
+        Level::Trace => log::LevelFilter::Trace,
+    });
+    // A panic of ours is caught at the C boundary and the real function is
+    // called; the host's standard error is not the place for its story.
+    std::panic::set_hook(std::boxed::Box::new(|panic| {
+        let place = panic
+            .location()
+            .map_or(("?", 0), |place| (place.file(), place.line()));
+        log::error!(
+            "internal error at {}:{}; this call went past the library",
+            place.0,
+            place.1
+        );
+    }));
+}

@@ -1,0 +1,343 @@
+//! The sessions of this process and the descriptors they are open on.
+//!
+//! Normal context only: the map takes locks and allocates, so every function
+//! asks for a [`Normal`], and nothing here is reached from a child handler. A
+//! child does not unlock its parent's map, whose shards another thread may
+//! have held at the fork: it leaves it and starts one of its own.
+
+use core::ffi::c_int;
+use core::hash::{BuildHasherDefault, Hasher};
+use core::sync::atomic::{AtomicPtr, Ordering::*};
+use std::boxed::Box;
+use std::vec::Vec;
+
+use dashmap::DashMap;
+
+use crate::memory;
+use crate::normal::Normal;
+use crate::signal_safe::descriptors::{
+    self, identity_of, Entry, PeerText, State, CLOSE_ON_EXEC, DUPLICATED, HANDED_OVER, NON_BLOCKING,
+};
+use crate::signal_safe::{fence, generation, stats, sys};
+use crate::{peer, wire};
+
+/// A session: the numbers it is open under, more than one after `dup(2)`.
+struct Session {
+    descriptors: Vec<c_int>,
+}
+
+/// Cookies and inodes are counted up by the kernel: spread the low bits.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing: 2^64 divided by the golden ratio, odd.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+type Map = DashMap<u64, Session, BuildHasherDefault<Spread>>;
+
+/// The map of one generation.
+struct Filed {
+    generation: u32,
+    map: Map,
+}
+
+static FILED: AtomicPtr<Filed> = AtomicPtr::new(core::ptr::null_mut());
+
+/// This process's map, made at its first use. `None` when memory is short:
+/// the table of descriptors protects without it.
+fn filed(_: &Normal) -> Option<&'static Map> {
+    if !memory::is_plenty() {
+        return None;
+    }
+    let now = generation::current();
+    let old = FILED.load(Acquire);
+    // SAFETY: null or a leaked Box, never given back.
+    if let Some(filed) = unsafe { old.as_ref() } {
+        if filed.generation == now {
+            return Some(&filed.map);
+        }
+    }
+    // A given number of shards: the default asks for the number of processors,
+    // which reads files through functions we hook.
+    const SHARDS: usize = 4;
+    let map = Map::with_capacity_and_hasher_and_shard_amount(0, Default::default(), SHARDS);
+    // What this process has already: handed over, or from before the map.
+    descriptors::for_each(|fd, entry| {
+        if entry.word().state() == State::Session && !entry.word().is_inherited() {
+            file(&map, entry.identity(), fd);
+        }
+    });
+    let new = Box::into_raw(Box::new(Filed {
+        generation: now,
+        map,
+    }));
+    let filed = match FILED.compare_exchange(old, new, AcqRel, Acquire) {
+        Ok(_) => new,
+        Err(other) => {
+            // SAFETY: made above, published nowhere.
+            drop(unsafe { Box::from_raw(new) });
+            other
+        }
+    };
+    // SAFETY: as above; the parent's map is left as it is, for its locks.
+    Some(unsafe { &(*filed).map })
+}
+
+fn file(map: &Map, identity: u64, fd: c_int) {
+    let mut session = map.entry(identity).or_insert_with(|| Session {
+        descriptors: Vec::new(),
+    });
+    if !session.descriptors.contains(&fd) {
+        session.descriptors.push(fd);
+    }
+}
+
+/// `connect(2)` went through, or is under way, on `fd`.
+pub fn connected(fd: c_int) {
+    if !generation::is_own_memory() {
+        return;
+    }
+    let Some(entry) = descriptors::entry(fd) else {
+        log::warn!("descriptor {fd} is not watched: no memory, or beyond the table");
+        return;
+    };
+    if entry.word().state() == State::Session {
+        // `connect` once more on a socket that has spoken already.
+        if entry.is_still(fd) {
+            return;
+        }
+        // Closed behind our back.
+        closed(fd, entry, entry.word(), entry.identity());
+    }
+    fence::forget(|| entry.set_pending());
+}
+
+/// Some first bytes are about to be sent on the pending `fd`. `bytes` begins
+/// with them; they are read before the call, for a fork in another thread must
+/// never find a session that has spoken and is not in the table.
+pub fn first_bytes(fd: c_int, entry: &'static Entry, bytes: &[u8]) {
+    let word = entry.word();
+    let first = wire::First {
+        head: entry.head(),
+        seen: word.seen(),
+    };
+    match wire::recognise(first, bytes) {
+        wire::Verdict::Undecided(next) => entry.set_head(next.head, next.seen),
+        wire::Verdict::Stranger => {
+            entry.forget_if(word);
+        }
+        wire::Verdict::Session(opening) => {
+            let inherited = word.is_inherited();
+            if !register(fd, entry, opening) {
+                entry.forget_if(word);
+            } else if inherited {
+                // Connected by the parent, in the middle of its handshake.
+                let mut dead = crate::signal_safe::abandon::DeadSockets::none();
+                dead.replace(fd, entry);
+                dead.finish();
+                stats::ABANDONED.add();
+                log::info!("abandoned a PostgreSQL connection inherited before its first byte: descriptor {fd}");
+            }
+        }
+    }
+}
+
+/// Enters what is open at `fd` as a session. False if it is no stream socket.
+fn register(fd: c_int, entry: &'static Entry, opening: wire::Opening) -> bool {
+    if sys::socket_option::<c_int>(fd, libc::SO_TYPE) != Ok(libc::SOCK_STREAM) {
+        return false;
+    }
+    let Ok(identity) = identity_of(fd) else {
+        return false;
+    };
+    let duplicated = entry.word().has(DUPLICATED);
+    let mut flags = flags_of(fd);
+    if opening
+        == (wire::Opening::Startup {
+            physical_replication: true,
+        })
+    {
+        flags |= HANDED_OVER;
+    }
+    let text = peer::text_of(fd);
+    enter(fd, entry, identity, &text, flags);
+    if duplicated {
+        // Pending under other numbers, too: they are the same session now.
+        descriptors::for_each(|other, its| {
+            let word = its.word();
+            if word.state() == State::Pending
+                && word.has(DUPLICATED)
+                && identity_of(other) == Ok(identity)
+            {
+                enter(
+                    other,
+                    its,
+                    identity,
+                    &text,
+                    flags_of(other) | flags & HANDED_OVER,
+                );
+            }
+        });
+    }
+    log::debug!(
+        "session on descriptor {fd} to {}: {opening:?}",
+        peer::shown(&text)
+    );
+    true
+}
+
+fn enter(fd: c_int, entry: &'static Entry, identity: u64, text: &PeerText, flags: u64) {
+    entry.set_session(identity, text, flags);
+    stats::OPENED.add();
+    if let Some(normal) = Normal::enter() {
+        if let Some(map) = filed(&normal) {
+            file(map, identity, fd);
+        }
+    }
+}
+
+fn flags_of(fd: c_int) -> u64 {
+    let mut flags = 0;
+    if sys::fcntl(fd, libc::F_GETFL, 0).is_ok_and(|mode| mode & libc::O_NONBLOCK != 0) {
+        flags |= NON_BLOCKING;
+    }
+    if sys::fcntl(fd, libc::F_GETFD, 0).is_ok_and(|mode| mode & libc::FD_CLOEXEC != 0) {
+        flags |= CLOSE_ON_EXEC;
+    }
+    flags
+}
+
+/// Enters what is open at `fd` by hand: the C interface's `forkguard_track`.
+pub fn track(fd: c_int) -> Result<(), sys::Errno> {
+    identity_of(fd)?;
+    let entry = descriptors::entry(fd).ok_or(libc::ENOMEM)?;
+    if entry.word().state() == State::Session && entry.is_still(fd) {
+        set_flag_everywhere(fd, entry, HANDED_OVER, false);
+        return Ok(());
+    }
+    let opening = wire::Opening::Startup {
+        physical_replication: false,
+    };
+    if register(fd, entry, opening) {
+        Ok(())
+    } else {
+        Err(libc::EOPNOTSUPP)
+    }
+}
+
+/// Leaves the session at `fd` to the children to come: `forkguard_release`.
+pub fn release(fd: c_int) -> Result<(), sys::Errno> {
+    identity_of(fd)?;
+    let entry = descriptors::find(fd).ok_or(libc::ENOENT)?;
+    if entry.word().state() != State::Session || !entry.is_still(fd) {
+        return Err(libc::ENOENT);
+    }
+    set_flag_everywhere(fd, entry, HANDED_OVER, true);
+    Ok(())
+}
+
+/// What `fd` is, with its identity looked at.
+pub fn state(fd: c_int) -> State {
+    match descriptors::find(fd) {
+        Some(entry) if entry.is_still(fd) => entry.word().state(),
+        _ => State::None,
+    }
+}
+
+/// Sets a flag that belongs to the description under each of its numbers.
+pub fn set_flag_everywhere(fd: c_int, entry: &'static Entry, flag: u64, on: bool) {
+    entry.set_flag(flag, on);
+    if !entry.word().has(DUPLICATED) {
+        return;
+    }
+    let identity = entry.identity();
+    let Some(normal) = Normal::enter() else {
+        return;
+    };
+    let Some(session) = filed(&normal).and_then(|map| map.get(&identity)) else {
+        return;
+    };
+    for other in session.descriptors.iter().filter(|other| **other != fd) {
+        if let Some(entry) = descriptors::find(*other) {
+            if entry.identity() == identity {
+                entry.set_flag(flag, on);
+            }
+        }
+    }
+}
+
+/// `new` was made a duplicate of the candidate `entry`. Called inside
+/// [`fence::forget`], together with the call that made it; [`file_copy`] follows.
+pub fn copy_entry(entry: &'static Entry, new: c_int, close_on_exec: bool) {
+    let Some(copy) = descriptors::entry(new) else {
+        log::warn!("descriptor {new}, a duplicate, is not watched: no memory, or beyond the table");
+        return;
+    };
+    entry.set_flag(DUPLICATED, true);
+    // The flags of the description are shared, that of the descriptor is not.
+    let word = entry.word();
+    let shared = [NON_BLOCKING, HANDED_OVER]
+        .into_iter()
+        .filter(|flag| word.has(*flag));
+    let flags = shared.fold(DUPLICATED, |flags, flag| flags | flag);
+    copy.copy_from(entry, flags | if close_on_exec { CLOSE_ON_EXEC } else { 0 });
+}
+
+/// Files the duplicate `new` of the session `entry` under it.
+pub fn file_copy(entry: &'static Entry, new: c_int) {
+    if entry.word().state() == State::Session {
+        if let Some(normal) = Normal::enter() {
+            if let Some(map) = filed(&normal) {
+                file(map, entry.identity(), new);
+            }
+        }
+    }
+}
+
+/// `fd` was closed; `word` and `identity` are what its entry said before.
+pub fn closed(fd: c_int, entry: &'static Entry, word: descriptors::Word, identity: u64) {
+    if generation::is_own_memory()
+        && fence::forget(|| entry.forget_if(word))
+        && word.state() == State::Session
+    {
+        unfile(identity, fd);
+    }
+}
+
+/// The session `identity` is not open under `fd` any more.
+pub fn unfile(identity: u64, fd: c_int) {
+    let Some(normal) = Normal::enter() else {
+        return;
+    };
+    let Some(map) = filed(&normal) else { return };
+    let emptied = map.get_mut(&identity).is_some_and(|mut session| {
+        session.descriptors.retain(|other| *other != fd);
+        session.descriptors.is_empty()
+    });
+    if emptied
+        && map
+            .remove_if(&identity, |_, session| session.descriptors.is_empty())
+            .is_some()
+    {
+        log::debug!("session on descriptor {fd} closed");
+    }
+}
+
+/// How many sessions this process has open, as far as is known.
+pub fn open_now() -> u64 {
+    Normal::enter()
+        .and_then(|normal| filed(&normal))
+        .map_or(0, |map| map.len() as u64)
+}
