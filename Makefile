@@ -1,0 +1,72 @@
+# `make` alone lists the targets.
+
+PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+DESTDIR ?=
+
+INCLUDEDIR = $(PREFIX)/include
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
+# The number in the library's soname (build.rs): programs linked with it look for this file.
+MAJOR   := $(firstword $(subst ., ,$(VERSION)))
+LIBRARY  = target/release/libforkguard.so
+
+.PHONY: help setup build demo test bench lint install uninstall clean
+# Prerequisites one after another, also under -j: a build needs what setup installs, and a
+# measurement needs the machine to itself.
+.NOTPARALLEL:
+
+help:
+	@echo 'make build      the library: $(LIBRARY)'
+	@echo 'make demo       a Celery worker without and with it; one table (half a minute)'
+	@echo 'make test       every test, against a private PostgreSQL server'
+	@echo 'make bench      what it costs, measured side by side'
+	@echo 'make lint       formatting, clippy, documentation'
+	@echo 'make install    library, header, pkg-config file; PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR='
+	@echo 'make uninstall  takes those away again; give it the same variables'
+	@echo 'make setup      what demo, test and bench need (they call it): Debian packages, target/venv'
+	@echo 'make clean      removes target/'
+
+setup:
+	@tools/setup
+
+build:
+	cargo build --release
+
+demo: setup build
+	@target/venv/bin/python demo/run.py
+
+# The tests load the release library, the one that is shipped. Every program they run has a
+# time limit of its own; .ci/run has one on the whole.
+test: setup build
+	cargo test
+
+bench: setup build
+	cargo bench
+
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
+
+# Builds nothing: `make build`, then `sudo make install`, and root needs no Rust.
+install:
+	@test -e $(LIBRARY) || { echo 'make install: $(LIBRARY) is missing: run make build' >&2; exit 1; }
+	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)'
+	install -m 644 $(LIBRARY) '$(DESTDIR)$(LIBDIR)/libforkguard.so.$(VERSION)'
+	ln -sf libforkguard.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libforkguard.so.$(MAJOR)'
+	ln -sf libforkguard.so.$(MAJOR) '$(DESTDIR)$(LIBDIR)/libforkguard.so'
+	install -m 644 include/forkguard.h '$(DESTDIR)$(INCLUDEDIR)/forkguard.h'
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+	    -e 's|@VERSION@|$(VERSION)|' forkguard.pc.in >'$(DESTDIR)$(LIBDIR)/pkgconfig/forkguard.pc'
+	@chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/forkguard.pc'
+	@test -n '$(DESTDIR)' || echo 'Programs linked with -lforkguard find it after ldconfig (as root).'
+
+uninstall:
+	rm -f '$(DESTDIR)$(LIBDIR)/libforkguard.so.$(VERSION)' \
+	    '$(DESTDIR)$(LIBDIR)/libforkguard.so.$(MAJOR)' \
+	    '$(DESTDIR)$(LIBDIR)/libforkguard.so' \
+	    '$(DESTDIR)$(INCLUDEDIR)/forkguard.h' \
+	    '$(DESTDIR)$(LIBDIR)/pkgconfig/forkguard.pc'
+
+clean:
+	cargo clean
