@@ -278,12 +278,13 @@ pub fn set_flag_everywhere(fd: c_int, entry: &'static Entry, flag: u64, on: bool
     }
 }
 
-/// `new` was made a duplicate of the candidate `entry`. Called inside
-/// [`fence::forget`], together with the call that made it; [`file_copy`] follows.
-pub fn copy_entry(entry: &'static Entry, new: c_int, close_on_exec: bool) {
+/// `new` was made a duplicate of the candidate `entry`. Called inside the
+/// fence, together with the call that made it; where it returns true,
+/// [`file_copy`] follows.
+pub fn copy_entry(entry: &'static Entry, new: c_int, close_on_exec: bool) -> bool {
     let Some(copy) = descriptors::entry(new) else {
         log::warn!("descriptor {new}, a duplicate, is not watched: no memory, or beyond the table");
-        return;
+        return false;
     };
     entry.set_flag(DUPLICATED, true);
     // The flags of the description are shared, that of the descriptor is not.
@@ -293,6 +294,7 @@ pub fn copy_entry(entry: &'static Entry, new: c_int, close_on_exec: bool) {
         .filter(|flag| word.has(*flag));
     let flags = shared.fold(DUPLICATED, |flags, flag| flags | flag);
     copy.copy_from(entry, flags | if close_on_exec { CLOSE_ON_EXEC } else { 0 });
+    true
 }
 
 /// Files the duplicate `new` of the session `entry` under it.

@@ -2,7 +2,7 @@
 
 use core::ffi::{c_int, c_ulong};
 
-use super::{hooks, notice_fork, passes};
+use super::{guarded, hooks, notice_fork, passes};
 use crate::sessions;
 use crate::signal_safe::descriptors::{self, Entry, State, Word, CLOSE_ON_EXEC, NON_BLOCKING};
 use crate::signal_safe::sys::{self, KeepErrno};
@@ -30,7 +30,6 @@ fn before(fd: c_int) -> Option<Before> {
 /// in one step as far as a fork in another thread can see: a child must not
 /// get the descriptor without its entry. `to` is the number asked for, if any:
 /// what was there is closed by the call.
-#[cold]
 fn duplicate(
     old: c_int,
     to: Option<c_int>,
@@ -39,128 +38,119 @@ fn duplicate(
 ) -> c_int {
     notice_fork();
     let (from, over) = (before(old), to.filter(|to| *to != old).and_then(before));
-    let (result, covered) = fence::forget(|| {
-        let result = real();
+    fence::enter();
+    let result = real();
+    let made = result >= 0 && result != old && generation::is_own_memory();
+    let covered = made
+        && over
+            .as_ref()
+            .is_some_and(|over| over.entry.forget_if(over.word));
+    let copied = guarded(false, || {
         let _errno = KeepErrno::now();
-        let made = result >= 0 && result != old && generation::is_own_memory();
-        let covered = made
-            && over
-                .as_ref()
-                .is_some_and(|over| over.entry.forget_if(over.word));
-        if let (true, Some(from)) = (made, &from) {
-            sessions::copy_entry(from.entry, result, close_on_exec);
-        }
-        (result, covered)
+        made && from
+            .as_ref()
+            .is_some_and(|from| sessions::copy_entry(from.entry, result, close_on_exec))
     });
-    let _errno = KeepErrno::now();
-    if let (true, Some(over)) = (covered, &over) {
-        sessions::unfile(over.identity, result);
-    }
-    if let (true, Some(from)) = (result >= 0, &from) {
-        sessions::file_copy(from.entry, result);
-    }
+    fence::leave();
+    guarded((), || {
+        let _errno = KeepErrno::now();
+        if let (true, Some(over)) = (covered, &over) {
+            sessions::unfile(over.identity, result);
+        }
+        if let (true, Some(from)) = (copied, &from) {
+            sessions::file_copy(from.entry, result);
+        }
+    });
     result
 }
 
 /// The real `fcntl` or `fcntl64`, and what the command means to us.
 fn control(fd: c_int, command: c_int, argument: usize, real: impl FnOnce() -> c_int) -> c_int {
-    if passes(fd) {
-        return real();
+    if let libc::F_DUPFD | libc::F_DUPFD_CLOEXEC = command {
+        return duplicate(fd, None, command == libc::F_DUPFD_CLOEXEC, real);
     }
+    notice_fork();
+    let result = real();
+    let flags = argument as c_int;
     match command {
-        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {
-            duplicate(fd, None, command == libc::F_DUPFD_CLOEXEC, real)
-        }
-        libc::F_SETFL | libc::F_SETFD => {
-            notice_fork();
-            let result = real();
-            if result == 0 {
-                let flags = argument as c_int;
-                match command {
-                    libc::F_SETFL => set(fd, NON_BLOCKING, flags & libc::O_NONBLOCK != 0),
-                    _ => set(fd, CLOSE_ON_EXEC, flags & libc::FD_CLOEXEC != 0),
-                }
-            }
-            result
-        }
-        _ => {
-            notice_fork();
-            real()
-        }
+        libc::F_SETFL if result == 0 => set(fd, NON_BLOCKING, flags & libc::O_NONBLOCK != 0),
+        libc::F_SETFD if result == 0 => set(fd, CLOSE_ON_EXEC, flags & libc::FD_CLOEXEC != 0),
+        _ => {}
     }
+    result
 }
 
 /// Notes a flag of a candidate. `errno` is kept.
 fn set(fd: c_int, flag: u64, on: bool) {
-    let _errno = KeepErrno::now();
-    let Some(found) = before(fd) else { return };
-    if generation::is_own_memory() {
-        if flag == NON_BLOCKING {
-            sessions::set_flag_everywhere(fd, found.entry, flag, on);
-        } else {
-            found.entry.set_flag(flag, on);
+    guarded((), || {
+        let _errno = KeepErrno::now();
+        match before(fd) {
+            Some(found) if generation::is_own_memory() && flag == NON_BLOCKING => {
+                sessions::set_flag_everywhere(fd, found.entry, flag, on);
+            }
+            Some(found) if generation::is_own_memory() => found.entry.set_flag(flag, on),
+            _ => {}
         }
-    }
+    });
+}
+
+/// After the real `close` returned `result`. `errno` is kept.
+fn closed(fd: c_int, found: Option<Before>, result: c_int) {
+    guarded((), || {
+        let _errno = KeepErrno::now();
+        // Linux frees the number whatever close returns, except for EBADF.
+        let freed = result == 0 || sys::errno() != libc::EBADF;
+        if let (true, Some(found)) = (freed, found) {
+            sessions::closed(fd, found.entry, found.word, found.identity);
+        }
+    });
 }
 
 hooks! {
-    unsafe fn close(fd: c_int) -> c_int => on_close {
-        if passes(fd) {
-            // SAFETY: the caller's argument, unchanged.
-            return unsafe { redhook::real!(close)(fd) };
-        }
+    unsafe fn close(fd: c_int) -> c_int => on_close if passes(fd), else slow_close {
         notice_fork();
         let found = before(fd);
-        // SAFETY: as above.
+        // SAFETY: the caller's argument, unchanged.
         let result = unsafe { redhook::real!(close)(fd) };
-        if let Some(found) = found {
-            let _errno = KeepErrno::now();
-            // Linux frees the number whatever close returns, except for EBADF.
-            if result == 0 || sys::errno() != libc::EBADF {
-                sessions::closed(fd, found.entry, found.word, found.identity);
-            }
-        }
+        closed(fd, found, result);
         result
     }
 
-    unsafe fn dup(fd: c_int) -> c_int => on_dup {
+    unsafe fn dup(fd: c_int) -> c_int => on_dup if passes(fd), else slow_dup {
         // SAFETY: the caller's argument, unchanged.
         let real = || unsafe { redhook::real!(dup)(fd) };
-        if passes(fd) { real() } else { duplicate(fd, None, false, real) }
+        duplicate(fd, None, false, real)
     }
 
-    unsafe fn dup2(fd: c_int, to: c_int) -> c_int => on_dup2 {
+    unsafe fn dup2(fd: c_int, to: c_int) -> c_int => on_dup2 if passes(fd) && passes(to), else slow_dup2 {
         // SAFETY: the caller's arguments, unchanged.
         let real = || unsafe { redhook::real!(dup2)(fd, to) };
-        if passes(fd) && passes(to) { real() } else { duplicate(fd, Some(to), false, real) }
+        duplicate(fd, Some(to), false, real)
     }
 
-    unsafe fn dup3(fd: c_int, to: c_int, flags: c_int) -> c_int => on_dup3 {
+    unsafe fn dup3(fd: c_int, to: c_int, flags: c_int) -> c_int => on_dup3 if passes(fd) && passes(to), else slow_dup3 {
         // SAFETY: the caller's arguments, unchanged.
         let real = || unsafe { redhook::real!(dup3)(fd, to, flags) };
-        if passes(fd) && passes(to) { real() } else { duplicate(fd, Some(to), flags & libc::O_CLOEXEC != 0, real) }
+        duplicate(fd, Some(to), flags & libc::O_CLOEXEC != 0, real)
     }
 
     // Variadic in C; on every processor Linux runs on with 64 bits, an integer
     // or pointer among variable arguments is passed as a named one is.
-    unsafe fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int => on_fcntl {
+    unsafe fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int => on_fcntl if passes(fd), else slow_fcntl {
         // SAFETY: the caller's arguments, unchanged.
         control(fd, command, argument, || unsafe { redhook::real!(fcntl)(fd, command, argument) })
     }
 
-    unsafe fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int => on_fcntl64 {
+    unsafe fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int => on_fcntl64 if passes(fd), else slow_fcntl64 {
         // SAFETY: the caller's arguments, unchanged.
         control(fd, command, argument, || unsafe { redhook::real!(fcntl64)(fd, command, argument) })
     }
 
-    unsafe fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int => on_ioctl {
-        let stranger = passes(fd);
-        if !stranger {
-            notice_fork();
-        }
+    unsafe fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int => on_ioctl if passes(fd), else slow_ioctl {
+        notice_fork();
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { redhook::real!(ioctl)(fd, request, argument) };
-        if !stranger && result == 0 {
+        if result == 0 {
             match request {
                 // SAFETY: the kernel has read an int there.
                 libc::FIONBIO => set(fd, NON_BLOCKING, unsafe { *(argument as *const c_int) } != 0),

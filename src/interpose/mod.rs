@@ -1,11 +1,12 @@
 //! The exported symbols.
 //!
 //! Each hook is three layers, as in socket_wrapper: the exported function
-//! (written by `redhook`, catches a panic of ours and calls the real one), the
-//! `on_…` function (our logic), and `real!(…)` (libc's). The rules for a hook:
+//! (written by `redhook`), the `on_…` and `slow_…` functions (our logic), and
+//! `real!(…)` (libc's). The rules for a hook:
 //!
-//! - it asks `passes` first, and does nothing more for a stranger;
-//! - it never panics after the real call: `redhook` would make the call again;
+//! - a stranger's call is passed on at once, by a jump;
+//! - what it does besides the real call is [`guarded`]: a panic of ours ends
+//!   there, before or after the call, and nobody makes the call twice;
 //! - it leaves `errno` as the real call set it;
 //! - what it passes on, it passes on unchanged.
 //!
@@ -32,23 +33,72 @@ use crate::signal_safe::sys::KeepErrno;
 use crate::signal_safe::{child, generation};
 
 /// Defines hooks, and `resolve`, which looks up their real functions.
+///
+/// `if` says when a call is passed on at once; what that compiles to is a few
+/// loads and a jump, without a frame. Everything else is the block's, out of
+/// line. Nothing of ours in a block may unwind ([`guarded`]); what does is the
+/// real call, when `pthread_cancel` ends a thread that waits in it, and a block
+/// has no landing pad that could stop it: with one, glibc ends the process
+/// (tried: "FATAL: exception not rethrown").
 macro_rules! hooks {
-    ($(unsafe fn $name:ident ( $($argument:ident : $kind:ty),* ) -> $result:ty => $hook:ident $body:block)*) => {
+    ($(unsafe fn $name:ident ( $($argument:ident : $kind:ty),* ) -> $result:ty
+        => $hook:ident if $passes:expr, else $slow:ident $body:block)*) => {
         $(redhook::hook! {
-            unsafe fn $name ( $($argument : $kind),* ) -> $result => $hook $body
-        })*
+            unsafe fn $name ( $($argument : $kind),* ) -> $result => $hook {
+                let real = REAL.$name.load(core::sync::atomic::Ordering::Relaxed);
+                if !real.is_null() && $passes {
+                    // SAFETY: libc's function of this name, of this type; the
+                    // caller's arguments, unchanged.
+                    unsafe {
+                        core::mem::transmute::<*mut (), unsafe extern "C" fn($($kind),*) -> $result>(real)($($argument),*)
+                    }
+                } else {
+                    // SAFETY: as above.
+                    unsafe { $slow($($argument),*) }
+                }
+            }
+        }
+
+        #[cold]
+        #[inline(never)]
+        unsafe extern "C" fn $slow($($argument : $kind),*) -> $result $body)*
+
+        /// The real functions, where they have been looked up.
+        struct Real {
+            $($name: core::sync::atomic::AtomicPtr<()>,)*
+        }
+
+        static REAL: Real = Real {
+            $($name: core::sync::atomic::AtomicPtr::new(core::ptr::null_mut()),)*
+        };
 
         /// Looks up every real function of this room: `redhook` would do so at
         /// the first call, holding a `Once` that a fork in another thread
         /// would leave held in the child. One that this libc lacks is left out.
         pub fn resolve() {
             $(if crate::interpose::is_in_libc(concat!(stringify!($name), "\0")) {
-                let _ = redhook::real!($name);
+                let real = redhook::real!($name) as *mut ();
+                REAL.$name.store(real, core::sync::atomic::Ordering::Relaxed);
             })*
         }
     };
 }
 use hooks;
+
+/// Runs our part of a hook. A panic in it ends there: the call is then treated
+/// as a stranger's. Out of line and unable to unwind, so that its landing pads
+/// are not its caller's.
+#[inline(never)]
+extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(ours)) {
+        Ok(result) => result,
+        Err(payload) => {
+            // What it holds might panic again when dropped.
+            core::mem::forget(payload);
+            otherwise
+        }
+    }
+}
 
 /// Looks up every real function. Called by the constructor.
 pub fn resolve_all() {

@@ -8,7 +8,7 @@ use crate::signal_safe::child;
 hooks! {
     // The parent leaves with `_exit`: the child is the heir of every session,
     // with its epoll registrations, LISTENs and advisory locks.
-    unsafe fn daemon(keep_folder: c_int, keep_files: c_int) -> c_int => on_daemon {
+    unsafe fn daemon(keep_folder: c_int, keep_files: c_int) -> c_int => on_daemon if false, else slow_daemon {
         super::notice_fork();
         child::set_in_daemon(true);
         // SAFETY: the caller's arguments, unchanged.

@@ -6,7 +6,7 @@ use core::mem::size_of;
 
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
-use super::{hooks, look, passes, Found};
+use super::{guarded, hooks, look, passes, Found};
 use crate::signal_safe::sys::{self, KeepErrno};
 use crate::{load, sessions, wire};
 
@@ -56,9 +56,8 @@ fn copied<T: Copy>(address: *const T) -> Option<T> {
 }
 
 /// Before bytes go out on `fd`: true if they must not.
-#[cold]
 fn refuses_outgoing(fd: c_int, bytes: Outgoing) -> bool {
-    match look(fd) {
+    guarded(false, || match look(fd) {
         Found::Nothing => false,
         Found::Refused => {
             sys::set_errno(libc::EPIPE);
@@ -71,106 +70,110 @@ fn refuses_outgoing(fd: c_int, bytes: Outgoing) -> bool {
             sessions::first_bytes(fd, entry, &beginning[..length]);
             false
         }
-    }
+    })
 }
 
 /// Before bytes are received on `fd`: true if the caller shall read end of file.
-#[cold]
 fn refuses_incoming(fd: c_int) -> bool {
-    matches!(look(fd), Found::Refused)
+    guarded(false, || matches!(look(fd), Found::Refused))
+}
+
+/// After `connect(2)` returned `result`. `errno` is kept.
+fn connected(fd: c_int, address: *const sockaddr, result: c_int) {
+    const FAMILIES: [c_int; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+    guarded((), || {
+        let _errno = KeepErrno::now();
+        let under_way = result == 0 || [libc::EINPROGRESS, libc::EINTR].contains(&sys::errno());
+        // SAFETY: the kernel has read an address there.
+        if under_way && FAMILIES.contains(&i32::from(unsafe { (*address).sa_family })) {
+            sessions::connected(fd);
+        }
+    });
 }
 
 hooks! {
-    unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int => on_connect {
+    unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int => on_connect if !load::is_active(), else slow_connect {
         super::notice_fork();
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { redhook::real!(connect)(fd, address, length) };
-        if load::is_active() {
-            let errno = KeepErrno::now();
-            let under_way = result == 0 || [libc::EINPROGRESS, libc::EINTR].contains(&sys::errno());
-            // SAFETY: the kernel has read an address there.
-            if under_way && [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6].contains(&i32::from(unsafe { (*address).sa_family })) {
-                sessions::connected(fd);
-            }
-            drop(errno);
-        }
+        connected(fd, address, result);
         result
     }
 
-    unsafe fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t => on_send {
-        if !passes(fd) && refuses_outgoing(fd, Outgoing::One(buffer, length)) {
+    unsafe fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t => on_send if passes(fd), else slow_send {
+        if refuses_outgoing(fd, Outgoing::One(buffer, length)) {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(send)(fd, buffer, length, flags) }
     }
 
-    unsafe fn sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t) -> ssize_t => on_sendto {
-        if !passes(fd) && refuses_outgoing(fd, Outgoing::One(buffer, length)) {
+    unsafe fn sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t) -> ssize_t => on_sendto if passes(fd), else slow_sendto {
+        if refuses_outgoing(fd, Outgoing::One(buffer, length)) {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(sendto)(fd, buffer, length, flags, to, to_length) }
     }
 
-    unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => on_sendmsg {
-        if !passes(fd) && refuses_outgoing(fd, Outgoing::Message(message)) {
+    unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => on_sendmsg if passes(fd), else slow_sendmsg {
+        if refuses_outgoing(fd, Outgoing::Message(message)) {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(sendmsg)(fd, message, flags) }
     }
 
-    unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t => on_write {
-        if !passes(fd) && refuses_outgoing(fd, Outgoing::One(buffer, length)) {
+    unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t => on_write if passes(fd), else slow_write {
+        if refuses_outgoing(fd, Outgoing::One(buffer, length)) {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(write)(fd, buffer, length) }
     }
 
-    unsafe fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_writev {
-        if !passes(fd) && refuses_outgoing(fd, Outgoing::Many(vectors, usize::try_from(count).unwrap_or(0))) {
+    unsafe fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_writev if passes(fd), else slow_writev {
+        if refuses_outgoing(fd, Outgoing::Many(vectors, usize::try_from(count).unwrap_or(0))) {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(writev)(fd, vectors, count) }
     }
 
-    unsafe fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t => on_recv {
-        if !passes(fd) && refuses_incoming(fd) {
+    unsafe fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t => on_recv if passes(fd), else slow_recv {
+        if refuses_incoming(fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(recv)(fd, buffer, length, flags) }
     }
 
-    unsafe fn recvfrom(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom {
-        if !passes(fd) && refuses_incoming(fd) {
+    unsafe fn recvfrom(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom if passes(fd), else slow_recvfrom {
+        if refuses_incoming(fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(recvfrom)(fd, buffer, length, flags, from, from_length) }
     }
 
-    unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t => on_recvmsg {
-        if !passes(fd) && refuses_incoming(fd) {
+    unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t => on_recvmsg if passes(fd), else slow_recvmsg {
+        if refuses_incoming(fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(recvmsg)(fd, message, flags) }
     }
 
-    unsafe fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t => on_read {
-        if !passes(fd) && refuses_incoming(fd) {
+    unsafe fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t => on_read if passes(fd), else slow_read {
+        if refuses_incoming(fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(read)(fd, buffer, length) }
     }
 
-    unsafe fn readv(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_readv {
-        if !passes(fd) && refuses_incoming(fd) {
+    unsafe fn readv(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_readv if passes(fd), else slow_readv {
+        if refuses_incoming(fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -179,32 +182,32 @@ hooks! {
 
     // What programs built with _FORTIFY_SOURCE call; the last argument is the
     // size of the buffer, which the real function checks.
-    unsafe fn __recv_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int) -> ssize_t => on_recv_chk {
-        if !passes(fd) && refuses_incoming(fd) {
+    unsafe fn __recv_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int) -> ssize_t => on_recv_chk if passes(fd), else slow_recv_chk {
+        if refuses_incoming(fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(__recv_chk)(fd, buffer, length, size, flags) }
     }
 
-    unsafe fn __recvfrom_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom_chk {
-        if !passes(fd) && refuses_incoming(fd) {
+    unsafe fn __recvfrom_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom_chk if passes(fd), else slow_recvfrom_chk {
+        if refuses_incoming(fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(__recvfrom_chk)(fd, buffer, length, size, flags, from, from_length) }
     }
 
-    unsafe fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t) -> ssize_t => on_read_chk {
-        if !passes(fd) && refuses_incoming(fd) {
+    unsafe fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t) -> ssize_t => on_read_chk if passes(fd), else slow_read_chk {
+        if refuses_incoming(fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(__read_chk)(fd, buffer, length, size) }
     }
 
-    unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => on_shutdown {
-        if !passes(fd) && refuses_incoming(fd) {
+    unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => on_shutdown if passes(fd), else slow_shutdown {
+        if refuses_incoming(fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.

@@ -30,7 +30,15 @@ pub extern "C" fn handler() {
     crate::broken::allocate();
     #[cfg(break_child_handler = "lock")]
     crate::broken::lock();
-    if !generation::is_settled() || generation::last_pid() != sys::pid() {
+    // With no candidate nothing is touched: each first write to a page after a
+    // fork costs a fault, and the page of the generation can wait for the
+    // first hook. (Where the kernel does not wipe it, it cannot.)
+    let due = if generation::raw_forks_are_seen() {
+        !generation::is_settled() && descriptors::any()
+    } else {
+        generation::last_pid() != sys::pid()
+    };
+    if due {
         look_after(false);
     }
 }

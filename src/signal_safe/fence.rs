@@ -14,16 +14,16 @@ use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering::*};
 
 use super::sys;
 
-/// For longer nobody waits here. A thread inside [`forget`] makes no system
-/// call; only a full machine keeps it from the processor for so long.
+/// For longer nobody waits here. A thread between [`enter`] and [`leave`] makes
+/// at most a `dup(2)`; only a full machine keeps it from the processor for so long.
 const BOUND_MS: u64 = 100;
 
 /// The threads that are forking, by `pthread_self`; 0 is a free place. A
 /// thread that finds no place forks without the fence.
 static FORKING: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
 
-/// How many threads are inside [`forget`]. Signed: a fork from a signal handler
-/// that interrupted `forget` starts its child at 0, and the child then leaves.
+/// How many threads are between [`enter`] and [`leave`]. Signed: a fork from a
+/// signal handler that interrupted one starts its child at 0, and the child then leaves.
 static FORGETTING: AtomicI32 = AtomicI32::new(0);
 
 fn this_thread() -> usize {
@@ -41,9 +41,11 @@ fn wait_until(done: impl Fn() -> bool) {
     }
 }
 
-/// Runs `change`, which makes the table forget what a number meant, while no
-/// other thread is forking.
-pub fn forget<R>(change: impl FnOnce() -> R) -> R {
+/// Begins a change that makes the table forget what a number meant, or that
+/// must not be seen half done by a fork: waits while another thread is forking.
+/// [`leave`] follows. Not nested: the inner one would wait for a fork that
+/// waits for the outer one.
+pub fn enter() {
     let me = this_thread();
     let nobody_forks = || {
         FORKING
@@ -56,12 +58,22 @@ pub fn forget<R>(change: impl FnOnce() -> R) -> R {
         wait_until(nobody_forks);
         FORGETTING.fetch_add(1, SeqCst);
     }
-    let result = change();
+}
+
+/// Ends what [`enter`] began.
+pub fn leave() {
     FORGETTING.fetch_sub(1, SeqCst);
+}
+
+/// Runs `change` between [`enter`] and [`leave`].
+pub fn forget<R>(change: impl FnOnce() -> R) -> R {
+    enter();
+    let result = change();
+    leave();
     result
 }
 
-/// This thread is about to fork: waits for those inside [`forget`].
+/// This thread is about to fork: waits for those who have entered.
 pub fn raise() {
     let me = this_thread();
     if FORKING
