@@ -1,0 +1,41 @@
+"""The victim: an everyday Celery application, with not a line in it about forking.
+
+Its engine is used while the module is imported, which happens in the worker's main process,
+before that forks its children: they all inherit the same three sessions. No pool_pre_ping,
+no worker_process_init, no NullPool.
+"""
+
+import os
+
+from celery import Celery
+from sqlalchemy import create_engine, text
+
+# No broker to install: the queue is a folder.
+queue = os.environ["DEMO_QUEUE"]
+app = Celery("tasks", broker="filesystem://")
+app.conf.broker_transport_options = {
+    "data_folder_in": queue,
+    "data_folder_out": queue,
+    "control_folder": f"{queue}/control",
+    "polling_interval": 0.02,
+}
+
+engine = create_engine(os.environ["DEMO_DATABASE"], pool_size=3)
+
+# "Is the database there, and in the state we need?" asked at start-up, as many do.
+warm = [engine.connect() for _ in range(3)]
+for connection in warm:
+    connection.execute(text("select 1"))
+    connection.close()
+del warm, connection
+
+
+@app.task
+def times_seven(number, width):
+    """A query whose right answer is known: number * 7, and a text of `width` letters."""
+    with engine.connect() as connection:
+        answer, letters, backend = connection.execute(
+            text("select :number * 7, repeat(chr(97 + :number % 26), :width), pg_backend_pid()"),
+            {"number": number, "width": width},
+        ).one()
+    return {"answer": answer, "letters": letters, "backend": backend}
