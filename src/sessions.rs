@@ -7,7 +7,7 @@
 
 use core::ffi::c_int;
 use core::hash::{BuildHasherDefault, Hasher};
-use core::sync::atomic::{AtomicPtr, Ordering::*};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::*};
 use std::boxed::Box;
 use std::vec::Vec;
 
@@ -16,7 +16,8 @@ use dashmap::DashMap;
 use crate::memory;
 use crate::normal::Normal;
 use crate::signal_safe::descriptors::{
-    self, identity_of, Entry, PeerText, State, CLOSE_ON_EXEC, DUPLICATED, HANDED_OVER, NON_BLOCKING,
+    self, identity_of, Entry, PeerText, State, CLOSE_ON_EXEC, DUPLICATED, EXPECTED, HANDED_OVER,
+    NON_BLOCKING,
 };
 use crate::signal_safe::{fence, generation, stats, sys};
 use crate::{peer, wire};
@@ -104,24 +105,62 @@ fn file(map: &Map, identity: u64, fd: c_int) {
     }
 }
 
-/// `connect(2)` went through, or is under way, on `fd`.
-pub fn connected(fd: c_int) {
-    if !generation::is_own_memory() {
+/// Hashes of the addresses at which this process has had sessions. Few: a
+/// program talks to few servers, and what does not fit is only not expected.
+static SERVERS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+
+fn is_server(hash: u64) -> bool {
+    SERVERS.iter().any(|place| place.load(Relaxed) == hash)
+}
+
+fn remember_server(hash: u64) {
+    if hash != 0 && !is_server(hash) {
+        let _ = SERVERS
+            .iter()
+            .find(|place| place.compare_exchange(0, hash, Relaxed, Relaxed).is_ok());
+    }
+}
+
+/// `connect(2)` is about to be called on `fd` for this address.
+pub fn connecting(fd: c_int, address: &[u8]) {
+    const FAMILIES: [c_int; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+    let Some(Ok(family)) = address.get(..2).map(<[u8; 2]>::try_from) else {
+        return;
+    };
+    if !FAMILIES.contains(&i32::from(u16::from_ne_bytes(family))) || !generation::is_own_memory() {
         return;
     }
     let Some(entry) = descriptors::entry(fd) else {
-        log::warn!("descriptor {fd} is not watched: no memory, or beyond the table");
+        if fd >= 0 {
+            log::warn!("descriptor {fd} is not watched: no memory, or beyond the table");
+        }
         return;
     };
-    if entry.word().state() == State::Session {
-        // `connect` once more on a socket that has spoken already.
-        if entry.is_still(fd) {
-            return;
-        }
+    let word = entry.word();
+    match word.state() {
+        State::None => {}
+        // `connect` once more, on a socket that has spoken already or asks how far it is.
+        State::Session | State::Abandoned | State::Refused if entry.is_still(fd) => return,
+        State::Pending if word.has(EXPECTED) && entry.is_still(fd) => return,
         // Closed behind our back.
-        closed(fd, entry, entry.word(), entry.identity());
+        _ => closed(fd, entry, word, entry.identity()),
     }
-    fence::forget(|| entry.set_pending());
+    let mut hash = Spread::default();
+    hash.write(address);
+    let server = hash.finish();
+    let expected = is_server(server).then(|| identity_of(fd).ok()).flatten();
+    let expected = expected.map(|identity| (identity, flags_of(fd)));
+    fence::forget(|| entry.set_pending(server, expected));
+}
+
+/// `connect(2)` failed on `fd`.
+pub fn not_connected(fd: c_int) {
+    if let Some(entry) = descriptors::find(fd) {
+        let word = entry.word();
+        if word.state() == State::Pending && word.seen() == 0 {
+            closed(fd, entry, word, 0);
+        }
+    }
 }
 
 /// Some first bytes are about to be sent on the pending `fd`. `bytes` begins
@@ -162,7 +201,7 @@ fn register(fd: c_int, entry: &'static Entry, opening: wire::Opening) -> bool {
     let Ok(identity) = identity_of(fd) else {
         return false;
     };
-    let duplicated = entry.word().has(DUPLICATED);
+    let (duplicated, server) = (entry.word().has(DUPLICATED), entry.server());
     let mut flags = flags_of(fd);
     if opening
         == (wire::Opening::Startup {
@@ -173,6 +212,9 @@ fn register(fd: c_int, entry: &'static Entry, opening: wire::Opening) -> bool {
     }
     let text = peer::text_of(fd);
     enter(fd, entry, identity, &text, flags);
+    if opening != wire::Opening::ByHand {
+        remember_server(server);
+    }
     if duplicated {
         // Pending under other numbers, too: they are the same session now.
         descriptors::for_each(|other, its| {
@@ -227,10 +269,7 @@ pub fn track(fd: c_int) -> Result<(), sys::Errno> {
         set_flag_everywhere(fd, entry, HANDED_OVER, false);
         return Ok(());
     }
-    let opening = wire::Opening::Startup {
-        physical_replication: false,
-    };
-    if register(fd, entry, opening) {
+    if register(fd, entry, wire::Opening::ByHand) {
         Ok(())
     } else {
         Err(libc::EOPNOTSUPP)
@@ -289,7 +328,7 @@ pub fn copy_entry(entry: &'static Entry, new: c_int, close_on_exec: bool) -> boo
     entry.set_flag(DUPLICATED, true);
     // The flags of the description are shared, that of the descriptor is not.
     let word = entry.word();
-    let shared = [NON_BLOCKING, HANDED_OVER]
+    let shared = [NON_BLOCKING, HANDED_OVER, EXPECTED]
         .into_iter()
         .filter(|flag| word.has(*flag));
     let flags = shared.fold(DUPLICATED, |flags, flag| flags | flag);

@@ -25,6 +25,8 @@ pub enum Opening {
     /// A TLS handshake without a request, with ALPN `postgresql`
     /// (`sslnegotiation=direct`, libpq 17).
     TlsDirect,
+    /// Not by bytes: the program said so (`forkguard_track`).
+    ByHand,
 }
 
 /// What is known after some bytes.

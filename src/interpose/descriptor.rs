@@ -2,11 +2,11 @@
 
 use core::ffi::{c_int, c_ulong};
 
-use super::{guarded, hooks, notice_fork, passes};
+use super::{guarded, hooks, is_refused, notice_fork, passes};
 use crate::sessions;
 use crate::signal_safe::descriptors::{self, Entry, State, Word, CLOSE_ON_EXEC, NON_BLOCKING};
 use crate::signal_safe::sys::{self, KeepErrno};
-use crate::signal_safe::{fence, generation};
+use crate::signal_safe::{child, fence, generation};
 
 /// What the table said of a number before a call.
 struct Before {
@@ -109,6 +109,9 @@ fn closed(fd: c_int, found: Option<Before>, result: c_int) {
 hooks! {
     unsafe fn close(fd: c_int) -> c_int => on_close if passes(fd), else slow_close {
         notice_fork();
+        if child::shares_table() && is_refused(fd) {
+            return 0;
+        }
         let found = before(fd);
         // SAFETY: the caller's argument, unchanged.
         let result = unsafe { redhook::real!(close)(fd) };

@@ -144,6 +144,13 @@ fn look(fd: c_int) -> Found {
     }
 }
 
+/// Whether `fd` is a parent's session that could not be replaced. `errno` is kept.
+fn is_refused(fd: c_int) -> bool {
+    let _errno = KeepErrno::now();
+    descriptors::find(fd)
+        .is_some_and(|entry| entry.word().state() == State::Refused && entry.is_still(fd))
+}
+
 /// Looks after a child that was made without fork handlers. `errno` is kept.
 #[inline(always)]
 pub fn notice_fork() {

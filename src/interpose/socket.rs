@@ -78,15 +78,30 @@ fn refuses_incoming(fd: c_int) -> bool {
     guarded(false, || matches!(look(fd), Found::Refused))
 }
 
-/// After `connect(2)` returned `result`. `errno` is kept.
-fn connected(fd: c_int, address: *const sockaddr, result: c_int) {
-    const FAMILIES: [c_int; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+/// Before `connect(2)`. Entered before the call: a fork in another thread may
+/// find the socket connected before the call has returned.
+fn connecting(fd: c_int, address: *const sockaddr, length: socklen_t) {
     guarded((), || {
         let _errno = KeepErrno::now();
-        let under_way = result == 0 || [libc::EINPROGRESS, libc::EINTR].contains(&sys::errno());
-        // SAFETY: the kernel has read an address there.
-        if under_way && FAMILIES.contains(&i32::from(unsafe { (*address).sa_family })) {
-            sessions::connected(fd);
+        let mut bytes = [0; size_of::<libc::sockaddr_storage>()];
+        let length = sys::read_memory(address.cast(), length as usize, &mut bytes);
+        sessions::connecting(fd, &bytes[..length]);
+    });
+}
+
+/// After `connect(2)` returned `result`. `errno` is kept.
+fn connected(fd: c_int, result: c_int) {
+    guarded((), || {
+        let _errno = KeepErrno::now();
+        // EISCONN: connected before, and watched or looked at before.
+        let lasting = [
+            libc::EINPROGRESS,
+            libc::EALREADY,
+            libc::EINTR,
+            libc::EISCONN,
+        ];
+        if result != 0 && !lasting.contains(&sys::errno()) {
+            sessions::not_connected(fd);
         }
     });
 }
@@ -94,9 +109,10 @@ fn connected(fd: c_int, address: *const sockaddr, result: c_int) {
 hooks! {
     unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int => on_connect if !load::is_active(), else slow_connect {
         super::notice_fork();
+        connecting(fd, address, length);
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { redhook::real!(connect)(fd, address, length) };
-        connected(fd, address, result);
+        connected(fd, result);
         result
     }
 

@@ -1,63 +1,143 @@
-//! Calls that wait for descriptors. They are passed on unchanged; a child that
-//! no handler has seen is looked after before it waits on its parent's socket.
+//! Calls that wait for descriptors. They are passed on unchanged, but for two
+//! things: a child that no handler has seen is looked after before it waits on
+//! its parent's socket; and a session that could not be replaced reads as hung
+//! up, at once, for its parent's socket would not wake this child.
 
 use core::ffi::{c_int, c_void};
 
 use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 
-use super::{hooks, notice_fork};
-use crate::signal_safe::generation;
+use super::{guarded, hooks, is_refused, notice_fork};
+use crate::signal_safe::{descriptors, generation, sys};
+
+/// Marks the refused descriptors of a `poll` as hung up, and nothing else as
+/// ready, if there are any: how many, or `None`. The others' turn comes at the
+/// next call.
+fn hung_up(list: *mut pollfd, count: nfds_t) -> Option<c_int> {
+    guarded(None, || {
+        if list.is_null() || !descriptors::any_refused() {
+            return None;
+        }
+        // SAFETY: the caller's list, as `poll` would read and write it.
+        let list = unsafe { core::slice::from_raw_parts_mut(list, count as usize) };
+        if !list.iter().any(|one| is_refused(one.fd)) {
+            return None;
+        }
+        let mut ready = 0;
+        for one in list {
+            let wanted = one.events & (libc::POLLIN | libc::POLLOUT);
+            one.revents = if is_refused(one.fd) {
+                wanted | libc::POLLHUP
+            } else {
+                0
+            };
+            ready += c_int::from(one.revents != 0);
+        }
+        Some(ready)
+    })
+}
+
+/// The same for `select`: refused descriptors are readable and writable.
+fn readable(count: c_int, sets: [*mut fd_set; 3]) -> Option<c_int> {
+    guarded(None, || {
+        let count = count.clamp(0, libc::FD_SETSIZE as c_int);
+        // SAFETY: the caller's set, where there is one; `fd` is below FD_SETSIZE.
+        let holds = |set: *mut fd_set, fd| !set.is_null() && unsafe { libc::FD_ISSET(fd, set) };
+        let [read, write, _] = sets;
+        let refused = |fd: &c_int| (holds(read, *fd) || holds(write, *fd)) && is_refused(*fd);
+        if !descriptors::any_refused() || !(0..count).any(|fd| refused(&fd)) {
+            return None;
+        }
+        let mut ready = 0;
+        for fd in 0..count {
+            let refused = refused(&fd);
+            for (set, may_stay) in sets.into_iter().zip([refused, refused, false]) {
+                if holds(set, fd) {
+                    if may_stay {
+                        ready += 1;
+                    } else {
+                        // SAFETY: as above.
+                        unsafe { libc::FD_CLR(fd, set) };
+                    }
+                }
+            }
+        }
+        Some(ready)
+    })
+}
 
 hooks! {
-    unsafe fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => on_poll if generation::is_settled(), else slow_poll {
+    unsafe fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => on_poll if generation::is_settled() && !descriptors::any_refused(), else slow_poll {
         notice_fork();
+        if let Some(ready) = hung_up(list, count) {
+            return ready;
+        }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(poll)(list, count, timeout) }
     }
 
-    unsafe fn ppoll(list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int => on_ppoll if generation::is_settled(), else slow_ppoll {
+    unsafe fn ppoll(list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int => on_ppoll if generation::is_settled() && !descriptors::any_refused(), else slow_ppoll {
         notice_fork();
+        if let Some(ready) = hung_up(list, count) {
+            return ready;
+        }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(ppoll)(list, count, timeout, mask) }
     }
 
-    unsafe fn __poll_chk(list: *mut pollfd, count: nfds_t, timeout: c_int, size: size_t) -> c_int => on_poll_chk if generation::is_settled(), else slow_poll_chk {
+    unsafe fn __poll_chk(list: *mut pollfd, count: nfds_t, timeout: c_int, size: size_t) -> c_int => on_poll_chk if generation::is_settled() && !descriptors::any_refused(), else slow_poll_chk {
         notice_fork();
+        if let Some(ready) = hung_up(list, count) {
+            return ready;
+        }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(__poll_chk)(list, count, timeout, size) }
     }
 
-    unsafe fn __ppoll_chk(list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t, size: size_t) -> c_int => on_ppoll_chk if generation::is_settled(), else slow_ppoll_chk {
+    unsafe fn __ppoll_chk(list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t, size: size_t) -> c_int => on_ppoll_chk if generation::is_settled() && !descriptors::any_refused(), else slow_ppoll_chk {
         notice_fork();
+        if let Some(ready) = hung_up(list, count) {
+            return ready;
+        }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(__ppoll_chk)(list, count, timeout, mask, size) }
     }
 
-    unsafe fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, other: *mut fd_set, timeout: *mut timeval) -> c_int => on_select if generation::is_settled(), else slow_select {
+    unsafe fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, other: *mut fd_set, timeout: *mut timeval) -> c_int => on_select if generation::is_settled() && !descriptors::any_refused(), else slow_select {
         notice_fork();
+        if let Some(ready) = readable(count, [read, write, other]) {
+            return ready;
+        }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(select)(count, read, write, other, timeout) }
     }
 
-    unsafe fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, other: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int => on_pselect if generation::is_settled(), else slow_pselect {
+    unsafe fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, other: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int => on_pselect if generation::is_settled() && !descriptors::any_refused(), else slow_pselect {
         notice_fork();
+        if let Some(ready) = readable(count, [read, write, other]) {
+            return ready;
+        }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(pselect)(count, read, write, other, timeout, mask) }
     }
 
-    unsafe fn epoll_ctl(epoll: c_int, command: c_int, fd: c_int, event: *mut epoll_event) -> c_int => on_epoll_ctl if generation::is_settled(), else slow_epoll_ctl {
+    unsafe fn epoll_ctl(epoll: c_int, command: c_int, fd: c_int, event: *mut epoll_event) -> c_int => on_epoll_ctl if generation::is_settled() && !descriptors::any_refused(), else slow_epoll_ctl {
         notice_fork();
+        if descriptors::any_refused() && command != libc::EPOLL_CTL_DEL && is_refused(fd) {
+            sys::set_errno(libc::EBADF);
+            return -1;
+        }
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(epoll_ctl)(epoll, command, fd, event) }
     }
 
-    unsafe fn epoll_wait(epoll: c_int, events: *mut epoll_event, count: c_int, timeout: c_int) -> c_int => on_epoll_wait if generation::is_settled(), else slow_epoll_wait {
+    unsafe fn epoll_wait(epoll: c_int, events: *mut epoll_event, count: c_int, timeout: c_int) -> c_int => on_epoll_wait if generation::is_settled() && !descriptors::any_refused(), else slow_epoll_wait {
         notice_fork();
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(epoll_wait)(epoll, events, count, timeout) }
     }
 
-    unsafe fn epoll_pwait(epoll: c_int, events: *mut epoll_event, count: c_int, timeout: c_int, mask: *const c_void) -> c_int => on_epoll_pwait if generation::is_settled(), else slow_epoll_pwait {
+    unsafe fn epoll_pwait(epoll: c_int, events: *mut epoll_event, count: c_int, timeout: c_int, mask: *const c_void) -> c_int => on_epoll_pwait if generation::is_settled() && !descriptors::any_refused(), else slow_epoll_pwait {
         notice_fork();
         // SAFETY: the caller's arguments, unchanged.
         unsafe { redhook::real!(epoll_pwait)(epoll, events, count, timeout, mask) }

@@ -1,10 +1,10 @@
 //! What is done in a forked child before the program goes on.
 
 use core::ffi::c_int;
-use core::sync::atomic::{AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 
 use super::abandon::{DeadSockets, Outcome};
-use super::descriptors::{self, Entry, PeerText, State, HANDED_OVER};
+use super::descriptors::{self, Entry, PeerText, State, EXPECTED, HANDED_OVER};
 use super::line::Line;
 use super::sink::{self, Level};
 use super::sys::{self, Errno, KeepErrno};
@@ -13,6 +13,15 @@ use super::{fence, generation, stats};
 /// The thread that is inside `daemon(3)`, by `pthread_self`, or 0. Its child is
 /// the heir: the parent leaves with `_exit`, and touches nothing again.
 static IN_DAEMON: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether this process shares its table of descriptors with its parent: what
+/// it closes, the parent loses.
+static SHARED_TABLE: AtomicBool = AtomicBool::new(false);
+
+/// Whether to close a descriptor here is to close it in the parent.
+pub fn shares_table() -> bool {
+    SHARED_TABLE.load(Relaxed)
+}
 
 /// Marks this thread as being inside `daemon(3)`, or no longer.
 pub fn set_in_daemon(inside: bool) {
@@ -64,7 +73,7 @@ struct Report {
 }
 
 impl Report {
-    fn note(&mut self, fd: c_int, peer: &PeerText) {
+    fn note(&mut self, fd: c_int, state: State, peer: &PeerText) {
         // " 1234567 (peer)," and what follows must fit.
         if self.list.room() < 100 + peer.len() {
             return;
@@ -79,7 +88,11 @@ impl Report {
             .iter()
             .position(|byte| *byte == 0)
             .unwrap_or(peer.len());
-        self.list.push(peer.get(..length).unwrap_or(&[])).push(b")");
+        self.list.push(match state {
+            State::Pending => b"connecting",
+            _ => peer.get(..length).unwrap_or(&[]),
+        });
+        self.list.push(b")");
     }
 }
 
@@ -101,6 +114,7 @@ fn look_after(raw: bool) {
         // In a child that shares its table of descriptors with its parent, to
         // replace one would take it from the parent.
         let shared = raw && sys::shares_descriptors_with(sys::parent_pid());
+        SHARED_TABLE.store(shared, Relaxed);
         let mut dead = DeadSockets::none();
         descriptors::for_each(|fd, entry| {
             if entry.word().is_of_generation_or_older(mine) {
@@ -127,10 +141,13 @@ fn one(
     let word = entry.word();
     let state = word.state();
     match state {
-        // Still pending: it stays inherited, and is abandoned if its first
-        // bytes turn out to be a session's.
-        State::None | State::Pending if !heir => return,
         _ if heir => return entry.set_owned(),
+        // A connection that another thread of the parent is opening, or this
+        // one: if it leads to a server of ours it is a session to be.
+        State::Pending if word.has(EXPECTED) => {}
+        // It stays inherited, and is abandoned if its first bytes turn out to
+        // be a session's.
+        State::None | State::Pending => return,
         State::Session if word.has(HANDED_OVER) => {
             entry.set_owned();
             stats::HANDED_OVER.add();
@@ -142,20 +159,20 @@ fn one(
     }
     let outcome = match (shared, state) {
         (false, _) => dead.replace(fd, entry),
-        (true, State::Session) => {
+        (true, State::Session | State::Pending) => {
             entry.set_refused();
             Outcome::Refused(0)
         }
         (true, _) => return entry.set_owned(),
     };
-    if state != State::Session {
+    if state == State::Abandoned {
         return;
     }
     match outcome {
         Outcome::Dead => {
             stats::ABANDONED.add();
             report.abandoned += 1;
-            report.note(fd, &entry.peer());
+            report.note(fd, state, &entry.peer());
         }
         Outcome::Refused(errno) => {
             stats::REFUSED.add();
@@ -193,27 +210,35 @@ fn tell(parent: c_int, report: &mut Report) {
             .push_number(i64::from(parent));
         sink::write(&mut line);
     }
-    for (count, what) in [
-        (report.refused, b" could not be replaced (errno ".as_slice()),
-        (
-            report.unknown,
-            b" could not be identified and are left open (errno ".as_slice(),
-        ),
-    ] {
-        if count > 0 && sink::wants(Level::Warn) {
-            let mut line = sink::line();
-            line.push(b"of the PostgreSQL connections inherited from process ")
-                .push_number(i64::from(parent));
-            line.push(b", ")
-                .push_number(count as i64)
-                .push(what)
-                .push_number(i64::from(report.errno));
-            line.push(if what.starts_with(b" could not be r") {
-                b"); calls on them are refused".as_slice()
-            } else {
-                b"); this child must not use them".as_slice()
-            });
-            sink::write(&mut line);
-        }
+    if !sink::wants(Level::Warn) {
+        return;
     }
+    if report.refused > 0 {
+        let mut line = trouble(parent, report.refused);
+        line.push(b" could not be replaced");
+        match report.errno {
+            0 => line.push(b", for the table of descriptors is the parent's"),
+            errno => line
+                .push(b" (errno ")
+                .push_number(i64::from(errno))
+                .push(b")"),
+        };
+        line.push(b"; calls on them are refused");
+        sink::write(&mut line);
+    }
+    if report.unknown > 0 {
+        let mut line = trouble(parent, report.unknown);
+        line.push(b" could not be identified (errno ")
+            .push_number(i64::from(report.errno));
+        line.push(b") and are left as they are; this child must not use them");
+        sink::write(&mut line);
+    }
+}
+
+fn trouble(parent: c_int, count: u64) -> Line {
+    let mut line = sink::line();
+    line.push(b"of the PostgreSQL connections inherited from process ")
+        .push_number(i64::from(parent));
+    line.push(b", ").push_number(count as i64);
+    line
 }

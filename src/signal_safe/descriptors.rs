@@ -13,7 +13,7 @@
 
 use core::ffi::c_int;
 use core::mem::size_of;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 
 use super::{generation, sys};
 
@@ -35,8 +35,7 @@ pub enum State {
 
 /// An entry's state and flags, one atomic word.
 ///
-/// bits 0-3 state, 4-7 flags, 8-11 first bytes seen while pending,
-/// 16-39 generation, 40-63 serial (so that a reused number is never mistaken
+/// bits 0-3 state, 4-7 and 12 flags, 8-11 first bytes seen while pending, 16-39 generation, 40-63 serial (so that a reused number is never mistaken
 /// for what it was).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Word(u64);
@@ -49,6 +48,8 @@ pub const CLOSE_ON_EXEC: u64 = 1 << 5;
 pub const HANDED_OVER: u64 = 1 << 6;
 /// The same description is open under other numbers, too.
 pub const DUPLICATED: u64 = 1 << 7;
+/// Pending, and towards a server of sessions of ours: a session to be.
+pub const EXPECTED: u64 = 1 << 12;
 
 const STATE_BITS: u64 = 0xf;
 const SEEN_SHIFT: u32 = 8;
@@ -99,7 +100,7 @@ impl Word {
     }
 
     fn with_flags(self, flags: u64) -> Self {
-        Word(self.0 & !(NON_BLOCKING | CLOSE_ON_EXEC | HANDED_OVER | DUPLICATED) | flags)
+        Word(self.0 & !(NON_BLOCKING | CLOSE_ON_EXEC | HANDED_OVER | DUPLICATED | EXPECTED) | flags)
     }
 
     fn with_seen(self, seen: usize) -> Self {
@@ -129,7 +130,7 @@ pub type PeerText = [u8; 48];
 pub struct Entry {
     word: AtomicU64,
     identity: AtomicU64,
-    /// The peer; while pending, the first word holds the first bytes seen.
+    /// The peer; while pending, the first bytes seen and the server's hash.
     text: [AtomicU64; 6],
 }
 
@@ -160,6 +161,9 @@ impl Entry {
 
     fn publish(&self, new: Word) {
         let old = Word(self.word.swap(new.0, AcqRel));
+        if new.state() == State::Refused {
+            ANY_REFUSED.store(true, Relaxed);
+        }
         match (old.state() == State::None, new.state() == State::None) {
             (true, false) => LIVE.fetch_add(1, Relaxed),
             (false, true) => LIVE.fetch_sub(1, Relaxed),
@@ -167,15 +171,24 @@ impl Entry {
         };
     }
 
-    /// A connection was made here: its first bytes will tell.
-    pub fn set_pending(&self) {
-        let word = self.word().anew().with_state(State::Pending);
-        // Stored before the word: a reader that sees the new word sees no old bytes.
-        self.publish(self.word().anew());
-        if let Some(first) = self.text.first() {
-            first.store(0, Relaxed);
-        }
+    /// A connection is being made here: its first bytes will tell. `server` is
+    /// the hash of the address; where sessions of this server are known,
+    /// `expected` holds the socket's identity and flags.
+    pub fn set_pending(&self, server: u64, expected: Option<(u64, u64)>) {
+        let (identity, flags) =
+            expected.map_or((0, 0), |(identity, flags)| (identity, flags | EXPECTED));
+        let word = self.word().anew().with_flags(flags);
         self.publish(word);
+        self.identity.store(identity, Relaxed);
+        for (place, value) in self.text.iter().zip([0, server]) {
+            place.store(value, Relaxed);
+        }
+        self.publish(word.with_state(State::Pending));
+    }
+
+    /// The hash of the server's address, while pending.
+    pub fn server(&self) -> u64 {
+        self.text.get(1).map_or(0, |server| server.load(Relaxed))
     }
 
     /// The first bytes seen so far while pending.
@@ -193,10 +206,13 @@ impl Entry {
         self.publish(self.word().with_seen(seen));
     }
 
-    /// A PostgreSQL session is here, and this process's.
+    /// A PostgreSQL session is here, and this process's. A pending entry stays
+    /// so until it is a session: a fork that comes between finds one of them.
     pub fn set_session(&self, identity: u64, peer: &PeerText, flags: u64) {
         let word = self.word().anew().with_flags(flags);
-        self.publish(word);
+        if self.word().state() != State::Pending {
+            self.publish(word);
+        }
         self.identity.store(identity, Relaxed);
         for (place, text) in self.text.iter().zip(peer.chunks_exact(8)) {
             place.store(text.try_into().map_or(0, u64::from_ne_bytes), Relaxed);
@@ -325,6 +341,8 @@ static TABLE: [AtomicPtr<Chunk>; CHUNKS] = {
 
 /// Entries that are not [`State::None`].
 static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// Whether there has been a [`State::Refused`] in this process.
+static ANY_REFUSED: AtomicBool = AtomicBool::new(false);
 /// One more than the highest chunk in use.
 static CHUNKS_USED: AtomicUsize = AtomicUsize::new(1);
 
@@ -332,6 +350,12 @@ static CHUNKS_USED: AtomicUsize = AtomicUsize::new(1);
 #[inline]
 pub fn any() -> bool {
     LIVE.load(Relaxed) != 0
+}
+
+/// Whether any number is, or was, refused.
+#[inline]
+pub fn any_refused() -> bool {
+    ANY_REFUSED.load(Relaxed)
 }
 
 #[inline]
