@@ -1,0 +1,5 @@
+//! Real clients against a real server, with the library and without: one module a behaviour.
+
+mod support;
+
+mod cluster;

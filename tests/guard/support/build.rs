@@ -1,0 +1,96 @@
+//! What is run: the library, the C programs, the Python clients.
+
+use super::Run;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The library under test: `$FORKGUARD_LIBRARY`, or what `make build` built.
+pub fn library() -> PathBuf {
+    let library = std::env::var_os("FORKGUARD_LIBRARY").map_or_else(
+        || root().join("target/release/libforkguard.so"),
+        PathBuf::from,
+    );
+    assert!(
+        library.exists(),
+        "{} is missing: run make build",
+        library.display()
+    );
+    library
+}
+
+/// Builds `tests/programs/NAME.c` against libpq and returns the program.
+pub fn compile(name: &str) -> PathBuf {
+    compile_with(name, name, &[])
+}
+
+/// Builds `tests/programs/NAME` (`.c` where the name has no ending; `.cpp` is C++) into
+/// `target/tests/OUT`, with more arguments for the compiler: `compile_with("hook",
+/// "libhook.so", &["-shared", "-fPIC"])`. Once for each OUT in a test process.
+pub fn compile_with(name: &str, out: &str, args: &[&str]) -> PathBuf {
+    static DONE: Mutex<Option<HashMap<String, Arc<OnceLock<PathBuf>>>>> = Mutex::new(None);
+    // The map is held for a look only: two different programs are built side by side.
+    let slot = Arc::clone(
+        DONE.lock()
+            .unwrap()
+            .get_or_insert_default()
+            .entry(out.to_owned())
+            .or_default(),
+    );
+    slot.get_or_init(|| build(name, out, args)).clone()
+}
+
+fn build(name: &str, out: &str, args: &[&str]) -> PathBuf {
+    let source = root().join("tests/programs").join(if name.contains('.') {
+        name.to_owned()
+    } else {
+        format!("{name}.c")
+    });
+    let compiler = if name.ends_with(".cpp") { "g++" } else { "gcc" };
+    let folder = root().join("target/tests");
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = folder.join(out);
+    // Another test process may be running the one that is there: build aside, then rename.
+    let fresh = folder.join(format!("{out}.{}", std::process::id()));
+    let output = Command::new(compiler)
+        .args(["-Wall", "-Werror", "-O1", "-g"])
+        .arg("-I")
+        .arg(root().join("include"))
+        .args(["-I", "/usr/include/postgresql"]) // Debian's libpq-dev
+        .arg(&source)
+        .args(args)
+        .args(["-lpq", "-pthread", "-o"])
+        .arg(&fresh)
+        .output()
+        .unwrap_or_else(|error| panic!("{compiler}: {error}: run tools/setup"));
+    assert!(
+        output.status.success(),
+        "{compiler} {}:\n{}",
+        source.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    std::fs::rename(&fresh, &program).unwrap();
+    program
+}
+
+/// A program of the Python environment: `venv("celery")`.
+pub fn venv(program: &str) -> PathBuf {
+    let program = root().join("target/venv/bin").join(program);
+    assert!(
+        program.exists(),
+        "{} is missing: run tools/setup",
+        program.display()
+    );
+    program
+}
+
+/// A run of `tests/programs/SCRIPT.py`.
+pub fn python(script: &str) -> Run {
+    Run::new(venv("python")).arg(root().join("tests/programs").join(format!("{script}.py")))
+}

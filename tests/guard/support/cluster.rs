@@ -1,0 +1,171 @@
+//! A private PostgreSQL server, which `tools/pg-cluster` starts, and stops when the pipe to its
+//! standard input closes: at the end of this process at the latest, however that ends. (std
+//! makes the pipe close-on-exec, so no program a test starts can keep it open.)
+
+use super::{root, Run};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How a client reaches the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// The Unix socket.
+    Unix,
+    /// TCP on 127.0.0.1, plain.
+    Tcp,
+    /// TCP on 127.0.0.1, TLS.
+    Tls,
+}
+
+impl Transport {
+    /// For tests that hold for each.
+    pub const ALL: [Transport; 3] = [Transport::Unix, Transport::Tcp, Transport::Tls];
+}
+
+/// A running server; superuser and database are `forkguard`, no password.
+pub struct Cluster {
+    /// `127.0.0.1`
+    pub host: String,
+    /// The same for TCP and the Unix socket.
+    pub port: u16,
+    /// The folder of the Unix socket.
+    pub socket_dir: PathBuf,
+    log: PathBuf,
+    process: Child,
+}
+
+/// The server that all tests of this process share.
+pub fn cluster() -> &'static Cluster {
+    // A static is never dropped: this one ends with the process, by its pipe.
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(own)
+}
+
+/// A server for one test alone, until it is dropped.
+pub fn own() -> Cluster {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    // pg-cluster makes this folder and removes it.
+    let folder = std::env::temp_dir().join(format!(
+        "forkguard-test.{}.{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    ));
+    // No limit here: pg-cluster holds one on every step of its start.
+    let mut process = Command::new(root().join("tools/pg-cluster"))
+        .arg(&folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tools/pg-cluster");
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let fact = |key: &str| {
+        line.split_whitespace()
+            .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+            .unwrap_or_else(|| panic!("tools/pg-cluster did not start a server (said {line:?})"))
+    };
+    Cluster {
+        host: fact("PGHOST_TCP").to_owned(),
+        port: fact("PGPORT").parse().unwrap(),
+        socket_dir: fact("PGSOCKET").into(),
+        log: fact("PGLOG").into(),
+        process,
+    }
+}
+
+impl Cluster {
+    /// libpq's connection string. What is added behind it wins: `conninfo(Tls) + " host=::1"`.
+    pub fn conninfo(&self, transport: Transport) -> String {
+        self.environment(transport)
+            .map(|(variable, value)| {
+                format!(
+                    "{}={value}",
+                    variable[2..].to_lowercase().replace("database", "dbname")
+                )
+            })
+            .join(" ")
+    }
+
+    /// The same as libpq's environment variables, which asyncpg reads, too.
+    pub fn environment(&self, transport: Transport) -> [(&'static str, String); 6] {
+        let (host, sslmode) = match transport {
+            Transport::Unix => (self.socket_dir.to_str().unwrap(), "disable"),
+            Transport::Tcp => (self.host.as_str(), "disable"),
+            Transport::Tls => (self.host.as_str(), "require"),
+        };
+        [
+            ("PGHOST", host.to_owned()),
+            ("PGPORT", self.port.to_string()),
+            ("PGUSER", "forkguard".to_owned()),
+            ("PGDATABASE", "forkguard".to_owned()),
+            ("PGSSLMODE", sslmode.to_owned()),
+            ("PGGSSENCMODE", "disable".to_owned()),
+        ]
+    }
+
+    /// What the server answers to a statement in a session of psql's own (`-At`).
+    #[track_caller]
+    pub fn ask(&self, sql: &str) -> String {
+        let outcome = Run::new("psql")
+            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .envs(self.environment(Transport::Unix))
+            .run();
+        outcome.ok();
+        outcome.stdout.trim_end().to_owned()
+    }
+
+    /// Where the server's log ends now, for [`Cluster::log_since`].
+    pub fn log_mark(&self) -> u64 {
+        std::fs::metadata(&self.log).unwrap().len()
+    }
+
+    /// What the server has logged since the mark. The log of the shared server holds all tests'
+    /// lines: look for a backend's `[pid]`, or take a server of your [`own`].
+    pub fn log_since(&self, mark: u64) -> String {
+        let mut log = std::fs::File::open(&self.log).unwrap();
+        log.seek(SeekFrom::Start(mark)).unwrap();
+        let mut bytes = Vec::new();
+        log.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until the log since the mark holds the text. A server notices a client's end some
+    /// milliseconds late; ten seconds is a loaded machine.
+    #[track_caller]
+    pub fn wait_for_log(&self, mark: u64, text: &str) -> String {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let log = self.log_since(mark);
+            if log.contains(text) {
+                return log;
+            }
+            assert!(
+                Instant::now() < end,
+                "no {text:?} in the server's log:\n{log}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        // pg-cluster waits 20 seconds for its server before it kills it.
+        let end = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < end {
+            if let Ok(Some(_)) = self.process.try_wait() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

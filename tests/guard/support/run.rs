@@ -1,0 +1,271 @@
+//! One run of a real program, bounded in time, with all that it forked.
+
+use super::library;
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// In the environment of a run's every process: finds them again, wherever `setsid` or
+/// `daemon` took them.
+const MARK: &str = "GUARD_TEST_RUN";
+
+/// A program to run.
+pub struct Run {
+    command: Command,
+    guarded: bool,
+    timeout: Duration,
+}
+
+impl Run {
+    /// Not guarded, with 60 seconds to end, and an environment free of `FORKGUARD_*`, `PG*` and
+    /// `LD_PRELOAD`.
+    pub fn new(program: impl AsRef<OsStr>) -> Run {
+        let mut command = Command::new(program);
+        for (variable, _) in std::env::vars_os() {
+            let name = variable.to_string_lossy();
+            if name.starts_with("FORKGUARD_") || name.starts_with("PG") || name == "LD_PRELOAD" {
+                command.env_remove(&variable);
+            }
+        }
+        Run {
+            command,
+            guarded: false,
+            timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// One more argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Run {
+        self.command.arg(arg);
+        self
+    }
+
+    /// More arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Run {
+        self.command.args(args);
+        self
+    }
+
+    /// A variable of the environment.
+    pub fn env(mut self, variable: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Run {
+        self.command.env(variable, value);
+        self
+    }
+
+    /// Variables, as `Cluster::environment` gives them.
+    pub fn envs<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Run {
+        self.command.envs(variables);
+        self
+    }
+
+    /// Where it runs.
+    pub fn folder(mut self, folder: impl AsRef<std::path::Path>) -> Run {
+        self.command.current_dir(folder);
+        self
+    }
+
+    /// With the library in `LD_PRELOAD`, or without.
+    pub fn guarded(mut self, guarded: bool) -> Run {
+        self.guarded = guarded;
+        self
+    }
+
+    /// Past this it is killed, and says so in `Outcome::timed_out`.
+    pub fn timeout(mut self, timeout: Duration) -> Run {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Runs it until it has ended *and* nobody holds its standard output and error any more, so
+    /// that what its forked children still write is heard, or until the time is up. Then ends
+    /// what is left of it.
+    pub fn run(mut self) -> Outcome {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let mark = format!(
+            "{}.{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        if self.guarded {
+            self.command.env("LD_PRELOAD", library());
+        }
+        let mut child = self
+            .command
+            .env(MARK, &mark)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{:?}: {error}", self.command.get_program()));
+        let (stdout, stderr) = (
+            Stream::read(child.stdout.take().unwrap()),
+            Stream::read(child.stderr.take().unwrap()),
+        );
+
+        let end = Instant::now() + self.timeout;
+        let mut status;
+        let mut timed_out = false;
+        loop {
+            status = child.try_wait().unwrap(); // std remembers it once it is there
+            if status.is_some() && stdout.ended() && stderr.ended() {
+                break;
+            }
+            if Instant::now() >= end {
+                timed_out = true;
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if status.is_none() {
+            // Not waited for yet, so the number is still its own, the group's as well.
+            // SAFETY: kill takes two numbers.
+            unsafe { libc::kill(-libc::pid_t::try_from(child.id()).unwrap(), libc::SIGKILL) };
+            let _ = child.wait();
+        }
+        kill_marked(&mark);
+        Outcome {
+            command: format!("{:?}", self.command),
+            status,
+            stdout: stdout.finish(),
+            stderr: stderr.finish(),
+            timed_out,
+        }
+    }
+}
+
+/// Kills every process that carries the mark: again until none is found, for they may be
+/// forking; a hundred rounds are far more than a test's program can outrun.
+fn kill_marked(mark: &str) {
+    let entry = format!("{MARK}={mark}");
+    for _ in 0..100 {
+        let mut found = false;
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Some(pid) = process
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            // A zombie's is empty, a stranger's closed: both are none of ours.
+            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+            if environment
+                .split(|byte| *byte == 0)
+                .any(|line| line == entry.as_bytes())
+            {
+                found = true;
+                // SAFETY: kill takes two numbers.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+        }
+        if !found {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("processes of run {mark} do not die");
+}
+
+/// One output stream, read by a thread of its own: neither can fill up while the other is read.
+struct Stream {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Stream {
+    fn read(mut pipe: impl Read + Send + 'static) -> Stream {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&bytes);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 65536]; // a pipe's whole capacity, pipe(7)
+            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                sink.lock().unwrap().extend_from_slice(&buffer[..count]);
+            }
+        });
+        Stream { bytes, reader }
+    }
+
+    fn ended(&self) -> bool {
+        self.reader.is_finished()
+    }
+
+    /// What has been read. The reader is not joined: should somebody we cannot kill hold the
+    /// pipe, the test goes on all the same.
+    fn finish(self) -> String {
+        let end = Instant::now() + Duration::from_secs(1);
+        while !self.ended() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    command: String,
+    /// None if it had to be killed.
+    pub status: Option<ExitStatus>,
+    /// Its own and its children's.
+    pub stdout: String,
+    /// Its own and its children's.
+    pub stderr: String,
+    /// Killed, or what it forked was: for an unguarded run, one way to show the damage.
+    pub timed_out: bool,
+}
+
+impl Outcome {
+    /// Ended in time with 0.
+    pub fn success(&self) -> bool {
+        !self.timed_out && self.status.is_some_and(|status| status.success())
+    }
+
+    /// Whether either stream holds the text.
+    pub fn says(&self, text: &str) -> bool {
+        self.stdout.contains(text) || self.stderr.contains(text)
+    }
+
+    /// Fails the test, with all there is to know, unless the run succeeded.
+    #[track_caller]
+    pub fn ok(&self) -> &Outcome {
+        self.check(self.success(), "it should succeed")
+    }
+
+    /// Fails the test, with all there is to know, unless the text is there.
+    #[track_caller]
+    pub fn must_say(&self, text: &str) -> &Outcome {
+        self.check(self.says(text), &format!("it should say {text:?}"))
+    }
+
+    /// Fails the test, with all there is to know, unless the condition holds.
+    #[track_caller]
+    pub fn check(&self, condition: bool, what: &str) -> &Outcome {
+        assert!(condition, "{what}\n{self}");
+        self
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ended = match self.status {
+            Some(status) => status.to_string(),
+            None => "killed".to_owned(),
+        };
+        let late = if self.timed_out { ", out of time" } else { "" };
+        write!(
+            f,
+            "{}\n-- {ended}{late}\n-- stdout\n{}\n-- stderr\n{}\n--",
+            self.command, self.stdout, self.stderr
+        )
+    }
+}
