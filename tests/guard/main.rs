@@ -2,4 +2,5 @@
 
 mod support;
 
+mod child_handler;
 mod cluster;

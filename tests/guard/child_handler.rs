@@ -1,0 +1,231 @@
+//! Nothing in the child handler allocates, locks or panics.
+//!
+//! Three looks at it: what its rooms name in their source, every call that the compiled handler
+//! can reach, and what a program sees that counts its own allocations while the handler runs.
+//! The last two are shown to fail on a library with an allocation or a lock put there.
+
+use crate::support::*;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What the handler may call outside the library. `syscall` and memory functions are
+/// async-signal-safe in glibc (signal-safety(7)); the other two read a register.
+const ALLOWED: [&str; 7] = [
+    "syscall",
+    "__errno_location",
+    "pthread_self",
+    "memcpy",
+    "memmove",
+    "memset",
+    "memcmp",
+];
+
+/// Every function that can be reached from the handler, by the library's disassembly.
+/// Functions of other libraries as `extern NAME`, a call through a register as `indirect in NAME`.
+fn reachable(library: &Path) -> BTreeSet<String> {
+    let output = Command::new("objdump")
+        .args(["-d", "--no-show-raw-insn", "-w"])
+        .arg(library)
+        .output()
+        .expect("objdump (Debian: binutils)");
+    assert!(output.status.success());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut calls: HashMap<String, Vec<String>> = HashMap::new();
+    let mut function = String::new();
+    for line in text.lines() {
+        if let Some(name) = line
+            .strip_suffix(">:")
+            .and_then(|line| line.split('<').nth(1))
+        {
+            function = name.to_owned();
+            continue;
+        }
+        let mut words = line.split_whitespace().skip(1); // behind the address
+        let Some(operation) = words.next() else {
+            continue;
+        };
+        if !operation.starts_with("call") && !operation.starts_with('j') {
+            continue;
+        }
+        let symbol = line
+            .rsplit_once('<')
+            .map(|(_, rest)| rest.trim_end_matches('>'));
+        let base = |symbol: &str| symbol.split("+0x").next().unwrap_or(symbol).to_owned();
+        let target = match (words.next(), symbol) {
+            // Through the table of imports: `call *0x1234(%rip)  # 5678 <free@GLIBC_2.2.5>`.
+            (Some(operand), Some(symbol)) if operand.starts_with('*') && symbol.contains('@') => {
+                format!("extern {}", symbol.split('@').next().unwrap_or(symbol))
+            }
+            (Some(operand), _) if operand.starts_with('*') => format!("indirect in {function}"),
+            (_, Some(symbol)) if symbol.contains("@plt") => {
+                format!("extern {}", symbol.split('@').next().unwrap_or(symbol))
+            }
+            (_, Some(symbol)) if base(symbol) != function => base(symbol),
+            _ => continue,
+        };
+        calls.entry(function.clone()).or_default().push(target);
+    }
+    let start = calls
+        .keys()
+        .find(|name| name.contains("signal_safe5child7handler"))
+        .expect("the handler's symbol: is the library stripped?")
+        .clone();
+    let (mut found, mut next) = (BTreeSet::new(), vec![start]);
+    while let Some(name) = next.pop() {
+        next.extend(calls.get(&name).into_iter().flatten().cloned());
+        if found.insert(name) {
+            continue;
+        }
+        next.retain(|name| !found.contains(name));
+    }
+    found
+}
+
+/// What is reached and must not be: anything outside [`ALLOWED`], of Rust's own libraries or
+/// through a pointer.
+fn forbidden(library: &Path) -> Vec<String> {
+    reachable(library)
+        .into_iter()
+        .filter(|name| match name.strip_prefix("extern ") {
+            Some(name) => !ALLOWED.contains(&name),
+            None => !name.contains("9forkguard11signal_safe"),
+        })
+        .collect()
+}
+
+/// The library with something put into its handler (`src/broken.rs`).
+fn broken(what: &str) -> PathBuf {
+    let folder = root().join("target/broken").join(what);
+    let status = Command::new(env!("CARGO"))
+        .args(["rustc", "--quiet", "--release", "--lib", "--", "--cfg"])
+        .arg(format!("break_child_handler=\"{what}\""))
+        .current_dir(root())
+        .env("CARGO_TARGET_DIR", &folder)
+        .env_remove("LD_PRELOAD")
+        .status()
+        .expect("cargo");
+    assert!(status.success(), "the broken library does not build");
+    folder.join("release/libforkguard.so")
+}
+
+#[test]
+fn the_compiled_handler_reaches_nothing_unsafe() {
+    let found = reachable(&library());
+    // The walk went somewhere: to the system calls that replace a descriptor.
+    assert!(found.contains("extern syscall"), "{found:#?}");
+    let bad = forbidden(&library());
+    assert!(bad.is_empty(), "the child handler can reach {bad:#?}");
+}
+
+#[test]
+fn an_allocation_in_the_handler_is_found() {
+    let library = broken("allocate");
+    let bad = forbidden(&library);
+    assert!(
+        bad.iter().any(|name| name.contains("broken8allocate")),
+        "{bad:#?}"
+    );
+    assert!(
+        bad.iter()
+            .any(|name| name.contains("malloc") || name.contains("alloc")),
+        "{bad:#?}"
+    );
+    let counted = count_allocations(&library);
+    assert_eq!(counted.abandoned, 3);
+    assert!(
+        counted.allocations > 0,
+        "an allocation in the handler was not counted"
+    );
+}
+
+#[test]
+fn a_lock_in_the_handler_is_found() {
+    let bad = forbidden(&broken("lock"));
+    assert!(
+        bad.iter().any(|name| name.contains("broken4lock")),
+        "{bad:#?}"
+    );
+    // The way a taken lock is waited for.
+    assert!(
+        bad.iter().any(|name| name.contains("lock_contended")),
+        "{bad:#?}"
+    );
+}
+
+struct Counted {
+    abandoned: u64,
+    allocations: u64,
+}
+
+/// Runs a program that counts the allocations between the last of its prepare handlers and the
+/// first of its child handlers, which is where ours run.
+fn count_allocations(library: &Path) -> Counted {
+    let outcome = Run::new(compile("allocations"))
+        .arg(cluster().conninfo(Transport::Tcp))
+        .env("LD_PRELOAD", library)
+        .run();
+    outcome.ok();
+    let number = |name: &str| {
+        let after = outcome
+            .stdout
+            .split(name)
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next());
+        after
+            .and_then(|word| word.parse().ok())
+            .unwrap_or_else(|| panic!("no {name}\n{outcome}"))
+    };
+    Counted {
+        abandoned: number("dead "),
+        allocations: number("allocations "),
+    }
+}
+
+#[test]
+fn a_program_sees_no_allocation_while_the_handler_runs() {
+    let counted = count_allocations(&library());
+    assert_eq!((counted.abandoned, counted.allocations), (3, 0));
+}
+
+#[test]
+fn its_rooms_name_nothing_outside() {
+    let folder = root().join("src/signal_safe");
+    let mut files = 0;
+    for file in std::fs::read_dir(&folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or(&text);
+        for (number, line) in code.lines().enumerate() {
+            let line = line.split("//").next().unwrap_or(line);
+            for word in [
+                "std::",
+                "alloc::",
+                "dashmap",
+                "log::",
+                "format!",
+                "println!",
+                "panic!",
+                "assert",
+                ".unwrap()",
+                ".expect(",
+                "thread_local",
+                "crate::",
+            ] {
+                let broken = line.contains("crate::broken"); // behind a cfg of the tests above
+                assert!(
+                    broken || !line.contains(word),
+                    "{}:{}: `{word}` in the child handler's rooms",
+                    path.display(),
+                    number + 1
+                );
+            }
+        }
+        files += 1;
+    }
+    assert!(
+        files >= 9,
+        "the rooms have moved: {files} files in {}",
+        folder.display()
+    );
+}
