@@ -4,3 +4,4 @@ mod support;
 
 mod child_handler;
 mod cluster;
+mod threads;
