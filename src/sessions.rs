@@ -166,7 +166,7 @@ pub fn not_connected(fd: c_int) {
 /// Some first bytes are about to be sent on the pending `fd`. `bytes` begins
 /// with them; they are read before the call, for a fork in another thread must
 /// never find a session that has spoken and is not in the table.
-pub fn first_bytes(fd: c_int, entry: &'static Entry, bytes: &[u8]) {
+pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8]) {
     let word = entry.word();
     let first = wire::First {
         head: entry.head(),
@@ -186,7 +186,7 @@ pub fn first_bytes(fd: c_int, entry: &'static Entry, bytes: &[u8]) {
                 let mut dead = crate::signal_safe::abandon::DeadSockets::none();
                 dead.replace(fd, entry);
                 dead.finish();
-                stats::ABANDONED.add();
+                stats::ABANDONED.add(1);
                 log::info!("abandoned a PostgreSQL connection inherited before its first byte: descriptor {fd}");
             }
         }
@@ -194,7 +194,7 @@ pub fn first_bytes(fd: c_int, entry: &'static Entry, bytes: &[u8]) {
 }
 
 /// Enters what is open at `fd` as a session. False if it is no stream socket.
-fn register(fd: c_int, entry: &'static Entry, opening: wire::Opening) -> bool {
+fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
     if sys::socket_option::<c_int>(fd, libc::SO_TYPE) != Ok(libc::SOCK_STREAM) {
         return false;
     }
@@ -240,9 +240,9 @@ fn register(fd: c_int, entry: &'static Entry, opening: wire::Opening) -> bool {
     true
 }
 
-fn enter(fd: c_int, entry: &'static Entry, identity: u64, text: &PeerText, flags: u64) {
+fn enter(fd: c_int, entry: Entry, identity: u64, text: &PeerText, flags: u64) {
     entry.set_session(identity, text, flags);
-    stats::OPENED.add();
+    stats::OPENED.add(1);
     if let Some(normal) = Normal::enter() {
         if let Some(map) = filed(&normal) {
             file(map, identity, fd);
@@ -296,7 +296,7 @@ pub fn state(fd: c_int) -> State {
 }
 
 /// Sets a flag that belongs to the description under each of its numbers.
-pub fn set_flag_everywhere(fd: c_int, entry: &'static Entry, flag: u64, on: bool) {
+pub fn set_flag_everywhere(fd: c_int, entry: Entry, flag: u64, on: bool) {
     entry.set_flag(flag, on);
     if !entry.word().has(DUPLICATED) {
         return;
@@ -320,7 +320,7 @@ pub fn set_flag_everywhere(fd: c_int, entry: &'static Entry, flag: u64, on: bool
 /// `new` was made a duplicate of the candidate `entry`. Called inside the
 /// fence, together with the call that made it; where it returns true,
 /// [`file_copy`] follows.
-pub fn copy_entry(entry: &'static Entry, new: c_int, close_on_exec: bool) -> bool {
+pub fn copy_entry(entry: Entry, new: c_int, close_on_exec: bool) -> bool {
     let Some(copy) = descriptors::entry(new) else {
         log::warn!("descriptor {new}, a duplicate, is not watched: no memory, or beyond the table");
         return false;
@@ -337,7 +337,7 @@ pub fn copy_entry(entry: &'static Entry, new: c_int, close_on_exec: bool) -> boo
 }
 
 /// Files the duplicate `new` of the session `entry` under it.
-pub fn file_copy(entry: &'static Entry, new: c_int) {
+pub fn file_copy(entry: Entry, new: c_int) {
     if entry.word().state() == State::Session {
         if let Some(normal) = Normal::enter() {
             if let Some(map) = filed(&normal) {
@@ -348,7 +348,7 @@ pub fn file_copy(entry: &'static Entry, new: c_int) {
 }
 
 /// `fd` was closed; `word` and `identity` are what its entry said before.
-pub fn closed(fd: c_int, entry: &'static Entry, word: descriptors::Word, identity: u64) {
+pub fn closed(fd: c_int, entry: Entry, word: descriptors::Word, identity: u64) {
     if generation::is_own_memory()
         && fence::forget(|| entry.forget_if(word))
         && word.state() == State::Session

@@ -10,7 +10,7 @@ use crate::signal_safe::{child, fence, generation};
 
 /// What the table said of a number before a call.
 struct Before {
-    entry: &'static Entry,
+    entry: Entry,
     word: Word,
     identity: u64,
 }

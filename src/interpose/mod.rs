@@ -124,7 +124,7 @@ enum Found {
     /// Nothing to do.
     Nothing,
     /// A connection whose first bytes will tell.
-    Pending(&'static Entry),
+    Pending(Entry),
     /// A parent's session that could not be replaced: not to be touched.
     Refused,
 }

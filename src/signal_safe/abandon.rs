@@ -54,7 +54,7 @@ impl DeadSockets {
     }
 
     /// Replaces what is open at `fd`, if that still is what `entry` recorded.
-    pub fn replace(&mut self, fd: c_int, entry: &Entry) -> Outcome {
+    pub fn replace(&mut self, fd: c_int, entry: Entry) -> Outcome {
         match descriptors::identity_of(fd) {
             Ok(identity) if identity == entry.identity() => {}
             Ok(_) | Err(libc::EBADF | libc::ENOTSOCK) => {

@@ -122,6 +122,9 @@ fn look_after(raw: bool) {
             }
         });
         dead.finish();
+        stats::ABANDONED.add(report.abandoned);
+        stats::REFUSED.add(report.refused);
+        stats::HANDED_OVER.add(report.handed_over);
         tell(parent, &mut report);
     }
     fence::reset();
@@ -132,7 +135,7 @@ fn look_after(raw: bool) {
 
 fn one(
     fd: c_int,
-    entry: &Entry,
+    entry: Entry,
     heir: bool,
     shared: bool,
     dead: &mut DeadSockets,
@@ -150,7 +153,6 @@ fn one(
         State::None | State::Pending => return,
         State::Session if word.has(HANDED_OVER) => {
             entry.set_owned();
-            stats::HANDED_OVER.add();
             report.handed_over += 1;
             return;
         }
@@ -170,12 +172,12 @@ fn one(
     }
     match outcome {
         Outcome::Dead => {
-            stats::ABANDONED.add();
             report.abandoned += 1;
-            report.note(fd, state, &entry.peer());
+            if sink::wants(Level::Info) {
+                report.note(fd, state, &entry.peer());
+            }
         }
         Outcome::Refused(errno) => {
-            stats::REFUSED.add();
             report.refused += 1;
             report.errno = errno;
         }

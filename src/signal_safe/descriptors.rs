@@ -125,24 +125,18 @@ impl Word {
 /// with its port; of a longer socket path the end is kept.
 pub type PeerText = [u8; 48];
 
-/// One number. A cache line, so that two threads' descriptors do not meet.
-#[repr(align(64))]
+/// One number's places in the table. The words stand together, apart from what
+/// is seldom looked at: a child that abandons a thousand sessions writes few
+/// pages, each of which costs it a copy.
+#[derive(Clone, Copy)]
 pub struct Entry {
-    word: AtomicU64,
-    identity: AtomicU64,
+    word: &'static AtomicU64,
+    identity: &'static AtomicU64,
     /// The peer; while pending, the first bytes seen and the server's hash.
-    text: [AtomicU64; 6],
+    text: &'static [AtomicU64; 6],
 }
 
 impl Entry {
-    const fn new() -> Self {
-        Entry {
-            word: AtomicU64::new(0),
-            identity: AtomicU64::new(0),
-            text: [const { AtomicU64::new(0) }; 6],
-        }
-    }
-
     /// State and flags now.
     #[inline]
     pub fn word(&self) -> Word {
@@ -221,7 +215,7 @@ impl Entry {
     }
 
     /// The same description as `other` stands here.
-    pub fn copy_from(&self, other: &Entry, flags: u64) {
+    pub fn copy_from(&self, other: Entry, flags: u64) {
         let word = self
             .word()
             .anew()
@@ -229,7 +223,7 @@ impl Entry {
             .with_seen(other.word().seen());
         self.publish(word);
         self.identity.store(other.identity(), Relaxed);
-        for (to, from) in self.text.iter().zip(&other.text) {
+        for (to, from) in self.text.iter().zip(other.text) {
             to.store(from.load(Relaxed), Relaxed);
         }
         let word = Word(
@@ -296,7 +290,7 @@ impl Entry {
     /// The peer, as recorded.
     pub fn peer(&self) -> PeerText {
         let mut text = [0; size_of::<PeerText>()];
-        for (place, from) in text.chunks_exact_mut(8).zip(&self.text) {
+        for (place, from) in text.chunks_exact_mut(8).zip(self.text) {
             for (to, byte) in place.iter_mut().zip(from.load(Relaxed).to_ne_bytes()) {
                 *to = byte;
             }
@@ -313,19 +307,33 @@ const CHUNK: usize = 1024;
 const CHUNKS: usize = 1024;
 
 /// A run of numbers.
-pub struct Chunk {
+struct Chunk {
     /// One bit an entry: it has been used. Never cleared, so that no thread's
     /// clearing can cover another's setting.
     used: [AtomicU64; CHUNK / 64],
-    entries: [Entry; CHUNK],
+    words: [AtomicU64; CHUNK],
+    identities: [AtomicU64; CHUNK],
+    texts: [[AtomicU64; 6]; CHUNK],
 }
 
 impl Chunk {
     const fn new() -> Self {
         Chunk {
             used: [const { AtomicU64::new(0) }; CHUNK / 64],
-            entries: [const { Entry::new() }; CHUNK],
+            words: [const { AtomicU64::new(0) }; CHUNK],
+            identities: [const { AtomicU64::new(0) }; CHUNK],
+            texts: [const { [const { AtomicU64::new(0) }; 6] }; CHUNK],
         }
+    }
+
+    #[inline]
+    fn entry(&'static self, place: usize) -> Option<Entry> {
+        let (words, identities, texts) = (&self.words, &self.identities, &self.texts);
+        Some(Entry {
+            word: words.get(place)?,
+            identity: identities.get(place)?,
+            text: texts.get(place)?,
+        })
     }
 }
 
@@ -368,29 +376,28 @@ fn chunk(index: usize) -> Option<&'static Chunk> {
 
 /// The entry of a number, where there is one.
 #[inline]
-pub fn find(fd: c_int) -> Option<&'static Entry> {
+pub fn find(fd: c_int) -> Option<Entry> {
     let number = fd as u32 as usize;
-    chunk(number / CHUNK)?.entries.get(number % CHUNK)
+    chunk(number / CHUNK)?.entry(number % CHUNK)
 }
 
 /// Whether `fd` means nothing to us: the hot path of every hook.
 #[inline]
 pub fn is_stranger(fd: c_int) -> bool {
-    match find(fd) {
-        Some(entry) => entry.word.load(Relaxed) & STATE_BITS == State::None as u64,
-        None => true,
-    }
+    let number = fd as u32 as usize;
+    let word = chunk(number / CHUNK).and_then(|chunk| chunk.words.get(number % CHUNK));
+    word.is_none_or(|word| word.load(Relaxed) & STATE_BITS == State::None as u64)
 }
 
 /// The entry of a number, made if need be. `None`: a negative number, one past
 /// the table, or no memory.
-pub fn entry(fd: c_int) -> Option<&'static Entry> {
+pub fn entry(fd: c_int) -> Option<Entry> {
     let number = usize::try_from(fd).ok()?;
     let index = number / CHUNK;
     let slot = TABLE.get(index)?;
     if slot.load(Acquire).is_null() {
         let new = sys::map(size_of::<Chunk>())?.cast::<Chunk>();
-        // The loser's mapping stays unused: 64 KB of address space, no memory.
+        // The loser's mapping stays unused: address space, no memory.
         let _ = slot.compare_exchange(core::ptr::null_mut(), new, AcqRel, Acquire);
     }
     CHUNKS_USED.fetch_max(index + 1, Relaxed);
@@ -398,12 +405,12 @@ pub fn entry(fd: c_int) -> Option<&'static Entry> {
     if let Some(bits) = chunk.used.get(number % CHUNK / 64) {
         bits.fetch_or(1 << (number % 64), Relaxed);
     }
-    chunk.entries.get(number % CHUNK)
+    chunk.entry(number % CHUNK)
 }
 
 /// Calls `each` for every candidate.
 #[inline]
-pub fn for_each(mut each: impl FnMut(c_int, &'static Entry)) {
+pub fn for_each(mut each: impl FnMut(c_int, Entry)) {
     for index in 0..CHUNKS_USED.load(Relaxed) {
         let Some(chunk) = chunk(index) else { continue };
         for (word, bits) in chunk.used.iter().enumerate() {
@@ -411,7 +418,7 @@ pub fn for_each(mut each: impl FnMut(c_int, &'static Entry)) {
             while bits != 0 {
                 let number = word * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                if let Some(entry) = chunk.entries.get(number) {
+                if let Some(entry) = chunk.entry(number) {
                     if entry.word().state() != State::None {
                         each((index * CHUNK + number) as c_int, entry);
                     }

@@ -10,9 +10,9 @@ impl Counter {
         Counter(AtomicU64::new(0))
     }
 
-    /// Adds one.
-    pub fn add(&self) {
-        self.0.fetch_add(1, Relaxed);
+    /// Adds to it.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
     }
 
     /// The count.
