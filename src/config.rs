@@ -111,8 +111,8 @@ pub fn read<'a>(variables: impl Iterator<Item = &'a [u8]>) -> (Config, Vec<Strin
             }
             b"LOG_FILE" => config.file = Some(value.to_owned()),
             _ => complaints.push(format!(
-                "FORKGUARD_{}: no such setting (POLICY, EXEMPT, LOG, LOG_FILE)",
-                shown(&String::from_utf8_lossy(name))
+                "{}: no such setting (FORKGUARD_POLICY, _EXEMPT, _LOG, _LOG_FILE)",
+                shown(&format!("FORKGUARD_{}", String::from_utf8_lossy(name)))
             )),
         }
     }

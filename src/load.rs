@@ -105,9 +105,14 @@ fn environment() -> impl Iterator<Item = &'static [u8]> {
     strings(ENVIRONMENT.load(Relaxed))
 }
 
-/// The names this program goes by: of its first argument, and of the file it
-/// was started from, which for a script is the script (`AT_EXECFN`).
+/// The names this program goes by: of its first argument; of the file it was
+/// started from, which for a script is the script (`AT_EXECFN`); and, where an
+/// interpreter runs, of the script among its arguments, for `#!/usr/bin/env
+/// python3` leaves no other trace of it.
 fn names() -> impl Iterator<Item = &'static [u8]> {
+    const INTERPRETERS: [&[u8]; 8] = [
+        b"python", b"perl", b"ruby", b"php", b"node", b"bash", b"dash", b"sh",
+    ];
     // SAFETY: takes a number and returns one: an address or 0.
     let file = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const c_char;
     let file = (!file.is_null()).then(|| {
@@ -115,10 +120,16 @@ fn names() -> impl Iterator<Item = &'static [u8]> {
         unsafe { CStr::from_ptr(file) }.to_bytes()
     });
     let last = |path: &'static [u8]| path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-    strings(ARGUMENTS.load(Relaxed))
+    let arguments = || strings(ARGUMENTS.load(Relaxed));
+    let interpreter = arguments()
         .take(1)
-        .chain(file)
         .map(last)
+        .any(|name| INTERPRETERS.iter().any(|known| name.starts_with(known)));
+    let script = arguments()
+        .skip(1)
+        .filter(|argument| !argument.starts_with(b"-"))
+        .take(usize::from(interpreter));
+    arguments().take(1).chain(file).chain(script).map(last)
 }
 
 /// Opens the log file. Its path is made absolute, for a daemon changes its folder.
