@@ -15,6 +15,7 @@ use dashmap::DashMap;
 
 use crate::memory;
 use crate::normal::Normal;
+use crate::signal_safe::abandon::{DeadSockets, Outcome};
 use crate::signal_safe::descriptors::{
     self, identity_of, Entry, PeerText, State, CLOSE_ON_EXEC, DUPLICATED, EXPECTED, HANDED_OVER,
     NON_BLOCKING,
@@ -165,8 +166,9 @@ pub fn not_connected(fd: c_int) {
 
 /// Some first bytes are about to be sent on the pending `fd`. `bytes` begins
 /// with them; they are read before the call, for a fork in another thread must
-/// never find a session that has spoken and is not in the table.
-pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8]) {
+/// never find a session that has spoken and is not in the table. True if they
+/// must not go out.
+pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8]) -> bool {
     let word = entry.word();
     let first = wire::First {
         head: entry.head(),
@@ -178,19 +180,34 @@ pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8]) {
             entry.forget_if(word);
         }
         wire::Verdict::Session(opening) => {
-            let inherited = word.is_inherited();
             if !register(fd, entry, opening) {
                 entry.forget_if(word);
-            } else if inherited {
-                // Connected by the parent, in the middle of its handshake.
-                let mut dead = crate::signal_safe::abandon::DeadSockets::none();
-                dead.replace(fd, entry);
-                dead.finish();
-                stats::ABANDONED.add(1);
-                log::info!("abandoned a PostgreSQL connection inherited before its first byte: descriptor {fd}");
+            } else if word.is_inherited() {
+                return abandon_late(fd, entry);
             }
         }
     }
+    false
+}
+
+/// A connection that the parent had made and not yet spoken on: its startup
+/// packet is this child's. True if it could not be replaced.
+fn abandon_late(fd: c_int, entry: Entry) -> bool {
+    let mut dead = DeadSockets::none(generation::current());
+    let outcome = dead.replace(fd, entry);
+    dead.finish();
+    match outcome {
+        Outcome::Dead => {
+            stats::ABANDONED.add(1);
+            log::info!("abandoned a PostgreSQL connection inherited before its first byte: descriptor {fd}");
+        }
+        Outcome::Refused(errno) => {
+            stats::REFUSED.add(1);
+            log::warn!("descriptor {fd}, inherited before its first byte, could not be replaced (errno {errno}); calls on it are refused");
+        }
+        Outcome::Gone | Outcome::Unknown(_) => {}
+    }
+    matches!(outcome, Outcome::Refused(_))
 }
 
 /// Enters what is open at `fd` as a session. False if it is no stream socket.

@@ -57,20 +57,20 @@ fn copied<T: Copy>(address: *const T) -> Option<T> {
 
 /// Before bytes go out on `fd`: true if they must not.
 fn refuses_outgoing(fd: c_int, bytes: Outgoing) -> bool {
-    guarded(false, || match look(fd) {
+    let refused = guarded(false, || match look(fd) {
         Found::Nothing => false,
-        Found::Refused => {
-            sys::set_errno(libc::EPIPE);
-            true
-        }
+        Found::Refused => true,
         Found::Pending(entry) => {
             let _errno = KeepErrno::now();
             let mut beginning = [0; wire::ENOUGH];
             let length = bytes.copy(&mut beginning);
-            sessions::first_bytes(fd, entry, &beginning[..length]);
-            false
+            sessions::first_bytes(fd, entry, &beginning[..length])
         }
-    })
+    });
+    if refused {
+        sys::set_errno(libc::EPIPE);
+    }
+    refused
 }
 
 /// Before bytes are received on `fd`: true if the caller shall read end of file.

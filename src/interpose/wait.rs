@@ -123,8 +123,9 @@ hooks! {
 
     unsafe fn epoll_ctl(epoll: c_int, command: c_int, fd: c_int, event: *mut epoll_event) -> c_int => on_epoll_ctl if generation::is_settled() && !descriptors::any_refused(), else slow_epoll_ctl {
         notice_fork();
-        if descriptors::any_refused() && command != libc::EPOLL_CTL_DEL && is_refused(fd) {
-            sys::set_errno(libc::EBADF);
+        if descriptors::any_refused() && is_refused(fd) {
+            // To take it out of an inherited epoll would take it from the parent.
+            sys::set_errno(if command == libc::EPOLL_CTL_DEL { libc::ENOENT } else { libc::EBADF });
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.

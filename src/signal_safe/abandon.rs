@@ -38,6 +38,8 @@ struct Dead {
 /// The dead sockets of one pass, made when needed and closed at its end; the
 /// descriptors they were put over keep them alive.
 pub struct DeadSockets {
+    /// What they replace is of this generation from then on.
+    pub generation: u32,
     blocking: Option<Dead>,
     non_blocking: Option<Dead>,
     limit_before: Option<libc::rlimit64>,
@@ -45,8 +47,9 @@ pub struct DeadSockets {
 
 impl DeadSockets {
     /// None made yet.
-    pub fn none() -> Self {
+    pub fn none(generation: u32) -> Self {
         DeadSockets {
+            generation,
             blocking: None,
             non_blocking: None,
             limit_before: None,
@@ -66,11 +69,11 @@ impl DeadSockets {
         let word = entry.word();
         match self.put_over(fd, word) {
             Ok(identity) => {
-                entry.set_abandoned(identity);
+                entry.set_abandoned(identity, self.generation);
                 Outcome::Dead
             }
             Err(errno) => {
-                entry.set_refused();
+                entry.set_refused(self.generation);
                 Outcome::Refused(errno)
             }
         }
@@ -140,6 +143,10 @@ impl DeadSockets {
             } else {
                 0
             };
+        // Above a limit that was lowered nothing could come in its place.
+        if sys::descriptor_limit(None).is_ok_and(|limit| fd as u64 >= limit.rlim_cur) {
+            return Err(libc::EMFILE);
+        }
         sys::close(fd);
         let socket = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX]
             .iter()

@@ -115,7 +115,7 @@ fn look_after(raw: bool) {
         // replace one would take it from the parent.
         let shared = raw && sys::shares_descriptors_with(sys::parent_pid());
         SHARED_TABLE.store(shared, Relaxed);
-        let mut dead = DeadSockets::none();
+        let mut dead = DeadSockets::none(mine.wrapping_add(1));
         descriptors::for_each(|fd, entry| {
             if entry.word().is_of_generation_or_older(mine) {
                 one(fd, entry, heir, shared, &mut dead, &mut report);
@@ -144,7 +144,7 @@ fn one(
     let word = entry.word();
     let state = word.state();
     match state {
-        _ if heir => return entry.set_owned(),
+        _ if heir => return entry.set_owned(dead.generation),
         // A connection that another thread of the parent is opening, or this
         // one: if it leads to a server of ours it is a session to be.
         State::Pending if word.has(EXPECTED) => {}
@@ -152,7 +152,7 @@ fn one(
         // be a session's.
         State::None | State::Pending => return,
         State::Session if word.has(HANDED_OVER) => {
-            entry.set_owned();
+            entry.set_owned(dead.generation);
             report.handed_over += 1;
             return;
         }
@@ -162,10 +162,10 @@ fn one(
     let outcome = match (shared, state) {
         (false, _) => dead.replace(fd, entry),
         (true, State::Session | State::Pending) => {
-            entry.set_refused();
+            entry.set_refused(dead.generation);
             Outcome::Refused(0)
         }
-        (true, _) => return entry.set_owned(),
+        (true, _) => return entry.set_owned(dead.generation),
     };
     if state == State::Abandoned {
         return;

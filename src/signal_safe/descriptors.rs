@@ -233,31 +233,29 @@ impl Entry {
         self.publish(word.with_state(other.word().state()));
     }
 
-    /// The inherited descriptor was replaced by a dead socket of this process.
-    pub fn set_abandoned(&self, dead: u64) {
+    /// The inherited descriptor was replaced by a dead socket; it is of
+    /// `generation` now, as with the next two.
+    pub fn set_abandoned(&self, dead: u64, generation: u32) {
         self.identity.store(dead, Relaxed);
         self.publish(
             self.word()
                 .with_state(State::Abandoned)
-                .with_generation(generation::current().wrapping_add(1)),
+                .with_generation(generation),
         );
     }
 
     /// The inherited descriptor could not be replaced: the hooks refuse it.
-    pub fn set_refused(&self) {
+    pub fn set_refused(&self, generation: u32) {
         self.publish(
             self.word()
                 .with_state(State::Refused)
-                .with_generation(generation::current().wrapping_add(1)),
+                .with_generation(generation),
         );
     }
 
     /// The inherited descriptor belongs to this process from now on.
-    pub fn set_owned(&self) {
-        self.publish(
-            self.word()
-                .with_generation(generation::current().wrapping_add(1)),
-        );
+    pub fn set_owned(&self, generation: u32) {
+        self.publish(self.word().with_generation(generation));
     }
 
     /// Sets or takes away one flag.
