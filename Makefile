@@ -41,7 +41,7 @@ test: setup build
 	cargo test
 
 bench: setup build
-	cargo bench
+	cargo bench --bench cost
 
 lint:
 	cargo fmt --check

@@ -20,12 +20,32 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
-fn one(program: &Path, arguments: &[&str], guarded: bool) -> f64 {
-    let mut command = Command::new(program);
-    command.args(arguments).env_remove("LD_PRELOAD");
-    if guarded {
-        command.env("LD_PRELOAD", support::library());
+/// How a program is run.
+#[derive(Clone, Copy, PartialEq)]
+enum With {
+    Nothing,
+    /// The library in memory, its policy off: no handlers are registered.
+    PolicyOff,
+    Library,
+}
+
+impl With {
+    fn set(self, command: &mut Command) {
+        command
+            .env_remove("LD_PRELOAD")
+            .env_remove("FORKGUARD_POLICY");
+        if self != With::Nothing {
+            command.env("LD_PRELOAD", support::library());
+        }
+        if self == With::PolicyOff {
+            command.env("FORKGUARD_POLICY", "off");
+        }
     }
+}
+
+fn one(program: &Path, arguments: &[&str], with: With) -> f64 {
+    let mut command = Command::new(program);
+    with.set(command.args(arguments));
     let output = command.output().expect("the program runs");
     assert!(
         output.status.success(),
@@ -38,50 +58,69 @@ fn one(program: &Path, arguments: &[&str], guarded: bool) -> f64 {
         .expect("one number")
 }
 
-/// Medians of several measurements, taken in turn: (arguments, guarded) each.
-fn in_turn<const N: usize>(program: &Path, what: [(&[&str], bool); N]) -> [f64; N] {
-    let mut turns = [(); N].map(|()| Vec::new());
-    for _ in 0..TURNS {
-        for (results, (arguments, guarded)) in turns.iter_mut().zip(what) {
-            results.push(one(program, arguments, guarded));
+/// Medians of several measurements, taken in turn.
+fn in_turn<const N: usize>(program: &Path, turns: usize, what: [(&[&str], With); N]) -> [f64; N] {
+    let mut results = [(); N].map(|()| Vec::new());
+    for _ in 0..turns {
+        for (results, (arguments, with)) in results.iter_mut().zip(what) {
+            results.push(one(program, arguments, with));
         }
     }
-    turns.map(median)
+    results.map(median)
+}
+
+fn us(ns: f64) -> String {
+    format!("{:.1} µs", ns / 1000.0)
+}
+
+/// More turns: what the handlers add is less than what the layout of a
+/// process's memory moves a fork by.
+fn fork_with_none(program: &Path) {
+    let fork: &[&str] = &["fork", "0", "exit"];
+    let what = [
+        (fork, With::Nothing),
+        (fork, With::PolicyOff),
+        (fork, With::Library),
+    ];
+    let [bare, off, guarded] = in_turn(program, 5 * TURNS, what);
+    println!("| fork with no session | | added |\n|---|---|---|");
+    println!("| without the library | {} | |", us(bare));
+    println!(
+        "| library in memory, policy `off` | {} | {} |",
+        us(off),
+        us(off - bare)
+    );
+    println!(
+        "| guarded | {} | {} by the handlers |\n",
+        us(guarded),
+        us(guarded - off)
+    );
 }
 
 fn forks(program: &Path) {
-    println!("| sessions | fork | fork, child closes them | fork, guarded | added a session: close | added a session: guarded | ratio beyond 25 µs |");
+    println!("| sessions | fork | fork, child closes them | fork, guarded | a session: close | a session: guarded | ratio beyond 25 µs |");
     println!("|---|---|---|---|---|---|---|");
-    for sessions in [0, 1, 10, 100, 1000] {
+    for sessions in [1, 10, 100, 1000] {
         let count = sessions.to_string();
         let [bare, closing, guarded] = in_turn(
             program,
+            TURNS,
             [
-                (&["fork", &count, "exit"], false),
-                (&["fork", &count, "close"], false),
-                (&["fork", &count, "exit"], true),
+                (&["fork", &count, "exit"], With::Nothing),
+                (&["fork", &count, "close"], With::Nothing),
+                (&["fork", &count, "exit"], With::Library),
             ],
         );
-        let us = |ns: f64| format!("{:.1} µs", ns / 1000.0);
-        if sessions == 0 {
-            println!(
-                "| 0 | {} | - | {} | - | {} in all | - |",
-                us(bare),
-                us(guarded),
-                us(guarded - bare)
-            );
-        } else {
-            let each = |ns: f64| format!("{:.0} ns", (ns - bare) / sessions as f64);
-            let ratio = ((guarded - bare - 25_000.0) / (closing - bare)).max(0.0);
-            println!(
-                "| {sessions} | {} | {} | {} | {} | {} | {ratio:.2} |",
-                us(bare),
-                us(closing),
-                us(guarded),
-                each(closing),
-                each(guarded)
-            );
-        }
+        let each = |ns: f64| format!("{:.0} ns", (ns - bare) / f64::from(sessions));
+        let ratio = ((guarded - bare - 25_000.0) / (closing - bare)).max(0.0);
+        println!(
+            "| {sessions} | {} | {} | {} | {} | {} | {ratio:.2} |",
+            us(bare),
+            us(closing),
+            us(guarded),
+            each(closing),
+            each(guarded)
+        );
     }
 }
 
@@ -89,7 +128,11 @@ fn calls(program: &Path) {
     println!("\n| call on a descriptor that is no session | without | with | added |");
     println!("|---|---|---|---|");
     for call in ["send", "write", "close", "connect"] {
-        let [without, with] = in_turn(program, [(&[call], false), (&[call], true)]);
+        let [without, with] = in_turn(
+            program,
+            TURNS,
+            [(&[call], With::Nothing), (&[call], With::Library)],
+        );
         println!(
             "| `{call}` | {without:.1} ns | {with:.1} ns | {:+.1} ns |",
             with - without
@@ -100,22 +143,19 @@ fn calls(program: &Path) {
 /// `/bin/true`, from its start to its end.
 fn load() {
     const STARTS: usize = 100;
-    let round = |guarded: bool| {
+    let round = |with: With| {
         let start = Instant::now();
         for _ in 0..STARTS {
             let mut command = Command::new("/bin/true");
-            command.stdin(Stdio::null()).env_remove("LD_PRELOAD");
-            if guarded {
-                command.env("LD_PRELOAD", support::library());
-            }
+            with.set(command.stdin(Stdio::null()));
             assert!(command.status().expect("/bin/true").success());
         }
         start.elapsed().as_secs_f64() * 1e6 / STARTS as f64
     };
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        without.push(round(false));
-        with.push(round(true));
+        without.push(round(With::Nothing));
+        with.push(round(With::Library));
     }
     let (without, with) = (median(without), median(with));
     println!("\n| | without | with | added |\n|---|---|---|---|");
@@ -128,15 +168,9 @@ fn load() {
 /// Memory of a process that only waits, in KB: what is its own (Private_*), and
 /// all that is resident.
 fn memory() {
-    let of = |guarded: bool| {
+    let of = |with: With| {
         let mut command = Command::new("/bin/cat");
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .env_remove("LD_PRELOAD");
-        if guarded {
-            command.env("LD_PRELOAD", support::library());
-        }
+        with.set(command.stdin(Stdio::piped()).stdout(Stdio::null()));
         let mut child = command.spawn().expect("/bin/cat");
         std::thread::sleep(std::time::Duration::from_millis(200));
         let text =
@@ -151,7 +185,7 @@ fn memory() {
         };
         (sum(&["Rss:"]), sum(&["Private_Clean:", "Private_Dirty:"]))
     };
-    let (without, with) = (of(false), of(true));
+    let (without, with) = (of(With::Nothing), of(With::Library));
     println!(
         "| memory resident, `cat` | {} KB | {} KB | {:+} KB |",
         without.0,
@@ -195,6 +229,7 @@ fn main() {
         .status()
         .expect("cc");
     assert!(built.success(), "benches/cost.c does not compile");
+    fork_with_none(&program);
     forks(&program);
     calls(&program);
     load();
