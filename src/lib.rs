@@ -26,6 +26,7 @@
 //! | [`config`] | `FORKGUARD_*` into one `Config`; pure |
 //! | [`wire`] | what a client's first bytes say; pure |
 //! | [`interpose`] | every exported libc symbol |
+//! | [`libpq`] | the few exported symbols of libpq: cancels, connection attempts |
 //! | [`sessions`] | the sessions and their duplicates; normal context only |
 //! | [`fork`] | the fork handlers |
 //! | [`signal_safe`] | everything that may run in a child handler |
@@ -38,6 +39,8 @@
 // say otherwise, and a test reads that they do not.
 #![no_std]
 #![warn(missing_docs)]
+// These pages are for who works on the library: nobody links to it as a crate.
+#![allow(rustdoc::private_intra_doc_links)]
 
 extern crate std;
 
@@ -61,5 +64,7 @@ pub mod ffi;
 pub mod fork;
 #[cfg(not(test))]
 pub mod interpose;
+#[cfg(all(not(test), target_arch = "x86_64"))]
+pub mod libpq;
 #[cfg(not(test))]
 pub mod load;

@@ -11,6 +11,7 @@
 //! Everything here may be called in any other context as well.
 
 pub mod abandon;
+pub mod cancels;
 pub mod child;
 pub mod descriptors;
 pub mod fence;
@@ -18,4 +19,5 @@ pub mod generation;
 pub mod line;
 pub mod sink;
 pub mod stats;
+pub mod steps;
 pub mod sys;

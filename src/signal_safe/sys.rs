@@ -177,6 +177,16 @@ pub fn yield_now() {
     unsafe { libc::syscall(libc::SYS_sched_yield) };
 }
 
+/// `nanosleep(2)`, less than a second; a signal ends it.
+pub fn pause(nanoseconds: c_long) {
+    let time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: nanoseconds,
+    };
+    // SAFETY: the kernel reads `time`.
+    unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, 0usize) };
+}
+
 /// `CLOCK_MONOTONIC`, in milliseconds.
 pub fn now_ms() -> u64 {
     let mut time = libc::timespec {
