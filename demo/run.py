@@ -33,7 +33,7 @@ SILENCE = 10
 # A run as a whole, and the worker's way out after SIGTERM. Twice both, twice a few seconds
 # guarded: a minute and a half at the very worst.
 RUN_LIMIT = 30
-EXIT_LIMIT = 6
+EXIT_LIMIT = 12
 
 # What a server writes when two clients talk into one session. A lost client is not among them:
 # that is only an end.

@@ -12,10 +12,12 @@ use super::{fence, generation, stats, steps};
 
 /// The thread that is inside `daemon(3)`, by `pthread_self`, or 0. Its child is
 /// the heir: the parent leaves with `_exit`, and touches nothing again.
+#[link_section = ".data.forkguard"]
 static IN_DAEMON: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether this process shares its table of descriptors with its parent: what
 /// it closes, the parent loses.
+#[link_section = ".data.forkguard"]
 static SHARED_TABLE: AtomicBool = AtomicBool::new(false);
 
 /// Whether to close a descriptor here is to close it in the parent.
@@ -39,27 +41,43 @@ pub extern "C" fn handler() {
     crate::broken::allocate();
     #[cfg(break_child_handler = "lock")]
     crate::broken::lock();
-    // With no candidate nothing is touched: each first write to a page after a
-    // fork costs a fault, and the page of the generation can wait for the
-    // first hook. (Where the kernel does not wipe it, it cannot.)
-    let due = if generation::raw_forks_are_seen() {
-        !generation::is_settled() && descriptors::any()
-    } else {
-        generation::last_pid() != sys::pid()
-    };
-    if due {
+    if generation::is_settled()
+        && (generation::raw_forks_are_seen() || generation::last_pid() == sys::pid())
+    {
+        return; // a hook has been here before us, in a signal handler
+    }
+    if descriptors::any() || !generation::raw_forks_are_seen() {
         look_after(false);
+    } else {
+        // Nothing is inherited. The page is left to the first hook: each page
+        // that a child writes first costs it a copy, which here would be all
+        // that the library adds to a fork.
+        generation::note_handler();
     }
 }
 
-/// Called by a hook that finds itself in a child which no handler has seen:
-/// made by `_Fork`, `clone` or a raw system call.
+/// Called by a hook that finds the page wiped: in a child that had nothing to
+/// inherit, or that no handler has seen (`_Fork`, `clone`, raw system calls),
+/// or in a child of `vfork` of such a one.
 #[cold]
 pub extern "C" fn without_handler() {
+    let _errno = KeepErrno::now();
+    let seen = generation::handler_was_here();
+    if !seen {
+        // A child of `vfork` runs in its parent's memory and must write nothing
+        // there. Where the kernel will not say (`kcmp(2)` under some seccomp
+        // policies): with a candidate in the table this memory was settled
+        // before, so it is a copy; without one there is nothing to do.
+        match sys::shares_memory_with(sys::parent_pid()) {
+            Some(true) => return,
+            None if !descriptors::any() && sys::is_main_thread() => return,
+            _ => {}
+        }
+    }
     // Two threads of such a child may come here at once: both do the work,
     // which has no effect the second time, and new sessions are of a newer
     // generation than what either looks at.
-    look_after(true);
+    look_after(!seen);
 }
 
 /// What a pass over the table met, for the log.
@@ -113,7 +131,7 @@ fn look_after(raw: bool) {
         };
         // In a child that shares its table of descriptors with its parent, to
         // replace one would take it from the parent.
-        let shared = raw && sys::shares_descriptors_with(sys::parent_pid());
+        let shared = raw && sys::shares_descriptors_with(sys::parent_pid()) == Some(true);
         SHARED_TABLE.store(shared, Relaxed);
         let mut dead = DeadSockets::none(mine.wrapping_add(1));
         descriptors::for_each(|fd, entry| {

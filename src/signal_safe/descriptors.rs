@@ -346,10 +346,13 @@ static TABLE: [AtomicPtr<Chunk>; CHUNKS] = {
 };
 
 /// Entries that are not [`State::None`].
+#[link_section = ".data.forkguard"]
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// Whether there has been a [`State::Refused`] in this process.
+#[link_section = ".data.forkguard"]
 static ANY_REFUSED: AtomicBool = AtomicBool::new(false);
 /// One more than the highest chunk in use.
+#[link_section = ".data.forkguard"]
 static CHUNKS_USED: AtomicUsize = AtomicUsize::new(1);
 
 /// Whether any number is a candidate. One load: the price of a fork with none.

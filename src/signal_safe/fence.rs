@@ -20,10 +20,12 @@ const BOUND_MS: u64 = 100;
 
 /// The threads that are forking, by `pthread_self`; 0 is a free place. A
 /// thread that finds no place forks without the fence.
+#[link_section = ".data.forkguard"]
 static FORKING: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
 
 /// How many threads are between [`enter`] and [`leave`]. Signed: a fork from a
 /// signal handler that interrupted one starts its child at 0, and the child then leaves.
+#[link_section = ".data.forkguard"]
 static FORGETTING: AtomicI32 = AtomicI32::new(0);
 
 fn this_thread() -> usize {

@@ -19,19 +19,42 @@ struct Page {
 
 /// Stands in until the constructor has run, and where no page can be had: it
 /// is never wiped, so raw forks go unnoticed and fork handlers still work.
+#[link_section = ".data.forkguard"]
 static NO_PAGE: Page = Page {
     pid: AtomicI32::new(-1),
 };
+#[link_section = ".data.forkguard"]
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(&raw const NO_PAGE as *mut Page);
+#[link_section = ".data.forkguard"]
 static WIPED_BY_KERNEL: AtomicBool = AtomicBool::new(false);
 
 /// The pid written last, in ordinary memory: in a child whose page was wiped
 /// it still names the parent.
+#[link_section = ".data.forkguard"]
 static LAST_PID: AtomicI32 = AtomicI32::new(0);
 
 /// Counts the forks between the first process and this one. A descriptor is
 /// inherited when it was recorded under an earlier number.
+#[link_section = ".data.forkguard"]
 static GENERATION: AtomicU32 = AtomicU32::new(1);
+
+std::thread_local! {
+    // The process in which our child handler ran last on this thread. Const and
+    // without a destructor: plain memory of the thread, whose page the kernel
+    // has written in a child already (CLONE_CHILD_SETTID, glibc's `arch_fork`).
+    static HANDLED: core::cell::Cell<c_int> = const { core::cell::Cell::new(0) };
+}
+
+/// Remembers that the child handler has run in this process, on this thread.
+pub fn note_handler() {
+    HANDLED.with(|handled| handled.set(sys::pid()));
+}
+
+/// Whether it has. True means: this is the forked child itself, and no child
+/// of `vfork`, which has its parent's memory and another pid.
+pub fn handler_was_here() -> bool {
+    HANDLED.with(|handled| handled.get() == sys::pid())
+}
 
 #[inline]
 fn page() -> &'static Page {

@@ -22,14 +22,19 @@ impl Counter {
 }
 
 /// PostgreSQL sessions recognised or tracked by hand.
+#[link_section = ".data.forkguard"]
 pub static OPENED: Counter = Counter::new();
 /// Inherited descriptors made dead in this process, duplicates counted.
+#[link_section = ".data.forkguard"]
 pub static ABANDONED: Counter = Counter::new();
 /// Inherited descriptors that could not be made dead and are refused by the hooks.
+#[link_section = ".data.forkguard"]
 pub static REFUSED: Counter = Counter::new();
 /// Inherited descriptors left alone, because they were handed over.
+#[link_section = ".data.forkguard"]
 pub static HANDED_OVER: Counter = Counter::new();
 /// Cancels of a parent's statement that were not sent.
+#[link_section = ".data.forkguard"]
 pub static CANCELS_HELD: Counter = Counter::new();
 
 /// Begins anew, in a child.

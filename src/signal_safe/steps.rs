@@ -18,17 +18,20 @@ use super::sys;
 
 /// The threads inside a step, by `pthread_self`; 0 is a free place. What finds
 /// no place is not waited for.
+#[link_section = ".data.forkguard"]
 static INSIDE: [AtomicUsize; 64] = [const { AtomicUsize::new(0) }; 64];
 /// In a place: waited for in vain. Thread handles are addresses: even.
 const IN_VAIN: usize = 1;
 
 /// How many threads are about to fork.
+#[link_section = ".data.forkguard"]
 static FORKING: AtomicUsize = AtomicUsize::new(0);
 
 /// The longest a fork waits, or a step that would begin during one: milliseconds.
 static BOUND_MS: AtomicUsize = AtomicUsize::new(100);
 
 /// Whether a step has ever begun: before, a fork need not look.
+#[link_section = ".data.forkguard"]
 static EVER: AtomicBool = AtomicBool::new(false);
 
 /// Whether a fork has anything to wait for.

@@ -162,13 +162,32 @@ pub fn parent_pid() -> c_int {
     unsafe { libc::syscall(libc::SYS_getppid) as c_int }
 }
 
-/// Whether this process shares its table of descriptors with `other`
-/// (`clone(2)` with `CLONE_FILES`). False where the kernel will not say.
-pub fn shares_descriptors_with(other: c_int) -> bool {
-    // include/uapi/linux/kcmp.h
-    const KCMP_FILES: c_int = 2;
+/// `kcmp(2)` of this process and `other`: whether they share something. `None`
+/// where the kernel will not say.
+fn shares(what: c_int, other: c_int) -> Option<bool> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::syscall(libc::SYS_kcmp, pid(), other, KCMP_FILES, 0, 0) }) == Ok(0)
+    check(unsafe { libc::syscall(libc::SYS_kcmp, pid(), other, what, 0, 0) })
+        .ok()
+        .map(|order| order == 0)
+}
+
+/// Whether this process shares its memory with `other` (`vfork`, `CLONE_VM`).
+pub fn shares_memory_with(other: c_int) -> Option<bool> {
+    const KCMP_VM: c_int = 1; // include/uapi/linux/kcmp.h
+    shares(KCMP_VM, other)
+}
+
+/// Whether this process shares its table of descriptors with `other`
+/// (`clone(2)` with `CLONE_FILES`).
+pub fn shares_descriptors_with(other: c_int) -> Option<bool> {
+    const KCMP_FILES: c_int = 2;
+    shares(KCMP_FILES, other)
+}
+
+/// Whether this thread is the process's first.
+pub fn is_main_thread() -> bool {
+    // SAFETY: no memory is passed.
+    unsafe { libc::syscall(libc::SYS_gettid) as c_int == pid() }
 }
 
 /// `sched_yield(2)`.
