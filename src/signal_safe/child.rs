@@ -46,13 +46,10 @@ pub extern "C" fn handler() {
     {
         return; // a hook has been here before us, in a signal handler
     }
+    // Where nothing is inherited the page is left to the first hook: each page
+    // that a child touches first costs it a fault.
     if descriptors::any() || !generation::raw_forks_are_seen() {
         look_after(false);
-    } else {
-        // Nothing is inherited. The page is left to the first hook: each page
-        // that a child writes first costs it a copy, which here would be all
-        // that the library adds to a fork.
-        generation::note_handler();
     }
 }
 
@@ -62,22 +59,21 @@ pub extern "C" fn handler() {
 #[cold]
 pub extern "C" fn without_handler() {
     let _errno = KeepErrno::now();
-    let seen = generation::handler_was_here();
-    if !seen {
+    if !sys::knows_its_thread() {
         // A child of `vfork` runs in its parent's memory and must write nothing
         // there. Where the kernel will not say (`kcmp(2)` under some seccomp
         // policies): with a candidate in the table this memory was settled
         // before, so it is a copy; without one there is nothing to do.
         match sys::shares_memory_with(sys::parent_pid()) {
             Some(true) => return,
-            None if !descriptors::any() && sys::is_main_thread() => return,
+            None if !descriptors::any() => return,
             _ => {}
         }
     }
     // Two threads of such a child may come here at once: both do the work,
     // which has no effect the second time, and new sessions are of a newer
     // generation than what either looks at.
-    look_after(!seen);
+    look_after(true);
 }
 
 /// What a pass over the table met, for the log.

@@ -38,24 +38,6 @@ static LAST_PID: AtomicI32 = AtomicI32::new(0);
 #[link_section = ".data.forkguard"]
 static GENERATION: AtomicU32 = AtomicU32::new(1);
 
-std::thread_local! {
-    // The process in which our child handler ran last on this thread. Const and
-    // without a destructor: plain memory of the thread, whose page the kernel
-    // has written in a child already (CLONE_CHILD_SETTID, glibc's `arch_fork`).
-    static HANDLED: core::cell::Cell<c_int> = const { core::cell::Cell::new(0) };
-}
-
-/// Remembers that the child handler has run in this process, on this thread.
-pub fn note_handler() {
-    HANDLED.with(|handled| handled.set(sys::pid()));
-}
-
-/// Whether it has. True means: this is the forked child itself, and no child
-/// of `vfork`, which has its parent's memory and another pid.
-pub fn handler_was_here() -> bool {
-    HANDLED.with(|handled| handled.get() == sys::pid())
-}
-
 #[inline]
 fn page() -> &'static Page {
     // SAFETY: PAGE points to NO_PAGE or to a mapping that is never given back,

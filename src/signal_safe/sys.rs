@@ -184,10 +184,22 @@ pub fn shares_descriptors_with(other: c_int) -> Option<bool> {
     shares(KCMP_FILES, other)
 }
 
-/// Whether this thread is the process's first.
-pub fn is_main_thread() -> bool {
-    // SAFETY: no memory is passed.
-    unsafe { libc::syscall(libc::SYS_gettid) as c_int == pid() }
+/// Whether libc's record of this thread's id is right. It is in a child of
+/// `fork` and `_Fork`, which set it (CLONE_CHILD_SETTID); not in one of `vfork`
+/// or of a raw system call, where the record is the parent's.
+pub fn knows_its_thread() -> bool {
+    let mut clock = 0;
+    // SAFETY: takes nothing; writes one clock id.
+    let (thread, failed) = unsafe {
+        let thread = libc::syscall(libc::SYS_gettid) as c_int;
+        (
+            thread,
+            libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock),
+        )
+    };
+    // The id of a thread's clock is made of the recorded id's complement
+    // (include/linux/posix-timers.h, `make_thread_cpuclock`).
+    failed == 0 && !(clock >> 3) == thread
 }
 
 /// `sched_yield(2)`.

@@ -10,10 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the handler may call outside the library. `syscall` and memory functions are
-/// async-signal-safe in glibc (signal-safety(7)); the other three find this thread's memory,
-/// which is there from the start for a library loaded with the program.
-const ALLOWED: [&str; 8] = [
-    "__tls_get_addr",
+/// async-signal-safe in glibc (signal-safety(7)); the other two read a register.
+const ALLOWED: [&str; 7] = [
     "syscall",
     "__errno_location",
     "pthread_self",
