@@ -1,10 +1,9 @@
 /*
- * threads CONNINFO FORKS use|look: threads open, use, duplicate and close sessions while
+ * threads CONNINFO FORKS: threads open, use, duplicate and close sessions while
  * others fork. Each child looks at every descriptor it has: none may be the
- * socket of a session that the parent had at the fork. With "use" it then uses
- * and finishes a session of its parent's. (Not for TLS: SSL_free waits for ever
- * where another thread was inside OpenSSL's lock at the fork, with the library
- * and without: CRYPTO_free_ex_data, 3 children in 20,000.)
+ * socket of a session that the parent had at the fork. Then it uses and
+ * finishes a session of its parent's; under TLS that takes locks of OpenSSL's,
+ * and for ever, were another thread inside one at the fork.
  *
  * Prints what it counted: forks, sessions opened, live sockets found in
  * children, wrong answers in the parent, children that hung (SIGALRM) or
@@ -28,7 +27,6 @@
 enum { CLIENTS = 3, FORKERS = 2 };
 
 static const char *conninfo;
-static int use;
 static atomic_int running = 1, opened, wrong, refused_connections;
 static atomic_int forks, found_live, hung, failed;
 static atomic_int forks_to_do;
@@ -109,8 +107,6 @@ static int child(void) {
     int live = live_sockets();
     if (live > 0)
         _exit(live > 99 ? 99 : live);
-    if (!use)
-        _exit(0);
     PGresult *result = PQexec(shared, "select 1");
     if (PQresultStatus(result) == PGRES_TUPLES_OK || PQstatus(shared) != CONNECTION_BAD)
         _exit(100);
@@ -143,10 +139,9 @@ static void *forker(void *unused) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4)
+    if (argc != 3)
         return 2;
     conninfo = argv[1];
-    use = !strcmp(argv[3], "use");
     atomic_store(&forks_to_do, atoi(argv[2]));
     young = mmap(NULL, sizeof *young, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     shared = connected(CLIENTS);
