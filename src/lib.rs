@@ -8,8 +8,7 @@
 //! 1. [`interpose`] exports libc's socket and descriptor functions. A first
 //!    write on a fresh connection is read ([`wire`]); where it opens a
 //!    PostgreSQL session, the number becomes a candidate in the table of
-//!    descriptors ([`signal_safe::descriptors`]), and the session is filed
-//!    ([`sessions`]).
+//!    descriptors ([`watch`], [`signal_safe::descriptors`]).
 //! 2. At a fork our handlers run ([`fork`]). In the child each candidate whose
 //!    identity holds is covered by a dead socket ([`signal_safe::abandon`]):
 //!    the client library sees a lost connection and opens its own, and the
@@ -27,7 +26,8 @@
 //! | [`wire`] | what a client's first bytes say; pure |
 //! | [`interpose`] | every exported libc symbol |
 //! | [`libpq`] | the few exported symbols of libpq: cancels, connection attempts |
-//! | [`sessions`] | the sessions and their duplicates; normal context only |
+//! | [`watch`] | what becomes of a number: connecting, a session, duplicated, closed |
+//! | [`sessions`] | the sessions and their numbers, for who asks; normal context only |
 //! | [`fork`] | the fork handlers |
 //! | [`signal_safe`] | everything that may run in a child handler |
 //! | [`normal`] | the proof of being in normal context |
@@ -53,6 +53,7 @@ pub mod normal;
 pub mod peer;
 pub mod report;
 pub mod sessions;
+pub mod watch;
 
 // What reaches into the process is left out of the unit tests' program: it
 // would interpose the test runner's own calls. `tests/` tests it from outside.

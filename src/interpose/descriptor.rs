@@ -3,27 +3,22 @@
 use core::ffi::{c_int, c_ulong};
 
 use super::{guarded, hooks, is_refused, notice_fork, passes};
-use crate::sessions;
 use crate::signal_safe::descriptors::{self, Entry, State, Word, CLOSE_ON_EXEC, NON_BLOCKING};
 use crate::signal_safe::sys::{self, KeepErrno};
 use crate::signal_safe::{child, fence, generation};
+use crate::watch;
 
 /// What the table said of a number before a call.
 struct Before {
     entry: Entry,
     word: Word,
-    identity: u64,
 }
 
 /// `None` for a stranger.
 fn before(fd: c_int) -> Option<Before> {
     let entry = descriptors::find(fd)?;
     let word = entry.word();
-    (word.state() != State::None).then(|| Before {
-        entry,
-        word,
-        identity: entry.identity(),
-    })
+    (word.state() != State::None).then_some(Before { entry, word })
 }
 
 /// Makes a duplicate by `real`, and enters it where `old` is a candidate. Both
@@ -38,29 +33,20 @@ fn duplicate(
 ) -> c_int {
     notice_fork();
     let (from, over) = (before(old), to.filter(|to| *to != old).and_then(before));
-    fence::enter();
+    let place = fence::enter();
     let result = real();
-    let made = result >= 0 && result != old && generation::is_own_memory();
-    let covered = made
-        && over
-            .as_ref()
-            .is_some_and(|over| over.entry.forget_if(over.word));
-    let copied = guarded(false, || {
-        let _errno = KeepErrno::now();
-        made && from
-            .as_ref()
-            .is_some_and(|from| sessions::copy_entry(from.entry, result, close_on_exec))
-    });
-    fence::leave();
     guarded((), || {
         let _errno = KeepErrno::now();
-        if let (true, Some(over)) = (covered, &over) {
-            sessions::unfile(over.identity, result);
-        }
-        if let (true, Some(from)) = (copied, &from) {
-            sessions::file_copy(from.entry, result);
+        if result >= 0 && result != old && generation::is_own_memory() {
+            if let Some(over) = &over {
+                over.entry.forget_if(over.word);
+            }
+            if let Some(from) = &from {
+                watch::duplicated(from.entry, result, close_on_exec);
+            }
         }
     });
+    fence::leave(place);
     result
 }
 
@@ -86,7 +72,7 @@ fn set(fd: c_int, flag: u64, on: bool) {
         let _errno = KeepErrno::now();
         match before(fd) {
             Some(found) if generation::is_own_memory() && flag == NON_BLOCKING => {
-                sessions::set_flag_everywhere(fd, found.entry, flag, on);
+                watch::set_flag_everywhere(found.entry, flag, on);
             }
             Some(found) if generation::is_own_memory() => found.entry.set_flag(flag, on),
             _ => {}
@@ -101,7 +87,7 @@ fn closed(fd: c_int, found: Option<Before>, result: c_int) {
         // Linux frees the number whatever close returns, except for EBADF.
         let freed = result == 0 || sys::errno() != libc::EBADF;
         if let (true, Some(found)) = (freed, found) {
-            sessions::closed(fd, found.entry, found.word, found.identity);
+            watch::closed(fd, found.entry, found.word);
         }
     });
 }

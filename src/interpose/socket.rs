@@ -8,7 +8,7 @@ use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
 use super::{guarded, hooks, look, passes, Found};
 use crate::signal_safe::sys::{self, KeepErrno};
-use crate::{load, sessions, wire};
+use crate::{load, watch, wire};
 
 /// The bytes of a call that sends.
 enum Outgoing {
@@ -64,7 +64,7 @@ fn refuses_outgoing(fd: c_int, bytes: Outgoing) -> bool {
             let _errno = KeepErrno::now();
             let mut beginning = [0; wire::ENOUGH];
             let length = bytes.copy(&mut beginning);
-            sessions::first_bytes(fd, entry, &beginning[..length])
+            watch::first_bytes(fd, entry, &beginning[..length])
         }
     });
     if refused {
@@ -85,7 +85,7 @@ fn connecting(fd: c_int, address: *const sockaddr, length: socklen_t) {
         let _errno = KeepErrno::now();
         let mut bytes = [0; size_of::<libc::sockaddr_storage>()];
         let length = sys::read_memory(address.cast(), length as usize, &mut bytes);
-        sessions::connecting(fd, &bytes[..length]);
+        watch::connecting(fd, &bytes[..length]);
     });
 }
 
@@ -101,7 +101,7 @@ fn connected(fd: c_int, result: c_int) {
             libc::EISCONN,
         ];
         if result != 0 && !lasting.contains(&sys::errno()) {
-            sessions::not_connected(fd);
+            watch::not_connected(fd);
         }
     });
 }

@@ -25,3 +25,4 @@ pub mod sink;
 pub mod stats;
 pub mod steps;
 pub mod sys;
+pub mod threads;

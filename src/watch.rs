@@ -1,0 +1,226 @@
+//! What becomes of a number: connecting, a session, duplicated, closed.
+//!
+//! Called by hooks of async-signal-safe functions (`connect`, `send`, `close`,
+//! `dup2`: signal-safety(7)), which a signal handler may call at any moment and
+//! leave with `siglongjmp`. So nothing here allocates or takes a lock: the
+//! table of descriptors is all that is written.
+
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicU64, Ordering::*};
+
+use crate::signal_safe::abandon::{DeadSockets, Outcome};
+use crate::signal_safe::descriptors::{
+    self, identity_of, Entry, PeerText, State, Word, CLOSE_ON_EXEC, DUPLICATED, EXPECTED,
+    HANDED_OVER, NON_BLOCKING,
+};
+use crate::signal_safe::{fence, generation, stats, sys};
+use crate::{peer, wire};
+
+/// Hashes of the addresses at which this process has had sessions. Few: a
+/// program talks to few servers, and what does not fit is only not expected.
+static SERVERS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+
+/// Spreads an address over 64 bits, never 0 but for rare bad luck, which only
+/// leaves its server unknown.
+fn spread(address: &[u8]) -> u64 {
+    address.chunks(8).fold(0, |hash, part| {
+        let mut eight = [0; 8];
+        eight[..part.len()].copy_from_slice(part);
+        // Fibonacci hashing: 2^64 divided by the golden ratio, odd.
+        (hash.rotate_left(5) ^ u64::from_ne_bytes(eight)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
+}
+
+fn is_server(hash: u64) -> bool {
+    SERVERS.iter().any(|place| place.load(Relaxed) == hash)
+}
+
+fn remember_server(hash: u64) {
+    if hash != 0 && !is_server(hash) {
+        let _ = SERVERS
+            .iter()
+            .find(|place| place.compare_exchange(0, hash, Relaxed, Relaxed).is_ok());
+    }
+}
+
+/// `connect(2)` is about to be called on `fd` for this address.
+pub fn connecting(fd: c_int, address: &[u8]) {
+    const FAMILIES: [c_int; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+    let Some(Ok(family)) = address.get(..2).map(<[u8; 2]>::try_from) else {
+        return;
+    };
+    if !FAMILIES.contains(&i32::from(u16::from_ne_bytes(family))) || !generation::is_own_memory() {
+        return;
+    }
+    let Some(entry) = descriptors::entry(fd) else {
+        if fd >= 0 {
+            log::warn!("descriptor {fd} is not watched: no memory, or beyond the table");
+        }
+        return;
+    };
+    let word = entry.word();
+    match word.state() {
+        State::None => {}
+        // `connect` once more, on a socket that has spoken already or asks how far it is.
+        State::Session | State::Abandoned | State::Refused if entry.is_still(fd) => return,
+        State::Pending if word.has(EXPECTED) && entry.is_still(fd) => return,
+        // Closed behind our back.
+        _ => closed(fd, entry, word),
+    }
+    let server = spread(address);
+    let expected = is_server(server).then(|| identity_of(fd).ok()).flatten();
+    let expected = expected.map(|identity| (identity, flags_of(fd)));
+    fence::forget(|| entry.set_pending(server, expected));
+}
+
+/// `connect(2)` failed on `fd`.
+pub fn not_connected(fd: c_int) {
+    if let Some(entry) = descriptors::find(fd) {
+        let word = entry.word();
+        if word.state() == State::Pending && word.seen() == 0 {
+            closed(fd, entry, word);
+        }
+    }
+}
+
+/// Some first bytes are about to be sent on the pending `fd`. `bytes` begins
+/// with them; they are read before the call, for a fork in another thread must
+/// never find a session that has spoken and is not in the table. True if they
+/// must not go out.
+pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8]) -> bool {
+    let word = entry.word();
+    let first = wire::First {
+        head: entry.head(),
+        seen: word.seen(),
+    };
+    match wire::recognise(first, bytes) {
+        wire::Verdict::Undecided(next) => entry.set_head(next.head, next.seen),
+        wire::Verdict::Stranger => {
+            entry.forget_if(word);
+        }
+        wire::Verdict::Session(opening) => {
+            if !register(fd, entry, opening) {
+                entry.forget_if(word);
+            } else if word.is_inherited() {
+                return abandon_late(fd, entry);
+            }
+        }
+    }
+    false
+}
+
+/// A connection that the parent had made and not yet spoken on: its startup
+/// packet is this child's. True if it could not be replaced.
+fn abandon_late(fd: c_int, entry: Entry) -> bool {
+    let mut dead = DeadSockets::none(generation::current());
+    let outcome = dead.replace(fd, entry);
+    dead.finish();
+    match outcome {
+        Outcome::Dead => {
+            stats::ABANDONED.add(1);
+            log::info!("abandoned a PostgreSQL connection inherited before its first byte: descriptor {fd}");
+        }
+        Outcome::Refused(errno) => {
+            stats::REFUSED.add(1);
+            log::warn!("descriptor {fd}, inherited before its first byte, could not be replaced (errno {errno}); calls on it are refused");
+        }
+        Outcome::Gone | Outcome::Unknown(_) => {}
+    }
+    matches!(outcome, Outcome::Refused(_))
+}
+
+/// Enters what is open at `fd` as a session. False if it is no stream socket.
+pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
+    if sys::socket_option::<c_int>(fd, libc::SO_TYPE) != Ok(libc::SOCK_STREAM) {
+        return false;
+    }
+    let Ok(identity) = identity_of(fd) else {
+        return false;
+    };
+    let (duplicated, server) = (entry.word().has(DUPLICATED), entry.server());
+    let mut flags = flags_of(fd);
+    if opening
+        == (wire::Opening::Startup {
+            physical_replication: true,
+        })
+    {
+        flags |= HANDED_OVER;
+    }
+    let text = peer::text_of(fd);
+    enter(entry, identity, &text, flags);
+    if opening != wire::Opening::ByHand {
+        remember_server(server);
+    }
+    if duplicated {
+        // Pending under other numbers, too: they are the same session now.
+        descriptors::for_each(|other, its| {
+            let word = its.word();
+            if word.state() == State::Pending
+                && word.has(DUPLICATED)
+                && identity_of(other) == Ok(identity)
+            {
+                enter(its, identity, &text, flags_of(other) | flags & HANDED_OVER);
+            }
+        });
+    }
+    log::debug!(
+        "session on descriptor {fd} to {}: {opening:?}",
+        peer::shown(&text)
+    );
+    true
+}
+
+fn enter(entry: Entry, identity: u64, text: &PeerText, flags: u64) {
+    entry.set_session(identity, text, flags);
+    stats::OPENED.add(1);
+}
+
+fn flags_of(fd: c_int) -> u64 {
+    let mut flags = 0;
+    if sys::fcntl(fd, libc::F_GETFL, 0).is_ok_and(|mode| mode & libc::O_NONBLOCK != 0) {
+        flags |= NON_BLOCKING;
+    }
+    if sys::fcntl(fd, libc::F_GETFD, 0).is_ok_and(|mode| mode & libc::FD_CLOEXEC != 0) {
+        flags |= CLOSE_ON_EXEC;
+    }
+    flags
+}
+
+/// Sets a flag that belongs to the description under each of its numbers.
+pub fn set_flag_everywhere(entry: Entry, flag: u64, on: bool) {
+    entry.set_flag(flag, on);
+    if entry.word().has(DUPLICATED) {
+        descriptors::for_each(|_, other| {
+            if other.word().has(DUPLICATED) && other.identity() == entry.identity() {
+                other.set_flag(flag, on);
+            }
+        });
+    }
+}
+
+/// `new` was made a duplicate of the candidate `entry`. Called inside the
+/// fence, together with the call that made it.
+pub fn duplicated(entry: Entry, new: c_int, close_on_exec: bool) {
+    let Some(copy) = descriptors::entry(new) else {
+        log::warn!("descriptor {new}, a duplicate, is not watched: no memory, or beyond the table");
+        return;
+    };
+    entry.set_flag(DUPLICATED, true);
+    // The flags of the description are shared, that of the descriptor is not.
+    let word = entry.word();
+    let shared = [NON_BLOCKING, HANDED_OVER, EXPECTED]
+        .into_iter()
+        .filter(|flag| word.has(*flag));
+    let flags = shared.fold(DUPLICATED, |flags, flag| flags | flag);
+    copy.copy_from(entry, flags | if close_on_exec { CLOSE_ON_EXEC } else { 0 });
+}
+
+/// `fd` was closed; `word` is what its entry said before.
+pub fn closed(fd: c_int, entry: Entry, word: Word) {
+    if generation::is_own_memory()
+        && fence::forget(|| entry.forget_if(word))
+        && word.state() == State::Session
+    {
+        log::debug!("session on descriptor {fd} closed");
+    }
+}
