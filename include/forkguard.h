@@ -45,7 +45,7 @@ int forkguard_state(int fd);
  * from connect(2) and a startup packet: received over a Unix socket, inherited
  * across execve, spoken to through io_uring. Takes back a forkguard_release().
  * 0, or -1: EBADF or ENOTSOCK (not an open socket), EOPNOTSUPP (not a stream
- * socket), ENOMEM. */
+ * socket), EPERM (the policy is off in this program), ENOMEM. */
 int forkguard_track(int fd);
 
 /* Hands the session fd to the children: those forked from now on keep it, and

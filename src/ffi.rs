@@ -7,10 +7,10 @@ use core::ffi::{c_char, c_int};
 use core::mem::size_of;
 use std::panic::{catch_unwind, UnwindSafe};
 
-use crate::sessions;
 use crate::signal_safe::descriptors::State;
 use crate::signal_safe::stats;
 use crate::signal_safe::sys::{self, KeepErrno};
+use crate::{load, sessions};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
 
@@ -39,7 +39,7 @@ pub extern "C" fn forkguard_version() -> *const c_char {
 pub extern "C" fn forkguard_state(fd: c_int) -> c_int {
     answer(move || {
         Ok(match sessions::state(fd) {
-            State::None | State::Pending => 0,
+            State::None | State::Pending | State::Epoll => 0,
             State::Session => 1,
             State::Abandoned | State::Refused => 2,
         })
@@ -49,7 +49,12 @@ pub extern "C" fn forkguard_state(fd: c_int) -> c_int {
 /// Takes the stream socket at `fd` for a session from now on.
 #[no_mangle]
 pub extern "C" fn forkguard_track(fd: c_int) -> c_int {
-    answer(move || sessions::track(fd).map(|()| 0))
+    answer(move || {
+        if !load::is_active() {
+            return Err(libc::EPERM);
+        }
+        sessions::track(fd).map(|()| 0)
+    })
 }
 
 /// Leaves the session at `fd` to the children to come.

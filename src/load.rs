@@ -40,6 +40,18 @@ extern "C" fn remember_arguments(
 ) {
     ARGUMENTS.store(arguments, Relaxed);
     ENVIRONMENT.store(environment, Relaxed);
+    extern "C" {
+        static mut environ: *mut *const c_char;
+    }
+    // What we allocate wakes the host's malloc, and jemalloc reads MALLOC_CONF
+    // from the environment then and never again.
+    // SAFETY: libc's variable, in a process with one thread; libc's own
+    // constructor stores the same value a moment later (csu/init-first.c).
+    unsafe {
+        if environ.is_null() {
+            environ = environment;
+        }
+    }
 }
 
 #[ctor::ctor(unsafe)]

@@ -23,9 +23,18 @@ unsafe impl Sync for Reserve {}
 static RESERVED: Reserve = Reserve(UnsafeCell::new([0; RESERVE]));
 static USED: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether there is memory beyond the reserve's last half.
-pub fn is_plenty() -> bool {
+/// Whether `bytes` could be allocated now, with the reserve's last half to spare.
+pub fn is_plenty(bytes: usize) -> bool {
+    let layout = Layout::array::<u64>(bytes / 8 + 1);
     USED.load(Relaxed) < RESERVE / 2
+        && layout.is_ok_and(|layout| {
+            // SAFETY: of some size; given back at once with the same layout.
+            unsafe {
+                let probe = System.alloc(layout);
+                System.dealloc(probe, layout); // free(3) takes null
+                !probe.is_null()
+            }
+        })
 }
 
 struct Allocator;

@@ -32,7 +32,9 @@ static FILED: AtomicPtr<Filed> = AtomicPtr::new(core::ptr::null_mut());
 
 /// This process's map, made at its first use. `None` when memory is short.
 fn filed(_: &Normal) -> Option<&'static Map> {
-    if !memory::is_plenty() {
+    // A number filed takes less, its map's growth included.
+    const EACH: usize = 512;
+    if !memory::is_plenty((descriptors::live() + 64) * EACH) {
         return None;
     }
     let now = generation::current();

@@ -70,7 +70,8 @@ pub fn connecting(fd: c_int, address: &[u8]) {
     let server = spread(address);
     let expected = is_server(server).then(|| identity_of(fd).ok()).flatten();
     let expected = expected.map(|identity| (identity, flags_of(fd)));
-    fence::forget(|| entry.set_pending(server, expected));
+    // No fence: what the number meant before was forgotten behind one.
+    entry.set_pending(server, expected);
 }
 
 /// `connect(2)` failed on `fd`.
@@ -138,7 +139,7 @@ pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
         return false;
     };
     let (duplicated, server) = (entry.word().has(DUPLICATED), entry.server());
-    let mut flags = flags_of(fd);
+    let mut flags = flags_of(fd) | entry.word().flag(DUPLICATED);
     if opening
         == (wire::Opening::Startup {
             physical_replication: true,
@@ -159,7 +160,12 @@ pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
                 && word.has(DUPLICATED)
                 && identity_of(other) == Ok(identity)
             {
-                enter(its, identity, &text, flags_of(other) | flags & HANDED_OVER);
+                enter(
+                    its,
+                    identity,
+                    &text,
+                    flags_of(other) | flags & (HANDED_OVER | DUPLICATED),
+                );
             }
         });
     }
@@ -217,10 +223,13 @@ pub fn duplicated(entry: Entry, new: c_int, close_on_exec: bool) {
 
 /// `fd` was closed; `word` is what its entry said before.
 pub fn closed(fd: c_int, entry: Entry, word: Word) {
-    if generation::is_own_memory()
-        && fence::forget(|| entry.forget_if(word))
-        && word.state() == State::Session
-    {
+    if !generation::is_own_memory() {
+        return;
+    }
+    // What no child would abandon may be forgotten at any moment.
+    if word.state() == State::Epoll || word.state() == State::Pending && !word.has(EXPECTED) {
+        entry.forget_if(word);
+    } else if fence::forget(|| entry.forget_if(word)) && word.state() == State::Session {
         log::debug!("session on descriptor {fd} closed");
     }
 }

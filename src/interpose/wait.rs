@@ -7,8 +7,11 @@ use core::ffi::{c_int, c_void};
 
 use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 
-use super::{guarded, hooks, is_refused, notice_fork};
-use crate::signal_safe::{descriptors, generation, sys};
+use super::{guarded, hooks, is_refused, notice_fork, passes};
+use crate::load;
+use crate::signal_safe::descriptors::{self, State};
+use crate::signal_safe::generation;
+use crate::signal_safe::sys::{self, KeepErrno};
 
 /// Marks the refused descriptors of a `poll` as hung up, and nothing else as
 /// ready, if there are any: how many, or `None`. The others' turn comes at the
@@ -63,6 +66,44 @@ fn readable(count: c_int, sets: [*mut fd_set; 3]) -> Option<c_int> {
             }
         }
         Some(ready)
+    })
+}
+
+/// Remembers an epoll as this process's own. `errno` is kept.
+fn epoll_made(epoll: c_int) {
+    guarded((), || {
+        let _errno = KeepErrno::now();
+        if epoll >= 0 && generation::is_own_memory() {
+            if let Some(entry) = descriptors::entry(epoll) {
+                entry.set_epoll();
+            }
+        }
+    });
+}
+
+/// Why an inherited session may not be entered into, or taken out of, this
+/// epoll: an inherited epoll is the parent's as well, and would report the
+/// child's dead socket there, under the parent's own number.
+fn foreign_epoll(epoll: c_int, command: c_int, fd: c_int) -> Option<c_int> {
+    guarded(None, || {
+        let _errno = KeepErrno::now();
+        let entry = descriptors::find(fd)?;
+        let refused = match entry.word().state() {
+            State::Abandoned => false,
+            State::Refused if entry.is_still(fd) => true,
+            _ => return None,
+        };
+        let own = descriptors::find(epoll).is_some_and(|epoll| {
+            epoll.word().state() == State::Epoll && !epoll.word().is_inherited()
+        });
+        match command {
+            // What a replaced one gets from the kernel.
+            libc::EPOLL_CTL_DEL | libc::EPOLL_CTL_MOD if refused => Some(libc::ENOENT),
+            // epoll_ctl(2): the file does not support epoll. libev takes it for
+            // always ready, which is true.
+            libc::EPOLL_CTL_ADD if refused || !own => Some(libc::EPERM),
+            _ => None,
+        }
     })
 }
 
@@ -121,11 +162,26 @@ hooks! {
         unsafe { redhook::real!(pselect)(count, read, write, other, timeout, mask) }
     }
 
-    unsafe fn epoll_ctl(epoll: c_int, command: c_int, fd: c_int, event: *mut epoll_event) -> c_int => on_epoll_ctl if generation::is_settled() && !descriptors::any_refused(), else slow_epoll_ctl {
+    unsafe fn epoll_create(size: c_int) -> c_int => on_epoll_create if !load::is_active(), else slow_epoll_create {
         notice_fork();
-        if descriptors::any_refused() && is_refused(fd) {
-            // To take it out of an inherited epoll would take it from the parent.
-            sys::set_errno(if command == libc::EPOLL_CTL_DEL { libc::ENOENT } else { libc::EBADF });
+        // SAFETY: the caller's arguments, unchanged.
+        let epoll = unsafe { redhook::real!(epoll_create)(size) };
+        epoll_made(epoll);
+        epoll
+    }
+
+    unsafe fn epoll_create1(flags: c_int) -> c_int => on_epoll_create1 if !load::is_active(), else slow_epoll_create1 {
+        notice_fork();
+        // SAFETY: the caller's arguments, unchanged.
+        let epoll = unsafe { redhook::real!(epoll_create1)(flags) };
+        epoll_made(epoll);
+        epoll
+    }
+
+    unsafe fn epoll_ctl(epoll: c_int, command: c_int, fd: c_int, event: *mut epoll_event) -> c_int => on_epoll_ctl if passes(fd), else slow_epoll_ctl {
+        notice_fork();
+        if let Some(errno) = foreign_epoll(epoll, command, fd) {
+            sys::set_errno(errno);
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.

@@ -165,7 +165,7 @@ fn one(
         State::Pending if word.has(EXPECTED) => {}
         // It stays inherited, and is abandoned if its first bytes turn out to
         // be a session's.
-        State::None | State::Pending => return,
+        State::None | State::Pending | State::Epoll => return,
         State::Session if word.has(HANDED_OVER) => {
             entry.set_owned(dead.generation);
             report.handed_over += 1;

@@ -31,6 +31,8 @@ pub enum State {
     Abandoned = 3,
     /// Is a parent's session, and could not be replaced: the hooks refuse it.
     Refused = 4,
+    /// An epoll: noted to tell this process's own from an inherited one.
+    Epoll = 5,
 }
 
 /// An entry's state and flags, one atomic word.
@@ -66,13 +68,24 @@ impl Word {
             2 => State::Session,
             3 => State::Abandoned,
             4 => State::Refused,
+            5 => State::Epoll,
             _ => State::None,
         }
+    }
+
+    /// Whether a child must be looked after for it.
+    pub fn is_candidate(self) -> bool {
+        !matches!(self.state(), State::None | State::Epoll)
     }
 
     /// Whether `flag` is set.
     pub fn has(self, flag: u64) -> bool {
         self.0 & flag != 0
+    }
+
+    /// `flag`, if it is set, else none.
+    pub fn flag(self, flag: u64) -> u64 {
+        self.0 & flag
     }
 
     /// How many first bytes were seen while pending.
@@ -158,9 +171,9 @@ impl Entry {
         if new.state() == State::Refused {
             ANY_REFUSED.store(true, Relaxed);
         }
-        match (old.state() == State::None, new.state() == State::None) {
-            (true, false) => LIVE.fetch_add(1, Relaxed),
-            (false, true) => LIVE.fetch_sub(1, Relaxed),
+        match (old.is_candidate(), new.is_candidate()) {
+            (false, true) => LIVE.fetch_add(1, Relaxed),
+            (true, false) => LIVE.fetch_sub(1, Relaxed),
             _ => 0,
         };
     }
@@ -183,6 +196,11 @@ impl Entry {
     /// The hash of the server's address, while pending.
     pub fn server(&self) -> u64 {
         self.text.get(1).map_or(0, |server| server.load(Relaxed))
+    }
+
+    /// An epoll was made here.
+    pub fn set_epoll(&self) {
+        self.publish(self.word().anew().with_state(State::Epoll));
     }
 
     /// The first bytes seen so far while pending.
@@ -279,7 +297,7 @@ impl Entry {
             .word
             .compare_exchange(word.0, new.0, AcqRel, Relaxed)
             .is_ok();
-        if done && word.state() != State::None {
+        if done && word.is_candidate() {
             LIVE.fetch_sub(1, Relaxed);
         }
         done
@@ -345,7 +363,7 @@ static TABLE: [AtomicPtr<Chunk>; CHUNKS] = {
     table
 };
 
-/// Entries that are not [`State::None`].
+/// Entries that are candidates.
 #[link_section = ".data.forkguard"]
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// Whether there has been a [`State::Refused`] in this process.
@@ -359,6 +377,11 @@ static CHUNKS_USED: AtomicUsize = AtomicUsize::new(1);
 #[inline]
 pub fn any() -> bool {
     LIVE.load(Relaxed) != 0
+}
+
+/// How many numbers are candidates.
+pub fn live() -> usize {
+    LIVE.load(Relaxed)
 }
 
 /// Whether any number is, or was, refused.
@@ -409,7 +432,7 @@ pub fn entry(fd: c_int) -> Option<Entry> {
     chunk.entry(number % CHUNK)
 }
 
-/// Calls `each` for every candidate.
+/// Calls `each` for every entry that is not [`State::None`].
 #[inline]
 pub fn for_each(mut each: impl FnMut(c_int, Entry)) {
     for index in 0..CHUNKS_USED.load(Relaxed) {

@@ -6,33 +6,20 @@
 //! child with the first one's socket and the second one's entry. So between
 //! our prepare handler, which is the last to run before the copy, and our
 //! parent handler, which is the first after it, entries are only added.
-//!
-//! Both sides wait for the other within a bound, and go on past it: a missed
-//! race is rarer and better than a host that hangs.
 
-use super::threads::{wait_until, Place, Threads};
+use super::exclusion::{Exclusion, Place};
 
 /// For longer nobody waits here. A thread that has entered makes at most a
 /// `dup(2)`; only a full machine keeps it from the processor for so long.
 const BOUND_MS: u64 = 100;
 
 #[link_section = ".data.forkguard"]
-static FORKING: Threads<8> = Threads::none();
-#[link_section = ".data.forkguard"]
-static FORGETTING: Threads<16> = Threads::none();
+static FORGETTING: Exclusion<16> = Exclusion::none();
 
 /// Begins a change that makes the table forget what a number meant, or that
-/// must not be seen half done by a fork: waits while another thread is forking.
-/// [`leave`] follows.
+/// must not be seen half done by a fork. [`leave`] follows.
 pub fn enter() -> Place {
-    let place = FORGETTING.enter();
-    if !FORKING.has_others() {
-        return place;
-    }
-    // Out again, so that the fork does not wait for one that waits for it.
-    FORGETTING.leave(place);
-    wait_until(BOUND_MS, || !FORKING.has_others());
-    FORGETTING.enter()
+    FORGETTING.enter(false, BOUND_MS)
 }
 
 /// Ends what [`enter`] began.
@@ -48,20 +35,17 @@ pub fn forget<R>(change: impl FnOnce() -> R) -> R {
     result
 }
 
-/// This thread is about to fork: waits for those who have entered.
+/// This thread is about to fork.
 pub fn raise() {
-    FORKING.enter();
-    FORGETTING.wait_for_others(BOUND_MS);
+    FORGETTING.before_fork(BOUND_MS);
 }
 
 /// This thread has forked.
 pub fn lower() {
-    FORKING.leave_all();
+    FORGETTING.forked();
 }
 
-/// A child has no other thread, and this one has forked.
+/// In a child.
 pub fn reset() {
-    FORKING.leave_all();
-    FORKING.reset();
     FORGETTING.reset();
 }

@@ -7,17 +7,15 @@
 //! there is one for the processor): each is a step. A fork waits until no
 //! other thread is inside one and lets none begin, within a bound.
 //!
-//! A thread that leaves a step by `longjmp` or `pthread_cancel`, and one that
-//! is stuck in a name look-up, costs one fork the bound, and not every later one.
+//! A thread that is stuck in a name look-up costs one fork the bound, and not
+//! every later one.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 
-use super::threads::{wait_until, Place, Threads};
+use super::exclusion::{Exclusion, Place};
 
 #[link_section = ".data.forkguard"]
-static INSIDE: Threads<64> = Threads::none();
-#[link_section = ".data.forkguard"]
-static FORKING: Threads<8> = Threads::none();
+static STEPS: Exclusion<64> = Exclusion::none();
 /// Whether a step has ever begun: before, a fork need not look.
 #[link_section = ".data.forkguard"]
 static EVER: AtomicBool = AtomicBool::new(false);
@@ -40,42 +38,32 @@ pub fn any() -> bool {
     EVER.load(Relaxed)
 }
 
-/// A step begins on this thread. One inside another is part of it.
+/// A step begins on this thread. One inside another is part of it. A step lets
+/// a fork that waits go first: steps are long, and a fork would never find a gap.
 pub fn enter() -> Place {
     if !EVER.load(Relaxed) {
         EVER.store(true, SeqCst);
     }
-    let place = INSIDE.enter();
-    if !FORKING.has_others() {
-        return place;
-    }
-    // Out again, so that the fork does not wait for one that waits for it.
-    INSIDE.leave(place);
-    wait_until(bound(), || !FORKING.has_others());
-    INSIDE.enter()
+    STEPS.enter(true, bound())
 }
 
 /// The step ends.
 pub fn leave(place: Place) {
-    INSIDE.leave(place);
+    STEPS.leave(place);
 }
 
-/// This thread is about to fork: waits for the others' steps, and holds new
-/// ones back until [`forked`]. Its own step does not count: libpq may have
-/// called back. False if it gave up.
+/// This thread is about to fork: waits for the others' steps. Its own does not
+/// count: libpq may have called back. [`forked`] follows. False if it gave up.
 pub fn before_fork() -> bool {
-    FORKING.enter();
-    INSIDE.wait_for_others(bound())
+    STEPS.before_fork(bound())
 }
 
 /// This thread has forked.
 pub fn forked() {
-    FORKING.leave_all();
+    STEPS.forked();
 }
 
-/// A child has no other thread, and this one has forked.
+/// In a child.
 pub fn reset() {
-    FORKING.leave_all();
-    FORKING.reset();
-    INSIDE.reset();
+    STEPS.reset();
 }

@@ -364,7 +364,8 @@ pub fn open_for_append(path: &CStr) -> Result<c_int, Errno> {
 }
 
 /// One `write(2)` that neither waits nor kills: nothing is written where the
-/// reader is not ready, and the `SIGPIPE` of a reader that left is taken back.
+/// reader is not ready, and the signal of a reader that left (`SIGPIPE`) or of
+/// a file at its limit (`SIGXFSZ`, `RLIMIT_FSIZE`) is taken back.
 pub fn write_once(fd: c_int, bytes: &[u8]) {
     let mut ready = libc::pollfd {
         fd,
@@ -378,7 +379,8 @@ pub fn write_once(fd: c_int, bytes: &[u8]) {
     // The kernel's signal set: 64 signals, bit n-1 for signal n (sigset_t of
     // libc is larger; the size argument tells the kernel which is meant).
     const SET: usize = 8;
-    let pipe_signal: u64 = 1 << (libc::SIGPIPE - 1);
+    let set_of = |signal: c_int| 1u64 << (signal - 1);
+    let deadly = set_of(libc::SIGPIPE) | set_of(libc::SIGXFSZ);
     let (mut mask_before, mut pending_before) = (0u64, 0u64);
     // SAFETY: every pointer is to a live local of the size the kernel is told.
     unsafe {
@@ -398,20 +400,24 @@ pub fn write_once(fd: c_int, bytes: &[u8]) {
         libc::syscall(
             libc::SYS_rt_sigprocmask,
             libc::SIG_BLOCK,
-            &raw const pipe_signal,
+            &raw const deadly,
             &raw mut mask_before,
             SET,
         );
-        let broken = check(libc::syscall(
+        let raised = match check(libc::syscall(
             libc::SYS_write,
             fd,
             bytes.as_ptr(),
             bytes.len(),
-        )) == Err(libc::EPIPE);
-        if broken && pending_before & pipe_signal == 0 {
+        )) {
+            Err(libc::EPIPE) => set_of(libc::SIGPIPE),
+            Err(libc::EFBIG) => set_of(libc::SIGXFSZ),
+            _ => 0,
+        } & !pending_before;
+        if raised != 0 {
             libc::syscall(
                 libc::SYS_rt_sigtimedwait,
-                &raw const pipe_signal,
+                &raw const raised,
                 0usize,
                 &raw const no_time,
                 SET,
