@@ -2,6 +2,9 @@
 
 mod support;
 
+mod cancel;
 mod child_handler;
 mod cluster;
+mod facts;
 mod threads;
+mod ways_to_fork;
