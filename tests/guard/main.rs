@@ -6,5 +6,6 @@ mod cancel;
 mod child_handler;
 mod cluster;
 mod facts;
+mod parent_undisturbed;
 mod threads;
 mod ways_to_fork;
