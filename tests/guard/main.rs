@@ -3,8 +3,10 @@
 mod support;
 
 mod cancel;
+mod child_fails_well;
 mod child_handler;
 mod cluster;
+mod descriptors;
 mod facts;
 mod parent_undisturbed;
 mod threads;
