@@ -9,5 +9,6 @@ mod cluster;
 mod descriptors;
 mod facts;
 mod parent_undisturbed;
+mod strangers;
 mod threads;
 mod ways_to_fork;
