@@ -6,6 +6,7 @@ mod cancel;
 mod child_fails_well;
 mod child_handler;
 mod cluster;
+mod configuration;
 mod descriptors;
 mod facts;
 mod parent_undisturbed;

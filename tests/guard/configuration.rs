@@ -1,0 +1,435 @@
+//! What is set by environment, what is said in the log, and where a line never goes.
+
+use crate::facts::Facts;
+use crate::support::{
+    cluster, compile, compile_with, library, root, venv, Outcome, Run, Transport,
+};
+use std::fs;
+use std::os::unix::fs::{symlink, PermissionsExt};
+use std::path::Path;
+
+fn program(arguments: &[&str]) -> Run {
+    Run::new(compile("configured"))
+        .args(arguments)
+        .env("CONNINFO", cluster().conninfo(Transport::Tcp))
+        .guarded(true)
+}
+
+/// The host runs, and its sessions are protected.
+fn protected(outcome: &Outcome, children: usize) {
+    outcome.ok().lost_to_child(2 * children).undisturbed();
+    outcome
+        .check(
+            outcome.facts("ended") == vec!["exit 0"; children],
+            "children",
+        )
+        .check(
+            outcome.fact("signals") == "none pending",
+            "no signal is left",
+        );
+}
+
+/// The host runs as without the library.
+fn stepped_aside(outcome: &Outcome) {
+    outcome.check(outcome.success(), "runs").open_to_child(2);
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+#[test]
+fn by_default_it_protects_and_says_nothing() {
+    let outcome = program(&["1"]).run();
+    protected(&outcome, 1);
+    outcome.check(outcome.stderr.is_empty(), "quiet");
+    stepped_aside(&program(&["1"]).guarded(false).run());
+}
+
+#[test]
+fn the_policy_can_be_off() {
+    for value in ["off", "OFF"] {
+        stepped_aside(&program(&["1"]).env("FORKGUARD_POLICY", value).run());
+    }
+    for value in ["abandon", ""] {
+        let outcome = program(&["1"]).env("FORKGUARD_POLICY", value).run();
+        protected(&outcome, 1);
+        outcome.check(outcome.stderr.is_empty(), "quiet");
+    }
+}
+
+#[test]
+fn a_program_is_exempt_by_its_name() {
+    for names in ["configured", "other,configured", "a:b configured"] {
+        stepped_aside(&program(&["1"]).env("FORKGUARD_EXEMPT", names).run());
+    }
+    for names in ["configure", "configured2", "other"] {
+        protected(&program(&["1"]).env("FORKGUARD_EXEMPT", names).run(), 1);
+    }
+    // By another name for the same file.
+    let folder = folder();
+    let link = folder.path().join("mydump");
+    symlink(compile("configured"), &link).unwrap();
+    let by_link = |names: &str| {
+        Run::new(&link)
+            .arg("1")
+            .env("CONNINFO", cluster().conninfo(Transport::Tcp))
+            .env("FORKGUARD_EXEMPT", names)
+            .guarded(true)
+            .run()
+    };
+    stepped_aside(&by_link("mydump"));
+    protected(&by_link("configured"), 1);
+}
+
+/// A script in a folder of its own, run by its name.
+fn script(first_line: &str, body: &str, exempt: &str) -> Outcome {
+    let folder = folder();
+    let script = folder.path().join("nightly-dump");
+    fs::write(&script, format!("#!{first_line}\n{body}")).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!(
+        "{}:{}",
+        root().join("target/venv/bin").display(),
+        std::env::var("PATH").unwrap()
+    );
+    Run::new(&script)
+        .arg("1")
+        .env("PATH", path)
+        .env("CONNINFO", cluster().conninfo(Transport::Tcp))
+        .env("FORKGUARD_EXEMPT", exempt)
+        .guarded(true)
+        .run()
+}
+
+#[test]
+fn a_script_is_exempt_by_its_name() {
+    let interpreter = compile("configured").display().to_string();
+    protected(&script(&interpreter, "", "other"), 1);
+    stepped_aside(&script(&interpreter, "", "nightly-dump"));
+
+    let python = fs::read_to_string(root().join("tests/programs/exempt.py")).unwrap();
+    for first_line in [
+        venv("python").display().to_string(),
+        "/usr/bin/env python3".to_owned(),
+    ] {
+        script(&first_line, &python, "other").ok().lost_to_child(1);
+        script(&first_line, &python, "nightly-dump")
+            .ok()
+            .open_to_child(1);
+    }
+}
+
+#[test]
+fn a_bad_value_is_one_clear_line_and_the_default() {
+    for (variable, value) in [
+        ("FORKGUARD_POLICY", "abndon"),
+        ("FORKGUARD_LOG", "loud"),
+        ("FORKGUARD_EXEMPT", "/usr/bin/x"),
+        ("FORKGUARD_POLCY", "off"),
+        ("FORKGUARD_LOG_FILE", "/no/such/folder/log"),
+        ("FORKGUARD_LOG_FILE", "/"),
+        ("FORKGUARD_POLICY", "a\nb"),
+    ] {
+        let outcome = program(&["1"]).env(variable, value).run();
+        protected(&outcome, 1);
+        outcome.check(
+            outcome.stderr.lines().count() == 1 && outcome.stderr.contains(variable),
+            "one line that names it",
+        );
+    }
+    let outcome = program(&["1"])
+        .env("FORKGUARD_POLICY", "x".repeat(100_000))
+        .run();
+    protected(&outcome, 1);
+    outcome.check(outcome.stderr.len() < 300, "a short line");
+}
+
+#[test]
+fn one_line_a_child_says_what_was_inherited() {
+    for transport in Transport::ALL {
+        let outcome = program(&["3"])
+            .env("CONNINFO", cluster().conninfo(transport))
+            .env("FORKGUARD_LOG", "info")
+            .run();
+        protected(&outcome, 3);
+        let descriptors: Vec<&str> = outcome.fact("descriptors").split(' ').collect();
+        let peer = match transport {
+            Transport::Unix => format!(
+                "{}/.s.PGSQL.{}",
+                cluster().socket_dir.display(),
+                cluster().port
+            ),
+            _ => format!("127.0.0.1:{}", cluster().port),
+        };
+        let mut expected: Vec<String> = outcome
+            .facts("forked")
+            .iter()
+            .map(|child| {
+                format!(
+                    "forkguard[{child}]: abandoned 2 PostgreSQL connections inherited from process \
+                     {}: descriptor {} ({peer}), {} ({peer})",
+                    outcome.fact("process"),
+                    descriptors[0],
+                    descriptors[1]
+                )
+            })
+            .collect();
+        let mut lines: Vec<&str> = outcome.stderr.lines().collect();
+        lines.sort_unstable();
+        expected.sort_unstable();
+        outcome.check(lines == expected, &expected.join("\n"));
+    }
+}
+
+#[test]
+fn processes_append_to_one_file_line_by_line() {
+    let folder = folder();
+    let file = folder.path().join("log");
+    fs::write(&file, "what was there\n").unwrap();
+    for _ in 0..2 {
+        let outcome = program(&["50"])
+            .folder(&folder)
+            .env("FORKGUARD_LOG", "info")
+            .env("FORKGUARD_LOG_FILE", "log")
+            .run();
+        protected(&outcome, 50);
+        outcome.check(
+            outcome.stderr.is_empty(),
+            "the file instead of standard error",
+        );
+    }
+    let text = fs::read_to_string(&file).unwrap();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("what was there"));
+    let whole = |line: &str| {
+        line.starts_with("forkguard[") && line.contains("]: abandoned 2 ") && line.ends_with(')')
+    };
+    let lines: Vec<&str> = lines.collect();
+    assert!(
+        lines.len() == 100 && lines.iter().all(|line| whole(line)),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_log_goes_on_in_a_daemons_folder_with_everything_closed() {
+    let folder = folder();
+    let outcome = program(&["close-everything", "2"])
+        .folder(&folder)
+        .env("FORKGUARD_LOG", "info")
+        .env("FORKGUARD_LOG_FILE", "log")
+        .run();
+    protected(&outcome, 2);
+    let text = fs::read_to_string(folder.path().join("log")).unwrap();
+    outcome.check(text.lines().count() == 2, &text);
+}
+
+#[test]
+fn neither_passwords_nor_queries_are_logged() {
+    let folder = folder();
+    let file = folder.path().join("log");
+    for transport in Transport::ALL {
+        let conninfo = cluster().conninfo(transport) + " password=marker-of-a-password";
+        for to_file in [false, true] {
+            let mut run = program(&["1"])
+                .env("CONNINFO", &conninfo)
+                .env("FORKGUARD_LOG", "trace");
+            if to_file {
+                run = run.env("FORKGUARD_LOG_FILE", &file);
+            }
+            let outcome = run.run();
+            protected(&outcome, 1);
+            let log = if to_file {
+                fs::read_to_string(&file).unwrap()
+            } else {
+                outcome.stderr.clone()
+            };
+            outcome
+                .check(log.lines().count() >= 3, "there is a log")
+                .check(!log.contains("marker"), &log);
+        }
+    }
+    // The server of the tests trusts everybody; this one is told the password.
+    let outcome = Run::new(compile("strangers"))
+        .arg("password")
+        .env("FORKGUARD_LOG", "trace")
+        .guarded(true)
+        .run();
+    outcome
+        .ok()
+        .lost_to_child(1)
+        .check(
+            outcome.fact("heard") == "marker-of-a-password",
+            "it was sent",
+        )
+        .check(outcome.stderr.lines().count() >= 2, "there is a log")
+        .check(!outcome.stderr.contains("marker"), "and it is not there");
+}
+
+#[test]
+fn a_line_goes_nowhere_but_to_the_log() {
+    // Standard error was never open: the first session takes its number.
+    let outcome = program(&["stderr-closed", "1"])
+        .env("FORKGUARD_LOG", "trace")
+        .run();
+    protected(&outcome, 1);
+    outcome.check(
+        outcome.fact("descriptors").starts_with("2 "),
+        "a session on 2",
+    );
+    // It was closed, or covered, and the number holds data.
+    for how in ["stderr-is-data", "stderr-is-data-covered"] {
+        let folder = folder();
+        let data = folder.path().join("data");
+        let outcome = program(&[how, data.to_str().unwrap(), "2"])
+            .env("FORKGUARD_LOG", "trace")
+            .run();
+        protected(&outcome, 2);
+        assert_eq!(fs::read_to_string(data).unwrap(), "data\n", "{how}");
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_harms_nobody() {
+    for how in ["stderr-gone", "stderr-full"] {
+        let run = || program(&[how, "2"]).env("FORKGUARD_LOG", "trace");
+        protected(&run().run(), 2);
+        protected(&run().env("FORKGUARD_LOG_FILE", "/dev/stderr").run(), 2);
+        // A complaint has nowhere to go either.
+        protected(&run().env("FORKGUARD_POLICY", "bad").run(), 2);
+    }
+    for how in ["fifo-gone", "fifo-full"] {
+        let folder = folder();
+        let fifo = folder.path().join("fifo");
+        let outcome = program(&[how, fifo.to_str().unwrap(), "2"])
+            .env("FORKGUARD_LOG", "trace")
+            .run();
+        protected(&outcome, 2);
+    }
+    protected(
+        &program(&["2"])
+            .env("FORKGUARD_LOG", "trace")
+            .env("FORKGUARD_LOG_FILE", "/dev/full")
+            .run(),
+        2,
+    );
+}
+
+#[test]
+fn a_fifo_without_a_reader_is_a_complaint() {
+    let folder = folder();
+    let fifo = folder.path().join("fifo");
+    let outcome = Run::new("mkfifo").arg(&fifo).run();
+    outcome.ok();
+    let outcome = program(&["1"]).env("FORKGUARD_LOG_FILE", &fifo).run();
+    protected(&outcome, 1);
+    outcome.check(
+        outcome.stderr.lines().count() == 1 && outcome.stderr.contains("FORKGUARD_LOG_FILE"),
+        "one line",
+    );
+}
+
+fn is_root() -> bool {
+    // SAFETY: takes nothing, returns a number.
+    let root = unsafe { libc::geteuid() } == 0;
+    if !root {
+        println!("not tested: this needs root, to be somebody else");
+    }
+    root
+}
+
+/// As user nobody, who may read all of it and write nothing.
+fn as_nobody(program: &Path) -> Run {
+    Run::new("setpriv")
+        .args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"])
+        .arg(program)
+        .env("CONNINFO", cluster().conninfo(Transport::Tcp))
+}
+
+/// The library in a folder that everybody can read, and `configured` linked with it.
+fn linked(folder: &Path, name: &str) -> std::path::PathBuf {
+    let shared = folder.join("libforkguard.so.0"); // its soname, build.rs
+    fs::copy(library(), &shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
+    symlink(&shared, folder.join("libforkguard.so")).unwrap();
+    let built = compile_with(
+        "configured",
+        name,
+        &[
+            "-Wl,--no-as-needed",
+            &format!("-L{}", folder.display()),
+            "-lforkguard",
+            &format!("-Wl,-rpath,{}", folder.display()),
+        ],
+    );
+    let program = folder.join(name);
+    fs::copy(built, &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
+#[test]
+fn in_a_setuid_program_the_environment_is_not_honoured() {
+    if !is_root() {
+        return;
+    }
+    let folder = folder();
+    let program = linked(folder.path(), "configured_setuid");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let log = folder.path().join("log");
+    let run = |policy: &str| {
+        as_nobody(&program)
+            .arg("1")
+            .env("FORKGUARD_POLICY", policy)
+            .env("FORKGUARD_LOG", "trace")
+            .env("FORKGUARD_LOG_FILE", &log)
+            .run()
+    };
+    // Without the bit both are.
+    stepped_aside(&run("off"));
+    assert!(log.exists());
+    fs::remove_file(&log).unwrap();
+
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+    for policy in ["off", "bad"] {
+        let outcome = run(policy);
+        protected(&outcome, 1);
+        outcome.check(outcome.stderr.is_empty() && !log.exists(), "not a word");
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_written_is_a_complaint() {
+    if !is_root() {
+        return;
+    }
+    let folder = folder();
+    let program = linked(folder.path(), "configured_linked");
+    let log = folder.path().join("log");
+    fs::write(&log, "root's\n").unwrap();
+    let outcome = as_nobody(&program)
+        .arg("1")
+        .env("FORKGUARD_LOG", "info")
+        .env("FORKGUARD_LOG_FILE", &log)
+        .run();
+    protected(&outcome, 1);
+    let mut lines = outcome.stderr.lines();
+    outcome
+        .check(
+            lines
+                .next()
+                .is_some_and(|line| line.contains("FORKGUARD_LOG_FILE")),
+            "a complaint",
+        )
+        .check(
+            lines
+                .next()
+                .is_some_and(|line| line.contains("abandoned 2"))
+                && lines.next().is_none(),
+            "and standard error instead",
+        );
+    assert_eq!(fs::read_to_string(log).unwrap(), "root's\n");
+}
