@@ -2,6 +2,7 @@
 
 mod support;
 
+mod c_interface;
 mod cancel;
 mod child_fails_well;
 mod child_handler;
