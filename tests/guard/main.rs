@@ -10,6 +10,7 @@ mod cluster;
 mod configuration;
 mod descriptors;
 mod facts;
+mod hard_times;
 mod parent_undisturbed;
 mod strangers;
 mod threads;

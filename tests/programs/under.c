@@ -1,0 +1,58 @@
+/* under HARDSHIP PROGRAM ARGUMENTS...: runs the program where the kernel refuses something. */
+#include "session.h"
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/mount.h>
+
+/* The call fails with this error; where `argument` is not -1, only if that one is `value`. */
+static void refuse(int call, int error, int argument, uint32_t value)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                 argument < 0 ? offsetof(struct seccomp_data, nr)
+                              : offsetof(struct seccomp_data, args) + 8 * argument),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, argument < 0 ? (uint32_t)call : value, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        broken("seccomp");
+}
+
+int main(int count, char **arguments)
+{
+    if (count < 3)
+        return 2;
+    const char *hardship = arguments[1];
+    if (strstr(hardship, "no SO_COOKIE"))
+        refuse(SYS_getsockopt, ENOPROTOOPT, 2, 57);
+    if (strstr(hardship, "SO_COOKIE forbidden"))
+        refuse(SYS_getsockopt, EPERM, 2, 57);
+    if (strstr(hardship, "no files in the system")) {
+        refuse(SYS_socketpair, ENFILE, -1, 0);
+    }
+    if (strstr(hardship, "no memory for a socket"))
+        refuse(SYS_socketpair, ENOMEM, -1, 0);
+    if (strstr(hardship, "no dup3"))
+        refuse(SYS_dup3, EPERM, -1, 0);
+    if (strstr(hardship, "no kcmp"))
+        refuse(SYS_kcmp, EPERM, -1, 0);
+    if (strstr(hardship, "no madvise"))
+        refuse(SYS_madvise, EINVAL, -1, 0);
+    if (strstr(hardship, "no process_vm_readv"))
+        refuse(SYS_process_vm_readv, EPERM, -1, 0);
+    if (strstr(hardship, "no prlimit"))
+        refuse(SYS_prlimit64, EPERM, -1, 0);
+    if (strstr(hardship, "no /proc")
+        && (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)
+            || mount("none", "/proc", "tmpfs", 0, NULL)))
+        broken("mount");
+    execv(arguments[2], arguments + 2);
+    broken("exec");
+}
