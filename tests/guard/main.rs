@@ -6,6 +6,7 @@ mod c_interface;
 mod cancel;
 mod child_fails_well;
 mod child_handler;
+mod clients;
 mod cluster;
 mod configuration;
 mod descriptors;

@@ -1,0 +1,173 @@
+//! Clients as people run them: drivers, pools, task queues, web servers, PostgreSQL's own tools.
+//! Their programs in `tests/programs/*.py` say what they met (`facts.py`); the tests judge.
+
+mod celery;
+mod drivers;
+mod gunicorn;
+mod multiprocessing;
+mod pg_basebackup;
+mod pg_dump;
+mod psycopg_pool;
+mod sqlalchemy;
+
+use crate::support::{Cluster, Outcome};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// What a run without the library may take: some wait for ever for an answer another has read.
+const UNGUARDED_LIMIT: Duration = Duration::from_secs(15);
+
+/// One of PostgreSQL's own programs: Debian's wrappers in /usr/bin are Perl, and these the tools.
+fn postgresql(program: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL: run tools/setup");
+    let programs = versions.map(|version| version.unwrap().path().join("bin").join(program));
+    // As tools/pg-cluster takes the newest.
+    let number = |path: &PathBuf| {
+        path.iter()
+            .find_map(|part| part.to_str()?.parse::<u32>().ok())
+    };
+    programs
+        .filter(|program| program.exists())
+        .max_by_key(number)
+        .unwrap_or_else(|| panic!("no {program} in /usr/lib/postgresql: run tools/setup"))
+}
+
+/// One line of `facts.say`.
+struct Said<'a>(HashMap<&'a str, &'a str>);
+
+impl<'a> Said<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name).copied()
+    }
+
+    /// Whether the name was said with this text.
+    fn is(&self, name: &str, text: &str) -> bool {
+        self.get(name) == Some(text)
+    }
+
+    #[track_caller]
+    fn number(&self, name: &str) -> u64 {
+        let text = self.get(name).unwrap_or_default();
+        text.parse()
+            .unwrap_or_else(|_| panic!("no number {name}: {:?}", self.0))
+    }
+
+    /// A comma between each.
+    #[track_caller]
+    fn numbers(&self, name: &str) -> Vec<u64> {
+        let texts = self.get(name).unwrap_or_default().split(',');
+        texts
+            .filter(|text| !text.is_empty())
+            .map(|text| text.parse().unwrap())
+            .collect()
+    }
+
+    /// As many right answers as questions.
+    fn all_right(&self, asked: u64) -> bool {
+        self.number("asked") == asked && self.number("right") == asked
+    }
+}
+
+/// Every line of one kind.
+fn said<'a>(outcome: &'a Outcome, kind: &str) -> Vec<Said<'a>> {
+    let lines = outcome.stdout.lines();
+    lines
+        .filter_map(|line| {
+            line.strip_prefix('@')?
+                .strip_prefix(kind)?
+                .strip_prefix('\t')
+        })
+        .map(|facts| {
+            Said(
+                facts
+                    .split('\t')
+                    .filter_map(|fact| fact.split_once('='))
+                    .collect(),
+            )
+        })
+        .collect()
+}
+
+/// A number said by several, as a set: who shares it with whom?
+fn set(said: &[Said], name: &str) -> HashSet<u64> {
+    said.iter().map(|said| said.number(name)).collect()
+}
+
+/// The same, where each says several.
+fn set_of_lists(said: &[Said], name: &str) -> HashSet<u64> {
+    said.iter().flat_map(|said| said.numbers(name)).collect()
+}
+
+/// The backends of the parent's sessions, so many of them.
+#[track_caller]
+fn parents(outcome: &Outcome, count: usize) -> Vec<u64> {
+    let parent = said(outcome, "parent");
+    outcome.check(parent.len() == 1, "the parent connects");
+    let backends = parent[0].numbers("backends");
+    outcome.check(backends.len() == count, "its sessions");
+    backends
+}
+
+/// What a server logs where two clients have spoken into one session, or a client has left it
+/// in the middle of a message.
+const FAULTS: [&str; 11] = [
+    "invalid frontend message type",
+    "protocol synchronization",
+    "invalid message",
+    "insufficient data",
+    "data left in message",
+    "unexpected EOF within message",
+    "incomplete message",
+    "SSL error",
+    "could not accept SSL",
+    "bad record mac",
+    "terminating connection because protocol",
+];
+
+impl Cluster {
+    /// Waits for the end of the parent's sessions, and fails unless these have met nothing in
+    /// their life, and no backend of the run a fault.
+    #[track_caller]
+    fn saw_nothing_wrong(&self, mark: u64, parents: &[u64], all: &HashSet<u64>) {
+        // Ten seconds: a server notices a client's end some milliseconds late.
+        let end = Instant::now() + Duration::from_secs(10);
+        let log = loop {
+            let log = self.log_since(mark);
+            let gone = |backend: &u64| {
+                of_backend(&log, *backend).any(|line| line.contains("disconnection: session time"))
+            };
+            if parents.iter().all(gone) {
+                break log;
+            }
+            assert!(
+                Instant::now() < end,
+                "sessions {parents:?} do not end:\n{log}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(!parents.is_empty());
+        for backend in parents {
+            let quiet = ["connection received", "connection auth", "disconnection"];
+            for line in of_backend(&log, *backend) {
+                assert!(
+                    quiet
+                        .iter()
+                        .any(|start| line.contains(&format!("LOG:  {start}"))),
+                    "the parent's session {backend} met: {line}"
+                );
+            }
+        }
+        for backend in all {
+            for line in of_backend(&log, *backend) {
+                let fault = FAULTS.iter().find(|fault| line.contains(**fault));
+                assert!(fault.is_none(), "backend {backend} met: {line}");
+            }
+        }
+    }
+}
+
+fn of_backend(log: &str, backend: u64) -> impl Iterator<Item = &str> {
+    let tag = format!("[{backend}]");
+    log.lines().filter(move |line| line.contains(&tag))
+}

@@ -1,0 +1,64 @@
+"""usage: celery_client.py FOLDER TASKS SECONDS
+
+The demo's victim and witness (demo/tasks.py, demo/witness.py, by PYTHONPATH and DEMO_*) in a
+worker of two processes: sends the tasks, waits SECONDS at most for their end, stops the worker
+and waits as long again, and says what the witness saw.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+from celery import Celery
+
+from facts import say
+
+folder, tasks, seconds = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+queue, journal = folder / "queue", folder / "journal"
+(queue / "control").mkdir(parents=True)
+os.environ |= {"DEMO_QUEUE": str(queue), "DEMO_JOURNAL": str(journal)}
+
+# Not the victim's own app: its module connects when it is imported.
+sender = Celery(broker="filesystem://")
+sender.conf.broker_transport_options = {
+    "data_folder_in": str(queue),
+    "data_folder_out": str(queue),
+    "control_folder": f"{queue}/control",
+}
+for number in range(tasks):
+    sender.send_task("tasks.times_seven", [number, (10, 3_000, 20_000)[number % 3]], ignore_result=True)
+sender.close()
+
+command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-I", "witness"]
+command += ["-P", "prefork", "-c", "2", "--loglevel", "INFO"]
+worker = subprocess.Popen(command, cwd=folder, stdout=sys.stderr)
+
+
+def seen():
+    return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+
+
+end = time.monotonic() + seconds
+while worker.poll() is None and time.monotonic() < end:
+    if sum(line["kind"] in ("done", "failed") for line in seen()) >= tasks:
+        break
+    time.sleep(0.05)
+worker.send_signal(signal.SIGTERM)
+try:
+    worker.wait(seconds)  # a sound one takes seven: two in drain_events, five in billiard's join
+except subprocess.TimeoutExpired:
+    worker.kill()
+    worker.wait()
+
+for line in seen():
+    kind = line.pop("kind")
+    if kind == "parent":
+        say("parent", backends=line["backends"])
+    elif kind == "parent's sessions":
+        say("after", same=line["intact"], errors=line["errors"])
+    else:
+        say(kind, worker=line.pop("pid"), **line)
