@@ -123,7 +123,12 @@ fn no_memory() {
 fn fork_itself_fails() {
     let outcome = in_hard_times("no fork", Transport::Tcp, true);
     outcome.undisturbed();
-    outcome.check(outcome.facts("fork") == ["-1 EAGAIN"; 20], "it failed");
+    outcome
+        .check(outcome.facts("fork") == ["-1 EAGAIN"; 20], "it failed")
+        .check(
+            outcome.fact("thread") == "goes on",
+            "nobody waits for a fork that is over",
+        );
 }
 
 #[test]

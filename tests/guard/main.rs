@@ -13,6 +13,7 @@ mod descriptors;
 mod facts;
 mod hard_times;
 mod parent_undisturbed;
+mod signals;
 mod strangers;
 mod threads;
 mod ways_to_fork;

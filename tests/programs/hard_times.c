@@ -2,7 +2,7 @@
 #include "session.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <netdb.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <sys/resource.h>
 
@@ -72,7 +72,15 @@ static void child_closes_everything(const char *conninfo)
     ended("ended", pid);
 }
 
-/* fork(2) itself fails: the parent goes on as if nothing had been. */
+static void *duplicate_and_close(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 20; i++)
+        close(dup(PQsocket(conn)));
+    return NULL;
+}
+
+/* fork(2) itself fails: the parent goes on as if nothing had been, and so do its threads. */
 static void no_fork(const char *conninfo)
 {
     struct sock_filter code[] = {
@@ -91,6 +99,13 @@ static void no_fork(const char *conninfo)
     PGconn *next = dial(conninfo);
     hold(next);
     PQfinish(next);
+    pthread_t thread;
+    struct timespec begin, end;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    pthread_create(&thread, NULL, duplicate_and_close, NULL);
+    pthread_join(thread, NULL);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    fact("thread", "%s", end.tv_sec - begin.tv_sec < 2 ? "goes on" : "was held up");
 }
 
 /* A session without libpq, which would need memory. */
