@@ -65,13 +65,22 @@ int main(int count, char **arguments)
     epoll_ctl(edge, EPOLL_CTL_ADD, PQsocket(conn), &event);
     alarm(40);
 
-    for (int i = 0; i < 3 && strcmp(arguments[2], "none"); i++) {
-        pid_t pid = child_of(fork());
-        if (pid == 0) {
+    /* What a child has put into its parent's epoll is seen there as long as the child lives. */
+    int lives = !strcmp(arguments[2], "add");
+    pid_t pids[3];
+    int children = strcmp(arguments[2], "none") ? 3 : 0;
+    for (int i = 0; i < children; i++) {
+        pids[i] = child_of(fork());
+        if (pids[i] == 0) {
             child(arguments[2], conn);
+            while (lives)
+                pause();
             _exit(0);
         }
-        ended("ended", pid);
+        if (lives)
+            usleep(200 * 1000);
+        else
+            ended("ended", pids[i]);
     }
     see("quiet", conn);
     command(other, "notify news");
@@ -79,5 +88,9 @@ int main(int count, char **arguments)
     PQconsumeInput(conn);
     fact("news", "%s", PQnotifies(conn) ? "came" : "none");
     see("read", conn);
+    for (int i = 0; i < children && lives; i++) {
+        kill(pids[i], SIGKILL);
+        ended("ended", pids[i]);
+    }
     return 0;
 }
