@@ -8,6 +8,7 @@ use core::ffi::{c_char, c_int, c_void};
 use super::connect::Connection;
 use super::gate::{self, Function};
 use crate::interpose::notice_fork;
+use crate::load;
 use crate::signal_safe::cancels::{self, Owner};
 use crate::signal_safe::{generation, stats, steps};
 
@@ -33,6 +34,9 @@ fn socket_of(connection: Connection, caller: usize) -> c_int {
 /// Whether this object would cancel a parent's statement. One that is not on
 /// record is trusted in a process that no fork has made.
 fn is_parents(cancel: Cancel) -> bool {
+    if cancel.is_null() || !load::is_active() {
+        return false;
+    }
     match cancels::owner(cancel as usize) {
         Owner::Ours => false,
         Owner::Parents => true,
@@ -53,7 +57,8 @@ macro_rules! real {
     }};
 }
 
-/// `PQgetCancel`.
+/// `PQgetCancel`. Also looks up `PQcancel`, which may be called from a signal
+/// handler, where no look-up is safe.
 pub(super) unsafe extern "C" fn get_cancel(connection: Connection, caller: usize) -> Cancel {
     let real = real!(
         GetCancel,
@@ -63,7 +68,8 @@ pub(super) unsafe extern "C" fn get_cancel(connection: Connection, caller: usize
     );
     // SAFETY: the caller's arguments, unchanged.
     let cancel = unsafe { real(connection) };
-    cancels::record(cancel as usize, socket_of(connection, caller));
+    let real_cancel = gate::real(Function::Cancel, caller) as usize;
+    cancels::record(cancel as usize, socket_of(connection, caller), real_cancel);
     cancel
 }
 
@@ -82,14 +88,27 @@ pub(super) unsafe extern "C" fn cancel(
     size: c_int,
     caller: usize,
 ) -> c_int {
-    let real = real!(Cancel, caller, fn(Cancel, *mut c_char, c_int) -> c_int, 0);
-    if !cancel.is_null() && is_parents(cancel) {
+    notice_fork();
+    if is_parents(cancel) {
         stats::CANCELS_HELD.add(1);
         say_why(why, size);
         return 0;
     }
-    // SAFETY: the caller's arguments, unchanged.
-    unsafe { real(cancel, why, size) }
+    let real = match cancels::real_of(cancel as usize) {
+        0 => gate::real(Function::Cancel, caller),
+        known => known as *const c_void,
+    };
+    if real.is_null() {
+        return 0;
+    }
+    // SAFETY: PQcancel of the libpq that made the object, or the caller's; the
+    // caller's arguments, unchanged.
+    unsafe {
+        core::mem::transmute::<
+            *const c_void,
+            unsafe extern "C" fn(Cancel, *mut c_char, c_int) -> c_int,
+        >(real)(cancel, why, size)
+    }
 }
 
 fn say_why(into: *mut c_char, size: c_int) {
@@ -107,7 +126,7 @@ fn say_why(into: *mut c_char, size: c_int) {
 /// `PQrequestCancel`.
 pub(super) unsafe extern "C" fn request_cancel(connection: Connection, caller: usize) -> c_int {
     let real = real!(RequestCancel, caller, fn(Connection) -> c_int, 0);
-    if cancels::is_inherited(socket_of(connection, caller)) {
+    if load::is_active() && cancels::is_inherited(socket_of(connection, caller)) {
         stats::CANCELS_HELD.add(1);
         return 0;
     }
@@ -125,14 +144,14 @@ pub(super) unsafe extern "C" fn cancel_create(connection: Connection, caller: us
     );
     // SAFETY: the caller's arguments, unchanged.
     let cancel = unsafe { real(connection) };
-    cancels::record(cancel as usize, socket_of(connection, caller));
+    cancels::record(cancel as usize, socket_of(connection, caller), 0);
     cancel
 }
 
 /// `PQcancelBlocking` (libpq 17).
 pub(super) unsafe extern "C" fn cancel_blocking(cancel: Cancel, caller: usize) -> c_int {
     let real = real!(CancelBlocking, caller, fn(Cancel) -> c_int, 0);
-    if !cancel.is_null() && is_parents(cancel) {
+    if is_parents(cancel) {
         stats::CANCELS_HELD.add(1);
         return 0;
     }
@@ -143,7 +162,7 @@ pub(super) unsafe extern "C" fn cancel_blocking(cancel: Cancel, caller: usize) -
 /// `PQcancelStart` (libpq 17).
 pub(super) unsafe extern "C" fn cancel_start(cancel: Cancel, caller: usize) -> c_int {
     let real = real!(CancelStart, caller, fn(Cancel) -> c_int, 0);
-    if !cancel.is_null() && is_parents(cancel) {
+    if is_parents(cancel) {
         stats::CANCELS_HELD.add(1);
         return 0;
     }

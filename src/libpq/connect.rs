@@ -13,6 +13,7 @@ use core::ffi::{c_char, c_int, c_void};
 
 use super::gate::{self, Function};
 use crate::interpose::notice_fork;
+use crate::load;
 use crate::signal_safe::steps;
 
 /// A connection, libpq's.
@@ -29,8 +30,12 @@ macro_rules! step {
             }
             // SAFETY: the caller's libpq's function of this name, of this type.
             let real = unsafe { core::mem::transmute::<*const c_void, unsafe extern "C" fn($($kind),*) -> $result>(real) };
+            if !load::is_active() {
+                // SAFETY: the caller's arguments, unchanged.
+                return unsafe { real($($argument),*) };
+            }
             let place = steps::enter();
-            // SAFETY: the caller's arguments, unchanged.
+            // SAFETY: as above.
             let result = unsafe { real($($argument),*) };
             steps::leave(place);
             result

@@ -9,6 +9,7 @@
 use core::ffi::{c_char, c_void, CStr};
 use core::sync::atomic::{AtomicUsize, Ordering::*};
 
+use crate::interpose::loader;
 use crate::signal_safe::sys::KeepErrno;
 
 /// The functions, in the order of [`NAMES`].
@@ -140,7 +141,7 @@ fn scope_of(object: *const c_char, name: *const c_char) -> *const c_void {
             return core::ptr::null();
         }
         let found = libc::dlsym(handle, name);
-        libc::dlclose(handle);
+        loader::give_back(handle);
         found
     }
 }

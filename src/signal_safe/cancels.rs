@@ -18,6 +18,8 @@ struct Place {
     generation: AtomicU32,
     /// The session's, for one that was handed over.
     identity: AtomicU64,
+    /// The `PQcancel` of the libpq that made it: to look that up takes locks.
+    real: AtomicUsize,
 }
 
 /// Cancel objects alive. Programs have one a connection; what finds no place
@@ -28,6 +30,7 @@ static TABLE: [Place; PLACES] = [const {
         cancel: AtomicUsize::new(0),
         generation: AtomicU32::new(0),
         identity: AtomicU64::new(0),
+        real: AtomicUsize::new(0),
     }
 }; PLACES];
 
@@ -50,8 +53,9 @@ fn places(cancel: usize) -> impl Iterator<Item = &'static Place> {
     (0..LOOKED_AT).filter_map(move |step| TABLE.get(start.wrapping_add(step) % PLACES))
 }
 
-/// Records an object just made of the connection at `fd`.
-pub fn record(cancel: usize, fd: c_int) {
+/// Records an object just made of the connection at `fd`; `real` is kept for
+/// [`real_of`].
+pub fn record(cancel: usize, fd: c_int, real: usize) {
     if cancel == 0 {
         return;
     }
@@ -72,6 +76,7 @@ pub fn record(cancel: usize, fd: c_int) {
         {
             place.generation.store(generation, Relaxed);
             place.identity.store(identity, Relaxed);
+            place.real.store(real, Relaxed);
             place.cancel.store(cancel, Release);
             return;
         }
@@ -99,6 +104,12 @@ fn is_own_session(identity: u64) -> bool {
         found |= entry.word().state() == State::Session && entry.identity() == identity;
     });
     found
+}
+
+/// What was recorded with it; 0 if nothing was.
+pub fn real_of(cancel: usize) -> usize {
+    let place = places(cancel).find(|place| place.cancel.load(Acquire) == cancel);
+    place.map_or(0, |place| place.real.load(Relaxed))
 }
 
 /// Whose it is.

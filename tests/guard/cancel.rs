@@ -5,9 +5,10 @@ use crate::support::*;
 
 const CANCELED: &str = "ERROR:  canceling statement due to user request";
 
-fn in_c(transport: Transport, guarded: bool) -> Outcome {
+fn in_c(transport: Transport, guarded: bool, policy: &str) -> Outcome {
     let outcome = Run::new(compile("cancel"))
         .arg(cluster().conninfo(transport))
+        .env("FORKGUARD_POLICY", policy)
         .guarded(guarded)
         .run();
     outcome.ok();
@@ -21,20 +22,39 @@ fn in_c(transport: Transport, guarded: bool) -> Outcome {
 
 #[test]
 fn unguarded_a_child_cancels_its_parents_statement() {
-    let outcome = in_c(Transport::Tcp, false);
+    let outcome = in_c(Transport::Tcp, false, "");
     outcome.check(outcome.fact("parent") == CANCELED, "the fault");
 }
 
 #[test]
 fn no_cancel_of_libpqs_reaches_the_parent() {
     for transport in Transport::ALL {
-        let outcome = in_c(transport, true);
+        let outcome = in_c(transport, true, "");
         for way in ["made before the fork", "made in the child"] {
             outcome.check(outcome.fact(way).contains("the parent process's"), way);
         }
         let way = "asked of the connection";
         outcome.check(outcome.fact(way) == "not sent", way);
         outcome.check(outcome.fact("parent") == "undisturbed", "parent");
+    }
+}
+
+#[test]
+fn with_the_policy_off_nothing_is_held_back() {
+    let outcome = in_c(Transport::Tcp, true, "off");
+    outcome.check(outcome.fact("parent") == CANCELED, "as without the library");
+}
+
+/// psql calls PQcancel from its handler of SIGINT.
+#[test]
+fn a_signal_handler_cancels_as_ever() {
+    for transport in Transport::ALL {
+        let outcome = Run::new("timeout")
+            .args(["--signal=INT", "1", "psql", "-Xc", "select pg_sleep(30)"])
+            .envs(cluster().environment(transport))
+            .guarded(true)
+            .run();
+        outcome.must_say("canceling statement due to user request");
     }
 }
 
