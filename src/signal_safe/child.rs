@@ -84,12 +84,14 @@ struct Report {
     unknown: u64,
     errno: Errno,
     list: Line,
+    not_listed: u64,
 }
 
 impl Report {
     fn note(&mut self, fd: c_int, state: State, peer: &PeerText) {
-        // " 1234567 (peer)," and what follows must fit.
-        if self.list.room() < 100 + peer.len() {
+        // The line's beginning, this one and the end must fit.
+        if self.list.room() < 250 {
+            self.not_listed += 1;
             return;
         }
         self.list.push(if self.list.text().is_empty() {
@@ -124,6 +126,7 @@ fn look_after(raw: bool) {
             unknown: 0,
             errno: 0,
             list: Line::empty(),
+            not_listed: 0,
         };
         // In a child that shares its table of descriptors with its parent, to
         // replace one would take it from the parent.
@@ -218,6 +221,11 @@ fn tell(parent: c_int, report: &mut Report) {
             .push_number(i64::from(parent))
             .push(b": descriptor");
         line.push(report.list.text());
+        if report.not_listed > 0 {
+            line.push(b" and ")
+                .push_number(report.not_listed as i64)
+                .push(b" more");
+        }
         sink::write(&mut line);
     }
     if report.handed_over > 0 && sink::wants(Level::Info) {

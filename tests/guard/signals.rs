@@ -5,6 +5,7 @@ use crate::support::*;
 use std::time::Duration;
 
 fn run(what: &str, guarded: bool) -> Outcome {
+    let log = tempfile::NamedTempFile::new().unwrap();
     let outcome = Run::new(compile("signals"))
         .arg(cluster().conninfo(Transport::Unix))
         .arg(what)
@@ -13,6 +14,8 @@ fn run(what: &str, guarded: bool) -> Outcome {
             "GLIBC_TUNABLES",
             "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0",
         )
+        .env("FORKGUARD_LOG", "info")
+        .env("FORKGUARD_LOG_FILE", log.path())
         .guarded(guarded)
         .timeout(Duration::from_secs(30))
         .run();
@@ -40,6 +43,17 @@ fn a_handler_jumps_out_of_our_hooks() {
         outcome.check(
             forks.len() == 3 && forks[1..] == ["at once", "at once"],
             "later forks wait for nobody",
+        );
+    }
+}
+
+#[test]
+fn a_line_past_the_limit_of_files_kills_nobody() {
+    for guarded in [false, true] {
+        let outcome = run("limit", guarded);
+        outcome.check(
+            outcome.fact("child") == "exit 7",
+            "the child ends as it wants",
         );
     }
 }

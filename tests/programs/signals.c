@@ -1,8 +1,9 @@
 /*
- * signals CONNINFO malloc|jump: what a signal handler may do (signal-safety(7))
+ * signals CONNINFO malloc|jump|limit: what a signal handler may do (signal-safety(7))
  * to a program that has sessions.
  *
  * malloc  closes sessions in handlers that interrupt malloc
+ * limit   forks where files may not grow: a line of log raises SIGXFSZ
  * jump    leaves dup2, dup and close of a session's descriptor by siglongjmp,
  *         then forks
  */
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -116,12 +118,26 @@ static void jumps_out(int fd) {
     }
 }
 
+static void at_the_limit(void) {
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_FSIZE, &none);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(7);
+    int status = 0;
+    waitpid(pid, &status, 0);
+    printf("child: %s %d\n", WIFEXITED(status) ? "exit" : "signal",
+           WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+}
+
 int main(int argc, char **argv) {
     if (argc != 3)
         return 2;
     PGconn *conn = connected(argv[1]);
     if (!strcmp(argv[2], "malloc"))
         closes_while_in_malloc(argv[1]);
+    else if (!strcmp(argv[2], "limit"))
+        at_the_limit();
     else
         jumps_out(PQsocket(conn));
     PGresult *result = PQexec(conn, "select 7");
