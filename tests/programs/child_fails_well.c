@@ -73,7 +73,7 @@ static void prepare(const char *conninfo, const char *state)
     if (!strcmp(state, "transaction")) {
         command(conn, "begin");
     } else if (!strcmp(state, "listen")) {
-        command(conn, "listen news");
+        command(conn, on_channel("listen"));
     } else if (!strcmp(state, "result")) {
         snprintf(sql, sizeof sql, "select repeat('x', 100) from generate_series(1, %d)", ROWS);
         PQsendQuery(conn, sql);
@@ -151,7 +151,7 @@ static void in_state(const char *conninfo, const char *state)
     alarm(30);
     go_on(state, "parent");
     if (!strcmp(state, "listen")) {
-        command(conn, "notify news");
+        command(conn, on_channel("notify"));
         fact("news", "%s", PQnotifies(conn) ? "came" : "none");
     }
     if (!strcmp(state, "copy in"))

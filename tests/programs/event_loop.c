@@ -59,7 +59,7 @@ int main(int count, char **arguments)
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.fd = 1};
     level = epoll_create1(0);
     edge = epoll_create1(0);
-    command(conn, "listen news");
+    command(conn, on_channel("listen"));
     epoll_ctl(level, EPOLL_CTL_ADD, PQsocket(conn), &event);
     event.events |= EPOLLET;
     epoll_ctl(edge, EPOLL_CTL_ADD, PQsocket(conn), &event);
@@ -83,7 +83,7 @@ int main(int count, char **arguments)
             ended("ended", pids[i]);
     }
     see("quiet", conn);
-    command(other, "notify news");
+    command(other, on_channel("notify"));
     see("notified", conn);
     PQconsumeInput(conn);
     fact("news", "%s", PQnotifies(conn) ? "came" : "none");

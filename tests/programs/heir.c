@@ -8,7 +8,7 @@ int main(int count, char **arguments)
     PGconn *conn = dial(arguments[1]);
     struct epoll_event event = {.events = EPOLLIN};
     int epoll = epoll_create1(EPOLL_CLOEXEC);
-    command(conn, "listen news");
+    command(conn, on_channel("listen"));
     command(conn, "select pg_advisory_lock(4711)");
     hold(conn);
     epoll_ctl(epoll, EPOLL_CTL_ADD, PQsocket(conn), &event);
@@ -25,7 +25,7 @@ int main(int count, char **arguments)
     fact("locks", "%s", value(conn, "select count(*) from pg_locks where locktype = 'advisory' "
                                     "and objid = 4711 and pid = pg_backend_pid()"));
     PGconn *other = dial(arguments[1]);
-    command(other, "notify news, 'from another session'");
+    command(other, on_channel("notify"));
     fact("woken", "%d", epoll_wait(epoll, &event, 1, 5000));
     PQconsumeInput(conn);
     PGnotify *news = PQnotifies(conn);

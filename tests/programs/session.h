@@ -74,6 +74,19 @@ static inline void command(PGconn *conn, const char *sql)
     PQclear(result);
 }
 
+/* "listen" or "notify", on a channel of this program's own: others use the database as well. A
+ * notification says who sent it. */
+static inline const char *on_channel(const char *what)
+{
+    static char sql[64];
+    static int program;
+    if (!program)
+        program = getpid(); /* and not a child's */
+    snprintf(sql, sizeof sql, "%s news_%d%s", what, program,
+             strcmp(what, "notify") ? "" : ", 'from another session'");
+    return sql;
+}
+
 /* One value; NULL where there was an error. Never freed: these programs are short. */
 static inline const char *value(PGconn *conn, const char *sql)
 {
