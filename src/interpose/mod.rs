@@ -121,6 +121,12 @@ fn passes(fd: c_int) -> bool {
     generation::is_settled() && descriptors::is_stranger(fd)
 }
 
+/// The same for calls that only move bytes.
+#[inline(always)]
+fn moves_freely(fd: c_int) -> bool {
+    generation::is_settled() && descriptors::is_plain(fd)
+}
+
 /// What a hook finds at a descriptor that does not pass.
 enum Found {
     /// Nothing to do.

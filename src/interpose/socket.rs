@@ -6,7 +6,7 @@ use core::mem::size_of;
 
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
-use super::{guarded, hooks, look, passes, Found};
+use super::{guarded, hooks, look, moves_freely, Found};
 use crate::signal_safe::sys::{self, KeepErrno};
 use crate::{load, watch, wire};
 
@@ -116,7 +116,7 @@ hooks! {
         result
     }
 
-    unsafe fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t => on_send if passes(fd), else slow_send {
+    unsafe fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t => on_send if moves_freely(fd), else slow_send {
         if refuses_outgoing(fd, Outgoing::One(buffer, length)) {
             return -1;
         }
@@ -124,7 +124,7 @@ hooks! {
         unsafe { redhook::real!(send)(fd, buffer, length, flags) }
     }
 
-    unsafe fn sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t) -> ssize_t => on_sendto if passes(fd), else slow_sendto {
+    unsafe fn sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t) -> ssize_t => on_sendto if moves_freely(fd), else slow_sendto {
         if refuses_outgoing(fd, Outgoing::One(buffer, length)) {
             return -1;
         }
@@ -132,7 +132,7 @@ hooks! {
         unsafe { redhook::real!(sendto)(fd, buffer, length, flags, to, to_length) }
     }
 
-    unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => on_sendmsg if passes(fd), else slow_sendmsg {
+    unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => on_sendmsg if moves_freely(fd), else slow_sendmsg {
         if refuses_outgoing(fd, Outgoing::Message(message)) {
             return -1;
         }
@@ -140,7 +140,7 @@ hooks! {
         unsafe { redhook::real!(sendmsg)(fd, message, flags) }
     }
 
-    unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t => on_write if passes(fd), else slow_write {
+    unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t => on_write if moves_freely(fd), else slow_write {
         if refuses_outgoing(fd, Outgoing::One(buffer, length)) {
             return -1;
         }
@@ -148,7 +148,7 @@ hooks! {
         unsafe { redhook::real!(write)(fd, buffer, length) }
     }
 
-    unsafe fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_writev if passes(fd), else slow_writev {
+    unsafe fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_writev if moves_freely(fd), else slow_writev {
         if refuses_outgoing(fd, Outgoing::Many(vectors, usize::try_from(count).unwrap_or(0))) {
             return -1;
         }
@@ -156,7 +156,7 @@ hooks! {
         unsafe { redhook::real!(writev)(fd, vectors, count) }
     }
 
-    unsafe fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t => on_recv if passes(fd), else slow_recv {
+    unsafe fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t => on_recv if moves_freely(fd), else slow_recv {
         if refuses_incoming(fd) {
             return 0;
         }
@@ -164,7 +164,7 @@ hooks! {
         unsafe { redhook::real!(recv)(fd, buffer, length, flags) }
     }
 
-    unsafe fn recvfrom(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom if passes(fd), else slow_recvfrom {
+    unsafe fn recvfrom(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom if moves_freely(fd), else slow_recvfrom {
         if refuses_incoming(fd) {
             return 0;
         }
@@ -172,7 +172,7 @@ hooks! {
         unsafe { redhook::real!(recvfrom)(fd, buffer, length, flags, from, from_length) }
     }
 
-    unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t => on_recvmsg if passes(fd), else slow_recvmsg {
+    unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t => on_recvmsg if moves_freely(fd), else slow_recvmsg {
         if refuses_incoming(fd) {
             return 0;
         }
@@ -180,7 +180,7 @@ hooks! {
         unsafe { redhook::real!(recvmsg)(fd, message, flags) }
     }
 
-    unsafe fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t => on_read if passes(fd), else slow_read {
+    unsafe fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t => on_read if moves_freely(fd), else slow_read {
         if refuses_incoming(fd) {
             return 0;
         }
@@ -188,7 +188,7 @@ hooks! {
         unsafe { redhook::real!(read)(fd, buffer, length) }
     }
 
-    unsafe fn readv(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_readv if passes(fd), else slow_readv {
+    unsafe fn readv(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_readv if moves_freely(fd), else slow_readv {
         if refuses_incoming(fd) {
             return 0;
         }
@@ -198,7 +198,7 @@ hooks! {
 
     // What programs built with _FORTIFY_SOURCE call; the last argument is the
     // size of the buffer, which the real function checks.
-    unsafe fn __recv_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int) -> ssize_t => on_recv_chk if passes(fd), else slow_recv_chk {
+    unsafe fn __recv_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int) -> ssize_t => on_recv_chk if moves_freely(fd), else slow_recv_chk {
         if refuses_incoming(fd) {
             return 0;
         }
@@ -206,7 +206,7 @@ hooks! {
         unsafe { redhook::real!(__recv_chk)(fd, buffer, length, size, flags) }
     }
 
-    unsafe fn __recvfrom_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom_chk if passes(fd), else slow_recvfrom_chk {
+    unsafe fn __recvfrom_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom_chk if moves_freely(fd), else slow_recvfrom_chk {
         if refuses_incoming(fd) {
             return 0;
         }
@@ -214,7 +214,7 @@ hooks! {
         unsafe { redhook::real!(__recvfrom_chk)(fd, buffer, length, size, flags, from, from_length) }
     }
 
-    unsafe fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t) -> ssize_t => on_read_chk if passes(fd), else slow_read_chk {
+    unsafe fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t) -> ssize_t => on_read_chk if moves_freely(fd), else slow_read_chk {
         if refuses_incoming(fd) {
             return 0;
         }
@@ -222,7 +222,7 @@ hooks! {
         unsafe { redhook::real!(__read_chk)(fd, buffer, length, size) }
     }
 
-    unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => on_shutdown if passes(fd), else slow_shutdown {
+    unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => on_shutdown if moves_freely(fd), else slow_shutdown {
         if refuses_incoming(fd) {
             return 0;
         }

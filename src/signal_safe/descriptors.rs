@@ -17,7 +17,8 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering
 
 use super::{generation, sys};
 
-/// What a number may be.
+/// What a number may be. Where something must be looked at before bytes go out
+/// or come in, the value is odd ([`is_plain`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum State {
@@ -27,12 +28,12 @@ pub enum State {
     Pending = 1,
     /// A PostgreSQL session.
     Session = 2,
-    /// Was a parent's session: a dead socket stands there now.
-    Abandoned = 3,
     /// Is a parent's session, and could not be replaced: the hooks refuse it.
-    Refused = 4,
+    Refused = 3,
+    /// Was a parent's session: a dead socket stands there now.
+    Abandoned = 4,
     /// An epoll: noted to tell this process's own from an inherited one.
-    Epoll = 5,
+    Epoll = 6,
 }
 
 /// An entry's state and flags, one atomic word.
@@ -66,9 +67,9 @@ impl Word {
         match self.0 & STATE_BITS {
             1 => State::Pending,
             2 => State::Session,
-            3 => State::Abandoned,
-            4 => State::Refused,
-            5 => State::Epoll,
+            3 => State::Refused,
+            4 => State::Abandoned,
+            6 => State::Epoll,
             _ => State::None,
         }
     }
@@ -405,12 +406,22 @@ pub fn find(fd: c_int) -> Option<Entry> {
     chunk(number / CHUNK)?.entry(number % CHUNK)
 }
 
-/// Whether `fd` means nothing to us: the hot path of every hook.
+/// Whether `fd` means nothing to us: the hot path of the other hooks.
 #[inline]
 pub fn is_stranger(fd: c_int) -> bool {
     let number = fd as u32 as usize;
     let word = chunk(number / CHUNK).and_then(|chunk| chunk.words.get(number % CHUNK));
     word.is_none_or(|word| word.load(Relaxed) & STATE_BITS == State::None as u64)
+}
+
+/// Whether bytes may go out and come in at `fd` without a look: the hot path
+/// of every hook that moves any. A session passes, too: one that was inherited
+/// is none any more by the time that a hook runs.
+#[inline]
+pub fn is_plain(fd: c_int) -> bool {
+    let number = fd as u32 as usize;
+    let word = chunk(number / CHUNK).and_then(|chunk| chunk.words.get(number % CHUNK));
+    word.is_none_or(|word| word.load(Relaxed) & 1 == 0)
 }
 
 /// The entry of a number, made if need be. `None`: a negative number, one past
