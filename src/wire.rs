@@ -49,9 +49,17 @@ pub struct First {
     pub seen: usize,
 }
 
-/// How much of a first write is worth looking at, in bytes. A ClientHello with
-/// a post-quantum key share has about 1,800; parameters beyond this are not read.
-pub const ENOUGH: usize = 4096;
+/// How much of a first write is worth looking at, in bytes: parameters beyond
+/// this are not read.
+pub const ENOUGH: usize = 1024;
+/// The same where it begins a TLS handshake: a ClientHello with a post-quantum
+/// key share has about 1,800.
+pub const ENOUGH_FOR_TLS: usize = 4096;
+
+/// Whether a write that begins with this byte needs [`ENOUGH_FOR_TLS`].
+pub fn needs_more(first: u8) -> bool {
+    first == TLS_HANDSHAKE
+}
 
 /// libpq refuses longer ones from its server side (`MAX_STARTUP_PACKET_LENGTH`,
 /// src/include/libpq/pqcomm.h).

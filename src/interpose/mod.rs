@@ -146,7 +146,7 @@ fn look(fd: c_int) -> Found {
         return Found::Nothing;
     };
     match entry.word().state() {
-        State::Pending if generation::is_own_memory() => Found::Pending(entry),
+        State::Pending => Found::Pending(entry),
         State::Refused if entry.is_still(fd) => Found::Refused,
         _ => Found::Nothing,
     }

@@ -7,6 +7,8 @@ use core::mem::size_of;
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
 use super::{guarded, hooks, look, moves_freely, Found};
+use crate::signal_safe::descriptors::Entry;
+use crate::signal_safe::generation;
 use crate::signal_safe::sys::{self, KeepErrno};
 use crate::{load, watch, wire};
 
@@ -60,17 +62,31 @@ fn refuses_outgoing(fd: c_int, bytes: Outgoing) -> bool {
     let refused = guarded(false, || match look(fd) {
         Found::Nothing => false,
         Found::Refused => true,
-        Found::Pending(entry) => {
-            let _errno = KeepErrno::now();
-            let mut beginning = [0; wire::ENOUGH];
-            let length = bytes.copy(&mut beginning);
-            watch::first_bytes(fd, entry, &beginning[..length])
-        }
+        Found::Pending(entry) => generation::is_own_memory() && refuses_first(fd, entry, bytes),
     });
     if refused {
         sys::set_errno(libc::EPIPE);
     }
     refused
+}
+
+/// Before the first bytes go out. In two sizes and out of line: a signal
+/// handler may send from an alternate stack of 8 KB, and most of what is sent
+/// has no need of the larger one.
+fn refuses_first(fd: c_int, entry: Entry, bytes: Outgoing) -> bool {
+    #[inline(never)]
+    fn read<const MOST: usize>(fd: c_int, entry: Entry, bytes: &Outgoing) -> bool {
+        let mut beginning = [0; MOST];
+        let length = bytes.copy(&mut beginning);
+        watch::first_bytes(fd, entry, &beginning[..length])
+    }
+    let _errno = KeepErrno::now();
+    let mut first = [0];
+    if bytes.copy(&mut first) == 1 && wire::needs_more(first[0]) {
+        read::<{ wire::ENOUGH_FOR_TLS }>(fd, entry, &bytes)
+    } else {
+        read::<{ wire::ENOUGH }>(fd, entry, &bytes)
+    }
 }
 
 /// Before bytes are received on `fd`: true if the caller shall read end of file.

@@ -49,7 +49,7 @@ pub extern "C" fn handler() {
     // Where nothing is inherited the page is left to the first hook: each page
     // that a child touches first costs it a fault.
     if descriptors::any() || !generation::raw_forks_are_seen() {
-        look_after(false);
+        look_after(false, generation::current());
     }
 }
 
@@ -59,6 +59,13 @@ pub extern "C" fn handler() {
 #[cold]
 pub extern "C" fn without_handler() {
     let _errno = KeepErrno::now();
+    // Read before the page is looked at again. Two threads of such a child may
+    // come here at once: both do the work, which has no effect the second time,
+    // and what either opens afterwards is of a newer generation than this.
+    let mine = generation::current();
+    if generation::is_settled() {
+        return;
+    }
     if !sys::knows_its_thread() {
         // A child of `vfork` runs in its parent's memory and must write nothing
         // there. Where the kernel will not say (`kcmp(2)` under some seccomp
@@ -70,10 +77,7 @@ pub extern "C" fn without_handler() {
             _ => {}
         }
     }
-    // Two threads of such a child may come here at once: both do the work,
-    // which has no effect the second time, and new sessions are of a newer
-    // generation than what either looks at.
-    look_after(true);
+    look_after(true, mine);
 }
 
 /// What a pass over the table met, for the log.
@@ -112,10 +116,9 @@ impl Report {
     }
 }
 
-fn look_after(raw: bool) {
+fn look_after(raw: bool, mine: u32) {
     let _errno = KeepErrno::now();
     let parent = generation::last_pid();
-    let mine = generation::current();
     stats::reset();
     if descriptors::any() {
         let heir = IN_DAEMON.load(Relaxed) == this_thread();

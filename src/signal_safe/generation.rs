@@ -88,7 +88,7 @@ pub fn is_own_memory() -> bool {
 /// This process's generation.
 #[inline]
 pub fn current() -> u32 {
-    GENERATION.load(Relaxed)
+    GENERATION.load(Acquire)
 }
 
 /// Whether no fork led here that we know of.
