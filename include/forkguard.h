@@ -64,7 +64,6 @@ struct forkguard_counters {
     uint64_t refused;     /* inherited descriptors that could not be made dead:
                              calls on them are refused instead */
     uint64_t handed_over; /* inherited descriptors kept, because they were handed over */
-    uint64_t cancels_held; /* cancels of a parent's statement that were not sent */
 };
 
 /* Fills the first size bytes of *out, size being sizeof(*out) as the caller

@@ -77,8 +77,6 @@ pub struct Counters {
     pub refused: u64,
     /// Inherited descriptors kept, because they were handed over.
     pub handed_over: u64,
-    /// Cancels of a parent's statement that were not sent.
-    pub cancels_held: u64,
 }
 
 /// Fills the first `size` bytes of `out`.
@@ -97,7 +95,6 @@ pub unsafe extern "C" fn forkguard_counters(out: *mut Counters, size: usize) -> 
             abandoned: stats::ABANDONED.get(),
             refused: stats::REFUSED.get(),
             handed_over: stats::HANDED_OVER.get(),
-            cancels_held: stats::CANCELS_HELD.get(),
         };
         // SAFETY: the caller's promise for `size` bytes; what it knows of the
         // structure and we do not is zeroed.

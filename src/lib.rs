@@ -25,7 +25,6 @@
 //! | [`config`] | `FORKGUARD_*` into one `Config`; pure |
 //! | [`wire`] | what a client's first bytes say; pure |
 //! | [`interpose`] | every exported libc symbol |
-//! | [`libpq`] | the few exported symbols of libpq: cancels, connection attempts |
 //! | [`watch`] | what becomes of a number: connecting, a session, duplicated, closed |
 //! | [`sessions`] | the sessions and their numbers, for who asks; normal context only |
 //! | [`fork`] | the fork handlers |
@@ -65,7 +64,5 @@ pub mod ffi;
 pub mod fork;
 #[cfg(not(test))]
 pub mod interpose;
-#[cfg(all(not(test), target_arch = "x86_64"))]
-pub mod libpq;
 #[cfg(not(test))]
 pub mod load;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::vec::Vec;
 
 use crate::config::{self, Config, Policy};
-use crate::signal_safe::{generation, sink, steps};
+use crate::signal_safe::{generation, sink};
 use crate::{fork, interpose, report};
 
 /// False where the policy is off: the hooks look at nothing.
@@ -71,7 +71,6 @@ fn start() {
     } else {
         (Config::default(), Vec::new())
     };
-    steps::set_bound(config.fork_wait.into());
     sink::start(config.level);
     report::start(config.level);
     for complaint in complaints {

@@ -22,7 +22,6 @@
 )]
 
 pub mod descriptor;
-pub mod loader;
 pub mod process;
 pub mod socket;
 pub mod wait;
@@ -107,7 +106,6 @@ pub fn resolve_all() {
     wait::resolve();
     descriptor::resolve();
     process::resolve();
-    loader::resolve();
 }
 
 fn is_in_libc(name_with_nul: &'static str) -> bool {

@@ -89,7 +89,7 @@ fn foreign_epoll(epoll: c_int, command: c_int, fd: c_int) -> Option<c_int> {
         let _errno = KeepErrno::now();
         let entry = descriptors::find(fd)?;
         let refused = match entry.word().state() {
-            State::Abandoned => false,
+            State::Abandoned if entry.is_still(fd) => false,
             State::Refused if entry.is_still(fd) => true,
             _ => return None,
         };

@@ -11,7 +11,7 @@
 //! is rarer and better than a host that hangs. A thread that went away without
 //! leaving (`siglongjmp`, `pthread_cancel`) costs one fork the bound.
 
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicUsize, Ordering::*};
 
 use super::sys;
 
@@ -30,8 +30,6 @@ const FORKS: usize = 8;
 pub struct Exclusion<const N: usize> {
     inside: [AtomicUsize; N],
     forking: [AtomicUsize; FORKS],
-    /// Forks done from each place.
-    turns: [AtomicU32; FORKS],
 }
 
 /// A place taken; none if there was no free one, or the thread had one already.
@@ -48,26 +46,15 @@ impl<const N: usize> Exclusion<N> {
         Exclusion {
             inside: [const { AtomicUsize::new(0) }; N],
             forking: [const { AtomicUsize::new(0) }; FORKS],
-            turns: [const { AtomicU32::new(0) }; FORKS],
         }
     }
 
-    /// This thread goes inside, after the forks whose copy is under way; with
-    /// `after_all`, after every fork that is waiting as well. Within itself it
-    /// counts once.
-    pub fn enter(&self, after_all: bool, bound_ms: u64) -> Place {
+    /// This thread goes inside, after the forks whose copy is under way. Within
+    /// itself it counts once.
+    pub fn enter(&self, bound_ms: u64) -> Place {
         let me = this_thread();
         if self.inside.iter().any(|place| place.load(Relaxed) == me) {
             return Place(None);
-        }
-        if after_all {
-            let turns = self.turns.each_ref().map(|turn| turn.load(SeqCst));
-            let done = |place: usize| {
-                self.thread_forking(place).is_none_or(|thread| thread == me)
-                    || self.turns.get(place).map(|turn| turn.load(SeqCst))
-                        != turns.get(place).copied()
-            };
-            wait_until(bound_ms, || (0..FORKS).all(done));
         }
         let place = self.claim_inside(me);
         wait_until(bound_ms, || !self.copies_under_way(me));
@@ -83,11 +70,6 @@ impl<const N: usize> Exclusion<N> {
         }
         let free = |place: &AtomicUsize| place.compare_exchange(0, me, SeqCst, Relaxed).is_ok();
         Place(self.inside.iter().position(free))
-    }
-
-    fn thread_forking(&self, place: usize) -> Option<usize> {
-        let thread = self.forking.get(place)?.load(SeqCst);
-        (thread != 0).then_some(thread & !FLAGS)
     }
 
     fn copies_under_way(&self, me: usize) -> bool {
@@ -146,9 +128,8 @@ impl<const N: usize> Exclusion<N> {
     /// itself: in a parent each first write to a page after a fork costs a copy.
     pub fn forked(&self) {
         let me = this_thread();
-        for (place, turn) in self.forking.iter().zip(&self.turns) {
+        for place in &self.forking {
             if place.load(Relaxed) & !FLAGS == me {
-                turn.fetch_add(1, SeqCst);
                 place.store(0, SeqCst);
             }
         }
@@ -181,7 +162,7 @@ fn wait_until(milliseconds: u64, done: impl Fn() -> bool) -> bool {
         return true;
     }
     let end = sys::now_ms() + milliseconds;
-    // Most waits are over in microseconds; a TLS handshake's step takes milliseconds.
+    // Most waits are over in microseconds; the copy of a large process takes milliseconds.
     let mut yields = 20;
     while !done() {
         if sys::now_ms() >= end {
@@ -206,47 +187,45 @@ mod tests {
     /// neither side is kept from its turns.
     #[test]
     fn nobody_is_inside_during_a_copy_and_nobody_starves() {
-        for after_all in [false, true] {
-            let exclusion: Exclusion<8> = Exclusion::none();
-            let (inside, copying) = (AtomicU64::new(0), AtomicU64::new(0));
-            let (forks, entries) = (AtomicU64::new(0), AtomicU64::new(0));
-            let running = AtomicBool::new(true);
-            std::thread::scope(|scope| {
-                for _ in 0..2 {
-                    scope.spawn(|| {
-                        while running.load(Relaxed) {
-                            let waited = exclusion.before_fork(5000);
-                            copying.fetch_add(1, SeqCst);
-                            assert!(waited && inside.load(SeqCst) == 0, "inside during a copy");
-                            std::thread::yield_now();
-                            assert_eq!(inside.load(SeqCst), 0, "inside during a copy");
-                            copying.fetch_sub(1, SeqCst);
-                            exclusion.forked();
-                            forks.fetch_add(1, Relaxed);
-                        }
-                    });
-                }
-                for _ in 0..4 {
-                    scope.spawn(|| {
-                        while running.load(Relaxed) {
-                            let place = exclusion.enter(after_all, 5000);
-                            inside.fetch_add(1, SeqCst);
-                            assert_eq!(copying.load(SeqCst), 0, "a copy while inside");
-                            inside.fetch_sub(1, SeqCst);
-                            exclusion.leave(place);
-                            entries.fetch_add(1, Relaxed);
-                        }
-                    });
-                }
-                std::thread::sleep(std::time::Duration::from_millis(300));
-                running.store(false, Relaxed);
-            });
-            let (forks, entries) = (forks.into_inner(), entries.into_inner());
-            assert!(
-                forks > 10 && entries > 10,
-                "{forks} forks, {entries} entries"
-            );
-        }
+        let exclusion: Exclusion<8> = Exclusion::none();
+        let (inside, copying) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (forks, entries) = (AtomicU64::new(0), AtomicU64::new(0));
+        let running = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while running.load(Relaxed) {
+                        let waited = exclusion.before_fork(5000);
+                        copying.fetch_add(1, SeqCst);
+                        assert!(waited && inside.load(SeqCst) == 0, "inside during a copy");
+                        std::thread::yield_now();
+                        assert_eq!(inside.load(SeqCst), 0, "inside during a copy");
+                        copying.fetch_sub(1, SeqCst);
+                        exclusion.forked();
+                        forks.fetch_add(1, Relaxed);
+                    }
+                });
+            }
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while running.load(Relaxed) {
+                        let place = exclusion.enter(5000);
+                        inside.fetch_add(1, SeqCst);
+                        assert_eq!(copying.load(SeqCst), 0, "a copy while inside");
+                        inside.fetch_sub(1, SeqCst);
+                        exclusion.leave(place);
+                        entries.fetch_add(1, Relaxed);
+                    }
+                });
+            }
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            running.store(false, Relaxed);
+        });
+        let (forks, entries) = (forks.into_inner(), entries.into_inner());
+        assert!(
+            forks > 10 && entries > 10,
+            "{forks} forks, {entries} entries"
+        );
     }
 
     #[test]
@@ -255,7 +234,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope
                 .spawn(|| {
-                    exclusion.enter(false, 10);
+                    exclusion.enter(10);
                 })
                 .join()
                 .unwrap();

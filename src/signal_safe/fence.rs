@@ -19,7 +19,7 @@ static FORGETTING: Exclusion<16> = Exclusion::none();
 /// Begins a change that makes the table forget what a number meant, or that
 /// must not be seen half done by a fork. [`leave`] follows.
 pub fn enter() -> Place {
-    FORGETTING.enter(false, BOUND_MS)
+    FORGETTING.enter(BOUND_MS)
 }
 
 /// Ends what [`enter`] began.

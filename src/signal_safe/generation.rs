@@ -91,11 +91,6 @@ pub fn current() -> u32 {
     GENERATION.load(Acquire)
 }
 
-/// Whether no fork led here that we know of.
-pub fn is_first() -> bool {
-    current() == 1
-}
-
 /// Ends generation `old`: what was recorded under it is now inherited. Nothing
 /// happens when another thread has done so already.
 pub fn end(old: u32) {

@@ -15,7 +15,6 @@
 //! copy, some microseconds where page faults are dear.
 
 pub mod abandon;
-pub mod cancels;
 pub mod child;
 pub mod descriptors;
 pub mod exclusion;
@@ -24,5 +23,4 @@ pub mod generation;
 pub mod line;
 pub mod sink;
 pub mod stats;
-pub mod steps;
 pub mod sys;

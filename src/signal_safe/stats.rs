@@ -33,13 +33,10 @@ pub static REFUSED: Counter = Counter::new();
 /// Inherited descriptors left alone, because they were handed over.
 #[link_section = ".data.forkguard"]
 pub static HANDED_OVER: Counter = Counter::new();
-/// Cancels of a parent's statement that were not sent.
-#[link_section = ".data.forkguard"]
-pub static CANCELS_HELD: Counter = Counter::new();
 
 /// Begins anew, in a child.
 pub fn reset() {
-    for counter in [&OPENED, &ABANDONED, &REFUSED, &HANDED_OVER, &CANCELS_HELD] {
+    for counter in [&OPENED, &ABANDONED, &REFUSED, &HANDED_OVER] {
         // Only what is not 0 already: the first write to a page costs a copy.
         if counter.get() != 0 {
             counter.0.store(0, Relaxed);

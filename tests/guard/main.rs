@@ -3,7 +3,6 @@
 mod support;
 
 mod c_interface;
-mod cancel;
 mod child_fails_well;
 mod child_handler;
 mod clients;

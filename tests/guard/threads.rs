@@ -12,6 +12,11 @@ fn forks_under_load(transport: Transport, guarded: bool, forks: i64) -> Outcome 
     Run::new(compile("threads"))
         .arg(cluster().conninfo(transport))
         .arg(forks.to_string())
+        .arg(if transport == Transport::Tls {
+            "look"
+        } else {
+            "use"
+        })
         .guarded(guarded)
         .timeout(std::time::Duration::from_secs(90))
         .run()

@@ -1,9 +1,10 @@
 /*
- * threads CONNINFO FORKS: threads open, use, duplicate and close sessions while
- * others fork. Each child looks at every descriptor it has: none may be the
- * socket of a session that the parent had at the fork. Then it uses and
- * finishes a session of its parent's; under TLS that takes locks of OpenSSL's,
- * and for ever, were another thread inside one at the fork.
+ * threads CONNINFO FORKS use|look: threads open, use, duplicate and close
+ * sessions while others fork. Each child looks at every descriptor it has: none
+ * may be the socket of a session that the parent had at the fork. With "use" it
+ * then uses and finishes a session of its parent's. (Not for TLS: SSL_free waits
+ * for ever where another thread was inside a lock of OpenSSL's at the fork, with
+ * the library and without.)
  *
  * Prints what it counted: forks, sessions opened, live sockets found in
  * children, wrong answers in the parent, children that hung (SIGALRM) or
@@ -27,6 +28,7 @@
 enum { CLIENTS = 3, FORKERS = 2 };
 
 static const char *conninfo;
+static int use;
 static atomic_int running = 1, opened, wrong, refused_connections;
 static atomic_int forks, found_live, hung, failed;
 static atomic_int forks_to_do;
@@ -107,6 +109,8 @@ static int child(void) {
     int live = live_sockets();
     if (live > 0)
         _exit(live > 99 ? 99 : live);
+    if (!use)
+        _exit(0);
     PGresult *result = PQexec(shared, "select 1");
     if (PQresultStatus(result) == PGRES_TUPLES_OK || PQstatus(shared) != CONNECTION_BAD)
         _exit(100);
@@ -139,9 +143,10 @@ static void *forker(void *unused) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3)
+    if (argc != 4)
         return 2;
     conninfo = argv[1];
+    use = !strcmp(argv[3], "use");
     atomic_store(&forks_to_do, atoi(argv[2]));
     young = mmap(NULL, sizeof *young, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     shared = connected(CLIENTS);
