@@ -27,12 +27,7 @@ pub fn shares_table() -> bool {
 
 /// Marks this thread as being inside `daemon(3)`, or no longer.
 pub fn set_in_daemon(inside: bool) {
-    IN_DAEMON.store(if inside { this_thread() } else { 0 }, Relaxed);
-}
-
-fn this_thread() -> usize {
-    // SAFETY: takes nothing, reads a register of this thread.
-    unsafe { libc::pthread_self() as usize }
+    IN_DAEMON.store(if inside { sys::this_thread() } else { 0 }, Relaxed);
 }
 
 /// The `pthread_atfork` child handler.
@@ -121,7 +116,7 @@ fn look_after(raw: bool, mine: u32) {
     let parent = generation::last_pid();
     stats::reset();
     if descriptors::any() {
-        let heir = IN_DAEMON.load(Relaxed) == this_thread();
+        let heir = IN_DAEMON.load(Relaxed) == sys::this_thread();
         let mut report = Report {
             abandoned: 0,
             handed_over: 0,

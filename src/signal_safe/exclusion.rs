@@ -35,11 +35,6 @@ pub struct Exclusion<const N: usize> {
 /// A place taken; none if there was no free one, or the thread had one already.
 pub struct Place(Option<usize>);
 
-fn this_thread() -> usize {
-    // SAFETY: takes nothing, reads a register of this thread.
-    unsafe { libc::pthread_self() as usize }
-}
-
 impl<const N: usize> Exclusion<N> {
     /// Nobody.
     pub const fn none() -> Self {
@@ -52,7 +47,7 @@ impl<const N: usize> Exclusion<N> {
     /// This thread goes inside, after the forks whose copy is under way. Within
     /// itself it counts once.
     pub fn enter(&self, bound_ms: u64) -> Place {
-        let me = this_thread();
+        let me = sys::this_thread();
         if self.inside.iter().any(|place| place.load(Relaxed) == me) {
             return Place(None);
         }
@@ -90,7 +85,7 @@ impl<const N: usize> Exclusion<N> {
 
     /// It is not inside any more.
     pub fn leave(&self, place: Place) {
-        let me = this_thread();
+        let me = sys::this_thread();
         if let Some(place) = place.0.and_then(|place| self.inside.get(place)) {
             for mine in [me, me | IN_VAIN] {
                 let _ = place.compare_exchange(mine, 0, SeqCst, Relaxed);
@@ -107,7 +102,7 @@ impl<const N: usize> Exclusion<N> {
     /// This thread is about to fork: waits until no other is inside.
     /// [`forked`](Self::forked) follows. False if it gave up.
     pub fn before_fork(&self, bound_ms: u64) -> bool {
-        let me = this_thread();
+        let me = sys::this_thread();
         let mine = self
             .forking
             .iter()
@@ -139,7 +134,7 @@ impl<const N: usize> Exclusion<N> {
     /// This thread has forked. Nothing is written where it had not announced
     /// itself: in a parent each first write to a page after a fork costs a copy.
     pub fn forked(&self) {
-        let me = this_thread();
+        let me = sys::this_thread();
         for place in &self.forking {
             if place.load(Relaxed) & !FLAGS == me {
                 place.store(0, SeqCst);
@@ -149,7 +144,7 @@ impl<const N: usize> Exclusion<N> {
 
     /// In a child only this thread is left, and it has forked.
     pub fn reset(&self) {
-        let me = this_thread();
+        let me = sys::this_thread();
         for place in &self.forking {
             if place.load(Relaxed) != 0 {
                 place.store(0, Relaxed);

@@ -184,6 +184,12 @@ pub fn shares_descriptors_with(other: c_int) -> Option<bool> {
     shares(KCMP_FILES, other)
 }
 
+/// This thread, as `pthread_self(3)` names it: the same in a forked child.
+pub fn this_thread() -> usize {
+    // SAFETY: takes nothing, reads a register of this thread.
+    unsafe { libc::pthread_self() as usize }
+}
+
 /// Whether libc's record of this thread's id is right. It is in a child of
 /// `fork` and `_Fork`, which set it (CLONE_CHILD_SETTID); not in one of `vfork`
 /// or of a raw system call, where the record is the parent's.
