@@ -26,7 +26,7 @@
 //! | [`wire`] | what a client's first bytes say; pure |
 //! | [`interpose`] | every exported libc symbol |
 //! | [`watch`] | what becomes of a number: connecting, a session, duplicated, closed |
-//! | [`sessions`] | the sessions and their numbers, for who asks; normal context only |
+//! | [`sessions`] | the sessions, for who asks; normal context only |
 //! | [`fork`] | the fork handlers |
 //! | [`signal_safe`] | everything that may run in a child handler |
 //! | [`normal`] | the proof of being in normal context |

@@ -4,7 +4,7 @@ use core::fmt::Write;
 use core::mem::{offset_of, size_of};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
-use crate::signal_safe::descriptors::PeerText;
+use crate::signal_safe::descriptors::{trimmed, PeerText};
 use crate::signal_safe::sys;
 
 /// Text that is cut where it ends.
@@ -92,11 +92,7 @@ fn write_path(cut: &mut Cut, path: &[u8]) -> core::fmt::Result {
 
 /// The text without its padding.
 pub fn shown(text: &PeerText) -> &str {
-    let length = text
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(text.len());
-    core::str::from_utf8(&text[..length]).unwrap_or("?")
+    core::str::from_utf8(trimmed(text)).unwrap_or("?")
 }
 
 #[cfg(test)]

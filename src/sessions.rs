@@ -1,109 +1,47 @@
-//! The sessions of this process and the numbers each is open under, for who asks.
+//! The sessions of this process, for who asks: the C interface.
 //!
-//! Normal context only: the map takes locks and allocates, so every function
-//! asks for a [`Normal`], and nothing here is reached from a hook of libc's or
-//! from a child handler. What is written while a program runs is the table of
-//! descriptors; the map is brought up to it when somebody asks. A child does
-//! not unlock its parent's map, whose shards another thread may have held at
-//! the fork: it leaves it and starts one of its own.
+//! Normal context only: a map takes locks and allocates, so who counts has a
+//! [`Normal`], and nothing here is reached from a hook of libc's or from a child
+//! handler. What is written while a program runs is the table of descriptors; a
+//! map is made of it for each question, and no lock outlives one.
 
 use core::ffi::c_int;
-use core::sync::atomic::{AtomicPtr, Ordering::*};
-use std::boxed::Box;
-use std::vec::Vec;
 
 use dashmap::DashMap;
 
 use crate::normal::Normal;
 use crate::signal_safe::descriptors::{self, identity_of, State, HANDED_OVER};
-use crate::signal_safe::{generation, sys};
+use crate::signal_safe::sys;
 use crate::{memory, watch, wire};
 
-/// By identity: the numbers, more than one after `dup(2)`.
-type Map = DashMap<u64, Vec<c_int>>;
-
-/// The map of one generation.
-struct Filed {
-    generation: u32,
-    map: Map,
-    /// The parent's, left as it is and reachable: a leak checker in the child
-    /// would fail the program for it.
-    _before: *mut Filed,
+/// How many sessions this process has open, however many numbers each has. 0
+/// when memory is too short to count. What was closed in ways that no hook sees
+/// is found out here, and taken out of the table.
+pub fn open_now() -> u64 {
+    Normal::enter().map_or(0, |normal| identities(&normal))
 }
 
-static FILED: AtomicPtr<Filed> = AtomicPtr::new(core::ptr::null_mut());
-
-/// This process's map, made at its first use. `None` when memory is short.
-fn filed(_: &Normal) -> Option<&'static Map> {
-    // A number filed takes less, its map's growth included.
+fn identities(_: &Normal) -> u64 {
+    // A session takes less, the map's growth included.
     const EACH: usize = 512;
     if !memory::is_plenty((descriptors::live() + 64) * EACH) {
-        return None;
-    }
-    let now = generation::current();
-    let old = FILED.load(Acquire);
-    // SAFETY: null or a leaked Box, never given back.
-    if let Some(filed) = unsafe { old.as_ref() } {
-        if filed.generation == now {
-            return Some(&filed.map);
-        }
+        return 0;
     }
     // A given number of shards: the default asks for the number of processors,
     // which reads files through functions we hook.
     const SHARDS: usize = 4;
-    let new = Box::into_raw(Box::new(Filed {
-        generation: now,
-        map: Map::with_shard_amount(SHARDS),
-        _before: old,
-    }));
-    let filed = match FILED.compare_exchange(old, new, AcqRel, Acquire) {
-        Ok(_) => new,
-        Err(other) => {
-            // SAFETY: made above, published nowhere.
-            drop(unsafe { Box::from_raw(new) });
-            other
-        }
-    };
-    // SAFETY: as above; the parent's map is left as it is, for its locks.
-    Some(unsafe { &(*filed).map })
-}
-
-/// Brings the map up to the table. What was closed in ways that no hook sees
-/// is found out here, and taken out of the table as well.
-fn brought_up(normal: &Normal) -> Option<&'static Map> {
-    let map = filed(normal)?;
-    map.retain(|identity, numbers| {
-        numbers.retain(|fd| is_session(*fd, *identity));
-        !numbers.is_empty()
-    });
+    let open: DashMap<u64, ()> = DashMap::with_shard_amount(SHARDS);
     descriptors::for_each(|fd, entry| {
         let word = entry.word();
         if word.state() == State::Session && !word.is_inherited() {
             if entry.is_still(fd) {
-                let mut numbers = map.entry(entry.identity()).or_default();
-                if !numbers.contains(&fd) {
-                    numbers.push(fd);
-                }
+                open.insert(entry.identity(), ());
             } else {
                 watch::closed(fd, entry, word);
             }
         }
     });
-    Some(map)
-}
-
-fn is_session(fd: c_int, identity: u64) -> bool {
-    descriptors::find(fd).is_some_and(|entry| {
-        entry.word().state() == State::Session && entry.identity() == identity && entry.is_still(fd)
-    })
-}
-
-/// How many sessions this process has open, however many numbers each has. 0
-/// when memory is too short to count.
-pub fn open_now() -> u64 {
-    Normal::enter()
-        .and_then(|normal| brought_up(&normal))
-        .map_or(0, |map| map.len() as u64)
+    open.len() as u64
 }
 
 /// Enters what is open at `fd` by hand: the C interface's `forkguard_track`.

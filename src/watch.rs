@@ -138,8 +138,8 @@ pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
     let Ok(identity) = identity_of(fd) else {
         return false;
     };
-    let (duplicated, server) = (entry.word().has(DUPLICATED), entry.server());
-    let mut flags = flags_of(fd) | entry.word().flag(DUPLICATED);
+    let (duplicated, server) = (entry.word().flags(DUPLICATED), entry.server());
+    let mut flags = flags_of(fd) | duplicated;
     if opening
         == (wire::Opening::Startup {
             physical_replication: true,
@@ -152,7 +152,7 @@ pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
     if opening != wire::Opening::ByHand {
         remember_server(server);
     }
-    if duplicated {
+    if duplicated != 0 {
         // Pending under other numbers, too: they are the same session now.
         descriptors::for_each(|other, its| {
             let word = its.word();
@@ -213,12 +213,13 @@ pub fn duplicated(entry: Entry, new: c_int, close_on_exec: bool) {
     };
     entry.set_flag(DUPLICATED, true);
     // The flags of the description are shared, that of the descriptor is not.
-    let word = entry.word();
-    let shared = [NON_BLOCKING, HANDED_OVER, EXPECTED]
-        .into_iter()
-        .filter(|flag| word.has(*flag));
-    let flags = shared.fold(DUPLICATED, |flags, flag| flags | flag);
-    copy.copy_from(entry, flags | if close_on_exec { CLOSE_ON_EXEC } else { 0 });
+    let shared = entry
+        .word()
+        .flags(NON_BLOCKING | HANDED_OVER | EXPECTED | DUPLICATED);
+    copy.copy_from(
+        entry,
+        shared | if close_on_exec { CLOSE_ON_EXEC } else { 0 },
+    );
 }
 
 /// `fd` was closed; `word` is what its entry said before.

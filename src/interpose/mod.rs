@@ -145,7 +145,7 @@ fn look(fd: c_int) -> Found {
     };
     match entry.word().state() {
         State::Pending => Found::Pending(entry),
-        State::Refused if entry.is_still(fd) => Found::Refused,
+        _ if entry.is_refused(fd) => Found::Refused,
         _ => Found::Nothing,
     }
 }
@@ -153,8 +153,7 @@ fn look(fd: c_int) -> Found {
 /// Whether `fd` is a parent's session that could not be replaced. `errno` is kept.
 fn is_refused(fd: c_int) -> bool {
     let _errno = KeepErrno::now();
-    descriptors::find(fd)
-        .is_some_and(|entry| entry.word().state() == State::Refused && entry.is_still(fd))
+    descriptors::find(fd).is_some_and(|entry| entry.is_refused(fd))
 }
 
 /// Looks after a child that was made without fork handlers. `errno` is kept.

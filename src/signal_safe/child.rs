@@ -99,13 +99,9 @@ impl Report {
             b", "
         });
         self.list.push_number(i64::from(fd)).push(b" (");
-        let length = peer
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(peer.len());
         self.list.push(match state {
             State::Pending => b"connecting",
-            _ => peer.get(..length).unwrap_or(&[]),
+            _ => descriptors::trimmed(peer),
         });
         self.list.push(b")");
     }

@@ -38,8 +38,9 @@ pub enum State {
 
 /// An entry's state and flags, one atomic word.
 ///
-/// bits 0-3 state, 4-7 and 12 flags, 8-11 first bytes seen while pending, 16-39 generation, 40-63 serial (so that a reused number is never mistaken
-/// for what it was).
+/// bits 0-3 state, 4-7 and 12 flags, 8-11 first bytes seen while pending, 16-39
+/// generation, 40-63 serial (so that a reused number is never mistaken for what
+/// it was).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Word(u64);
 
@@ -84,9 +85,9 @@ impl Word {
         self.0 & flag != 0
     }
 
-    /// `flag`, if it is set, else none.
-    pub fn flag(self, flag: u64) -> u64 {
-        self.0 & flag
+    /// Those of `flags` that are set.
+    pub fn flags(self, flags: u64) -> u64 {
+        self.0 & flags
     }
 
     /// How many first bytes were seen while pending.
@@ -139,6 +140,11 @@ impl Word {
 /// with its port; of a longer socket path the end is kept.
 pub type PeerText = [u8; 48];
 
+/// The text without its padding.
+pub fn trimmed(text: &PeerText) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or(text)
+}
+
 /// One number's places in the table. The words stand together, apart from what
 /// is seldom looked at: a child that abandons a thousand sessions writes few
 /// pages, each of which costs it a copy.
@@ -165,6 +171,11 @@ impl Entry {
     /// Whether what is open at `fd` now is what was recorded.
     pub fn is_still(&self, fd: c_int) -> bool {
         identity_of(fd) == Ok(self.identity())
+    }
+
+    /// Whether the parent's session that could not be replaced is still at `fd`.
+    pub fn is_refused(&self, fd: c_int) -> bool {
+        self.word().state() == State::Refused && self.is_still(fd)
     }
 
     fn publish(&self, new: Word) {
@@ -235,21 +246,19 @@ impl Entry {
 
     /// The same description as `other` stands here.
     pub fn copy_from(&self, other: Entry, flags: u64) {
-        let word = self
+        let others = other.word();
+        let mut word = self
             .word()
             .anew()
             .with_flags(flags)
-            .with_seen(other.word().seen());
+            .with_seen(others.seen());
         self.publish(word);
         self.identity.store(other.identity(), Relaxed);
         for (to, from) in self.text.iter().zip(other.text) {
             to.store(from.load(Relaxed), Relaxed);
         }
-        let word = Word(
-            word.0 & !(BITS_24 << GENERATION_SHIFT)
-                | other.word().0 & (BITS_24 << GENERATION_SHIFT),
-        );
-        self.publish(word.with_state(other.word().state()));
+        word = word.with_generation(others.generation() as u32);
+        self.publish(word.with_state(others.state()));
     }
 
     /// The inherited descriptor was replaced by a dead socket; it is of
@@ -406,12 +415,18 @@ pub fn find(fd: c_int) -> Option<Entry> {
     chunk(number / CHUNK)?.entry(number % CHUNK)
 }
 
+/// The word of a number; none is a stranger's.
+#[inline]
+fn word_bits(fd: c_int) -> u64 {
+    let number = fd as u32 as usize;
+    let word = chunk(number / CHUNK).and_then(|chunk| chunk.words.get(number % CHUNK));
+    word.map_or(State::None as u64, |word| word.load(Relaxed))
+}
+
 /// Whether `fd` means nothing to us: the hot path of the other hooks.
 #[inline]
 pub fn is_stranger(fd: c_int) -> bool {
-    let number = fd as u32 as usize;
-    let word = chunk(number / CHUNK).and_then(|chunk| chunk.words.get(number % CHUNK));
-    word.is_none_or(|word| word.load(Relaxed) & STATE_BITS == State::None as u64)
+    word_bits(fd) & STATE_BITS == State::None as u64
 }
 
 /// Whether bytes may go out and come in at `fd` without a look: the hot path
@@ -419,9 +434,7 @@ pub fn is_stranger(fd: c_int) -> bool {
 /// is none any more by the time that a hook runs.
 #[inline]
 pub fn is_plain(fd: c_int) -> bool {
-    let number = fd as u32 as usize;
-    let word = chunk(number / CHUNK).and_then(|chunk| chunk.words.get(number % CHUNK));
-    word.is_none_or(|word| word.load(Relaxed) & 1 == 0)
+    word_bits(fd) & 1 == 0
 }
 
 /// The entry of a number, made if need be. `None`: a negative number, one past

@@ -8,38 +8,27 @@ use super::postgresql;
 use crate::support::{own, Cluster, Outcome, Run, Transport};
 use std::path::Path;
 
+/// Backs up by this program, guarded, without a setting, and verifies what came.
+fn works(server: &Cluster, program: &Path, transport: Transport) {
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = backup(server, program, transport, folder.path())
+        .guarded(true)
+        .run();
+    outcome.ok();
+    verify(folder.path(), &outcome);
+}
+
 #[test]
 fn without_a_setting_over_every_transport() {
     let server = own();
     for transport in Transport::ALL {
-        let folder = tempfile::tempdir().unwrap();
-        let outcome = backup(
-            &server,
-            &postgresql("pg_basebackup"),
-            transport,
-            folder.path(),
-        )
-        .guarded(true)
-        .run();
-        outcome.ok();
-        verify(folder.path(), &outcome);
+        works(&server, &postgresql("pg_basebackup"), transport);
     }
 }
 
 #[test]
 fn through_debians_wrapper() {
-    let server = own();
-    let folder = tempfile::tempdir().unwrap();
-    let outcome = backup(
-        &server,
-        "pg_basebackup".as_ref(),
-        Transport::Tls,
-        folder.path(),
-    )
-    .guarded(true)
-    .run();
-    outcome.ok();
-    verify(folder.path(), &outcome);
+    works(&own(), "pg_basebackup".as_ref(), Transport::Tls);
 }
 
 /// What it needs: in the clear its startup packet tells, over TLS only the program's name does.
