@@ -55,6 +55,18 @@ int forkguard_track(int fd);
  * (not an open socket), ENOENT (no session of this process). */
 int forkguard_release(int fd);
 
+/* How long forks waited, see fork_waits below. */
+enum forkguard_fork_wait {
+    FORKGUARD_WAITED_NOT = 0,
+    FORKGUARD_WAITED_10US = 1,    /* less than 10 microseconds */
+    FORKGUARD_WAITED_100US = 2,   /* less than 100 microseconds */
+    FORKGUARD_WAITED_1MS = 3,     /* less than a millisecond */
+    FORKGUARD_WAITED_10MS = 4,    /* less than 10 milliseconds */
+    FORKGUARD_WAITED_LONGER = 5,  /* 10 milliseconds and more, to the end */
+    FORKGUARD_WAITED_IN_VAIN = 6, /* until the bound, FORKGUARD_FORK_WAIT */
+    FORKGUARD_FORK_WAITS = 7
+};
+
 /* Counters of this process since it began or was forked. Later versions add
  * fields at the end. */
 struct forkguard_counters {
@@ -64,6 +76,10 @@ struct forkguard_counters {
     uint64_t refused;     /* inherited descriptors that could not be made dead:
                              calls on them are refused instead */
     uint64_t handed_over; /* inherited descriptors kept, because they were handed over */
+    uint64_t fork_waits[FORKGUARD_FORK_WAITS]; /* forks by how long they waited for
+                             other threads to be out of a connection attempt, by
+                             enum forkguard_fork_wait. Those before the first
+                             attempt are not counted */
 };
 
 /* Fills the first size bytes of *out, size being sizeof(*out) as the caller

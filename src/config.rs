@@ -26,6 +26,9 @@ pub struct Config {
     pub level: Level,
     /// `FORKGUARD_LOG_FILE`.
     pub file: Option<Vec<u8>>,
+    /// `FORKGUARD_FORK_WAIT`, in milliseconds: the longest a fork waits for other
+    /// threads' connection attempts.
+    pub fork_wait: u16,
 }
 
 /// Programs that hand a session to their child on purpose and are known for
@@ -42,6 +45,9 @@ impl Default for Config {
             exempt: Vec::new(),
             level: Level::Warn,
             file: None,
+            // Steps of a connection attempt take some milliseconds, under TLS and
+            // on a busy machine; what takes longer is a look-up that is stuck.
+            fork_wait: 100,
         }
     }
 }
@@ -109,9 +115,16 @@ pub fn read<'a>(variables: impl Iterator<Item = &'a [u8]>) -> (Config, Vec<Strin
                     }
                 }
             }
+            b"FORK_WAIT" => match text.parse() {
+                Ok(milliseconds @ 0..=10_000) => config.fork_wait = milliseconds,
+                _ => complaints.push(format!(
+                    "FORKGUARD_FORK_WAIT={}: not a number of milliseconds from 0 to 10000; using 100",
+                    shown(&text)
+                )),
+            },
             b"LOG_FILE" => config.file = Some(value.to_owned()),
             _ => complaints.push(format!(
-                "{}: no such setting (FORKGUARD_POLICY, _EXEMPT, _LOG, _LOG_FILE)",
+                "{}: no such setting (FORKGUARD_POLICY, _EXEMPT, _FORK_WAIT, _LOG, _LOG_FILE)",
                 shown(&format!("FORKGUARD_{}", String::from_utf8_lossy(name)))
             )),
         }
@@ -150,12 +163,14 @@ mod tests {
             "FORKGUARD_POLICY=OFF",
             "FORKGUARD_EXEMPT=mydump, other:third",
             "FORKGUARD_LOG=debug",
+            "FORKGUARD_FORK_WAIT=7",
             "FORKGUARD_LOG_FILE=/tmp/x=y",
         ]);
         assert!(complaints.is_empty(), "{complaints:?}");
         assert_eq!(config.policy, Policy::Off);
         assert_eq!(config.exempt, ["mydump", "other", "third"]);
         assert_eq!(config.level, Level::Debug);
+        assert_eq!(config.fork_wait, 7);
         assert_eq!(config.file.as_deref(), Some(b"/tmp/x=y".as_slice()));
     }
 
@@ -165,6 +180,9 @@ mod tests {
             "FORKGUARD_POLICY=abndon",
             "FORKGUARD_LOG=loud",
             "FORKGUARD_POLCY=off",
+            "FORKGUARD_FORK_WAIT=-1",
+            "FORKGUARD_FORK_WAIT=10001",
+            "FORKGUARD_FORK_WAIT=100ms",
             "FORKGUARD_EXEMPT=/usr/bin/x",
         ] {
             let (config, complaints) = read_all(&[bad]);

@@ -77,6 +77,8 @@ pub struct Counters {
     pub refused: u64,
     /// Inherited descriptors kept, because they were handed over.
     pub handed_over: u64,
+    /// Forks by how long they waited for other threads' connection attempts.
+    pub fork_waits: [u64; stats::WAITS],
 }
 
 /// Fills the first `size` bytes of `out`.
@@ -95,6 +97,7 @@ pub unsafe extern "C" fn forkguard_counters(out: *mut Counters, size: usize) -> 
             abandoned: stats::ABANDONED.get(),
             refused: stats::REFUSED.get(),
             handed_over: stats::HANDED_OVER.get(),
+            fork_waits: stats::FORK_WAITS.get(),
         };
         // SAFETY: the caller's promise for `size` bytes; what it knows of the
         // structure and we do not is zeroed.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::vec::Vec;
 
 use crate::config::{self, Config, Policy};
-use crate::signal_safe::{generation, sink};
+use crate::signal_safe::{generation, sink, steps};
 use crate::{fork, interpose, report};
 
 /// False where the policy is off: the hooks look at nothing.
@@ -90,6 +90,7 @@ fn start() {
     if !generation::raw_forks_are_seen() {
         log::debug!("this kernel has no MADV_WIPEONFORK: children of _Fork and clone go unnoticed");
     }
+    steps::start(config.fork_wait);
     ACTIVE.store(true, Relaxed);
 }
 

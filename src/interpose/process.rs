@@ -1,19 +1,50 @@
-//! Ways to make a process that need more than the fork handlers.
+//! Ways to make a process that need more than the fork handlers: what waits
+//! belongs before the first of them, for allocators hold their locks by the
+//! time that ours runs (tried: every wait ran into its bound).
+//!
+//! libc's own `forkpty` and `daemon` call its `fork` by a local name, so each
+//! has a hook. `vfork`, `_Fork`, `posix_spawn`, `system` and `popen` run no
+//! handlers and have none: their children call `execve`, or know what they do.
 
-use core::ffi::c_int;
+use core::ffi::{c_char, c_int};
 
-use super::{hooks, notice_fork};
-use crate::signal_safe::child;
+use libc::{pid_t, termios, winsize};
+
+use super::hooks;
+use crate::signal_safe::{child, steps};
 
 hooks! {
+    unsafe fn fork() -> pid_t => on_fork if !steps::any(), else slow_fork {
+        let waited = steps::before_fork();
+        // SAFETY: takes nothing.
+        let result = unsafe { redhook::real!(fork)() };
+        // A child starts afresh: `steps::reset`.
+        if result != 0 {
+            steps::forked(waited);
+        }
+        result
+    }
+
+    unsafe fn forkpty(master: *mut c_int, name: *mut c_char, terminal: *const termios, window: *const winsize) -> pid_t => on_forkpty if !steps::any(), else slow_forkpty {
+        let waited = steps::before_fork();
+        // SAFETY: the caller's arguments, unchanged.
+        let result = unsafe { redhook::real!(forkpty)(master, name, terminal, window) };
+        if result != 0 {
+            steps::forked(waited);
+        }
+        result
+    }
+
     // The parent leaves with `_exit`: the child is the heir of every session,
-    // with its epoll registrations, LISTENs and advisory locks.
+    // with its epoll registrations, LISTENs and advisory locks, and the one to
+    // tell how long the fork waited.
     unsafe fn daemon(keep_folder: c_int, keep_files: c_int) -> c_int => on_daemon if false, else slow_daemon {
-        notice_fork();
+        let waited = steps::before_fork();
         child::set_in_daemon(true);
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { redhook::real!(daemon)(keep_folder, keep_files) };
         child::set_in_daemon(false);
+        steps::forked(waited);
         result
     }
 }

@@ -8,7 +8,7 @@ use super::descriptors::{self, Entry, PeerText, State, EXPECTED, HANDED_OVER};
 use super::line::Line;
 use super::sink::{self, Level};
 use super::sys::{self, Errno, KeepErrno};
-use super::{fence, generation, stats};
+use super::{fence, generation, stats, steps};
 
 /// The thread that is inside `daemon(3)`, by `pthread_self`, or 0. Its child is
 /// the heir: the parent leaves with `_exit`, and touches nothing again.
@@ -139,6 +139,7 @@ fn look_after(raw: bool, mine: u32) {
         tell(parent, &mut report);
     }
     fence::reset();
+    steps::reset();
     // In this order: whoever sees the next generation sees a settled page.
     generation::settle();
     generation::end(mine);

@@ -5,15 +5,16 @@
 //! waits until the copies under way are done. Dekker's way: each announces
 //! itself, then looks at the other, and where both see each other the fork
 //! steps back. Who is inside waits for no fork that began later, so neither a
-//! storm of forks nor one of connections keeps the other side from its turn.
+//! storm of forks nor one of entries keeps the other side from its turn.
 //!
 //! All waits are bounded, and past the bound both go on: a race that is missed
 //! is rarer and better than a host that hangs. A thread that went away without
-//! leaving (`siglongjmp`, `pthread_cancel`) costs one fork the bound.
+//! leaving (`siglongjmp`, `pthread_cancel`) costs one fork the bound, a fork
+//! that was left the same way one entry.
 
-use core::sync::atomic::{AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::*};
 
-use super::sys;
+use super::sys::{self, KeepErrno};
 
 // Flags beside a thread in a place: `pthread_self` is the address of an aligned
 // structure (glibc's `struct pthread`), its lowest bits are free.
@@ -23,120 +24,261 @@ const IN_VAIN: usize = 1;
 const COPYING: usize = 2;
 const FLAGS: usize = IN_VAIN | COPYING;
 
-/// How many threads may fork at once; others fork without waiting.
-const FORKS: usize = 8;
+/// Places in a cache line. As many threads may fork at once; others fork
+/// without waiting.
+const PLACES: usize = 8;
 
-/// Up to `N` threads inside; what finds no place is not waited for.
-pub struct Exclusion<const N: usize> {
-    inside: [AtomicUsize; N],
-    forking: [AtomicUsize; FORKS],
+/// A thread, with flags, in each place; 0 where it is free.
+#[repr(align(64))]
+struct Line([AtomicUsize; PLACES]);
+
+impl Line {
+    const fn empty() -> Self {
+        Line([const { AtomicUsize::new(0) }; PLACES])
+    }
+
+    /// Takes a free place for `me`.
+    fn claim(&self, me: usize) -> Option<&AtomicUsize> {
+        let free = |place: &&AtomicUsize| place.compare_exchange(0, me, SeqCst, Relaxed).is_ok();
+        self.0.iter().find(free)
+    }
 }
 
-/// A place taken; none if there was no free one, or the thread had one already.
-pub struct Place(Option<usize>);
+/// Up to `8 * LINES` threads inside; what finds no place is not waited for.
+pub struct Exclusion<const LINES: usize> {
+    inside: [Line; LINES],
+    forking: Line,
+    /// Forks done from each place: tells the next one of a storm from the one
+    /// that is waited for.
+    turns: [AtomicU32; PLACES],
+}
 
-impl<const N: usize> Exclusion<N> {
+/// A place taken, if there was one.
+pub struct Place<'a> {
+    taken: Option<&'a AtomicUsize>,
+    /// This thread was inside already.
+    is_inner: bool,
+}
+
+impl Place<'_> {
+    /// None taken.
+    pub const NONE: Place<'static> = Place {
+        taken: None,
+        is_inner: false,
+    };
+}
+
+/// What a fork has waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waited {
+    /// In microseconds; 0 where nobody was inside.
+    pub microseconds: u64,
+    /// Somebody still was when the time was up.
+    pub in_vain: bool,
+}
+
+impl Waited {
+    const NOT: Waited = Waited {
+        microseconds: 0,
+        in_vain: false,
+    };
+}
+
+impl<const LINES: usize> Exclusion<LINES> {
     /// Nobody.
     pub const fn none() -> Self {
         Exclusion {
-            inside: [const { AtomicUsize::new(0) }; N],
-            forking: [const { AtomicUsize::new(0) }; FORKS],
+            inside: [const { Line::empty() }; LINES],
+            forking: Line::empty(),
+            turns: [const { AtomicU32::new(0) }; PLACES],
         }
     }
 
-    /// This thread goes inside, after the forks whose copy is under way. Within
-    /// itself it counts once.
-    pub fn enter(&self, bound_ms: u64) -> Place {
+    /// This thread goes inside, after every fork that waits or copies: a fork
+    /// would never find a gap otherwise. Within itself it counts once.
+    #[inline]
+    pub fn enter(&self, bound_ms: u64) -> Place<'_> {
         let me = sys::this_thread();
-        if self.inside.iter().any(|place| place.load(Relaxed) == me) {
-            return Place(None);
+        if let Some(taken) = self.is_inside(me) {
+            return Place {
+                taken: Some(taken),
+                is_inner: true,
+            };
         }
-        let place = self.claim_inside(me);
-        if !wait_until(bound_ms, || !self.copies_under_way(me)) {
-            // A fork may have been left without an end (a prepare handler that
-            // throws): it is not waited for again.
-            for place in &self.forking {
-                let thread = place.load(SeqCst);
-                if thread & COPYING != 0 && thread & !FLAGS != me {
-                    let _ = place.compare_exchange(thread, 0, SeqCst, Relaxed);
-                }
-            }
+        let place = self.claim(me);
+        if self.is_any_forking(me) {
+            self.leave(place);
+            return self.behind_forks(me, &Bound::of(bound_ms));
         }
         place
     }
 
-    fn claim_inside(&self, me: usize) -> Place {
-        for place in &self.inside {
+    #[cold]
+    fn behind_forks(&self, me: usize, bound: &Bound) -> Place<'_> {
+        let turns = self.turns.each_ref().map(|turn| turn.load(SeqCst));
+        let forks = || self.forking.0.iter().zip(&self.turns).zip(turns);
+        let is_under_way = |thread: usize, turn: &AtomicU32, turn_then: u32| {
+            is_of_other(thread, me) && turn.load(SeqCst) == turn_then
+        };
+        let over =
+            || !forks().any(|((place, turn), then)| is_under_way(place.load(SeqCst), turn, then));
+        if bound.wait_until(over).is_err() {
+            // Left without an end, or so slow that waiting is no use: none of
+            // these is waited for again.
+            for ((place, turn), then) in forks() {
+                let thread = place.load(SeqCst);
+                if is_under_way(thread, turn, then) {
+                    let _ = place.compare_exchange(thread, 0, SeqCst, Relaxed);
+                }
+            }
+        }
+        let place = self.claim(me);
+        self.after_copies(me, bound);
+        place
+    }
+
+    #[cold]
+    fn after_copies(&self, me: usize, bound: &Bound) {
+        let is_copy = |thread: usize| thread & COPYING != 0 && is_of_other(thread, me);
+        let forks = || self.forking.0.iter();
+        let over = || !forks().any(|place| is_copy(place.load(SeqCst)));
+        if bound.wait_until(over).is_err() {
+            for place in forks() {
+                let thread = place.load(SeqCst);
+                if is_copy(thread) {
+                    let _ = place.compare_exchange(thread, 0, SeqCst, Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Where a thread looks first. Its own line, as far as there are lines for
+    /// all, and so one line to look at and nobody else's writes to wait for.
+    #[inline]
+    fn home(&self, me: usize) -> usize {
+        // 2^64 divided by the golden ratio spreads addresses that differ by the
+        // size of a stack (Knuth's multiplicative hashing).
+        (me.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % LINES
+    }
+
+    #[inline]
+    fn is_inside(&self, me: usize) -> Option<&AtomicUsize> {
+        let line = self.inside.get(self.home(me))?;
+        line.0.iter().find(|place| place.load(Relaxed) == me)
+    }
+
+    #[inline]
+    fn claim(&self, me: usize) -> Place<'_> {
+        let home = self.home(me);
+        let Some(line) = self.inside.get(home) else {
+            return Place::NONE;
+        };
+        for place in &line.0 {
             // Left without leaving: it is this thread's again.
             if place.load(Relaxed) == me | IN_VAIN {
                 place.store(0, SeqCst);
             }
         }
-        let free = |place: &AtomicUsize| place.compare_exchange(0, me, SeqCst, Relaxed).is_ok();
-        Place(self.inside.iter().position(free))
+        Place {
+            taken: line.claim(me).or_else(|| self.claim_anywhere(me)),
+            is_inner: false,
+        }
     }
 
-    fn copies_under_way(&self, me: usize) -> bool {
-        self.forking.iter().any(|place| {
-            let thread = place.load(SeqCst);
-            thread & COPYING != 0 && thread & !FLAGS != me
-        })
+    #[cold]
+    fn claim_anywhere(&self, me: usize) -> Option<&AtomicUsize> {
+        self.inside.iter().find_map(|line| line.claim(me))
     }
 
-    /// It is not inside any more.
-    pub fn leave(&self, place: Place) {
-        let me = sys::this_thread();
-        if let Some(place) = place.0.and_then(|place| self.inside.get(place)) {
-            for mine in [me, me | IN_VAIN] {
-                let _ = place.compare_exchange(mine, 0, SeqCst, Relaxed);
-            }
+    #[inline]
+    fn is_any_forking(&self, me: usize) -> bool {
+        let mut forks = self.forking.0.iter();
+        forks.any(|place| is_of_other(place.load(SeqCst), me))
+    }
+
+    /// This thread is not inside any more, unless it was before it entered here.
+    #[inline]
+    pub fn leave(&self, place: Place<'_>) {
+        if !place.is_inner {
+            self.leave_all(place);
+        }
+    }
+
+    /// This thread is not inside any more.
+    #[inline]
+    pub fn leave_all(&self, place: Place<'_>) {
+        let Some(place) = place.taken else {
+            return;
+        };
+        // Not if it is another's by now. While it is this thread's, nobody else
+        // does more than set a flag.
+        if place.load(Relaxed) & !FLAGS == sys::this_thread() {
+            place.store(0, Release);
         }
     }
 
     fn others_inside(&self, me: usize) -> bool {
-        self.inside
-            .iter()
-            .any(|place| is_other(place.load(SeqCst), me))
+        let mut places = self.inside.iter().flat_map(|line| &line.0);
+        places.any(|place| is_waited_for(place.load(SeqCst), me))
     }
 
     /// This thread is about to fork: waits until no other is inside.
-    /// [`forked`](Self::forked) follows. False if it gave up.
-    pub fn before_fork(&self, bound_ms: u64) -> bool {
+    /// [`forked`](Self::forked) follows.
+    pub fn before_fork(&self, bound_ms: u64) -> Waited {
         let me = sys::this_thread();
-        let mine = self
-            .forking
-            .iter()
-            .position(|place| place.compare_exchange(0, me, SeqCst, Relaxed).is_ok());
-        let Some(mine) = mine.and_then(|mine| self.forking.get(mine)) else {
-            return true;
+        let Some(mine) = self.announce(me) else {
+            return Waited::NOT;
         };
+        // Where the announcement is gone, an entry has waited for this fork past
+        // its bound, and nobody waits for it any more: it goes on.
+        let change = |from: usize, to: usize| mine.compare_exchange(from, to, SeqCst, Relaxed);
         let copying = || {
-            mine.store(me | COPYING, SeqCst);
-            if !self.others_inside(me) {
-                return true;
-            }
-            mine.store(me, SeqCst);
-            false
+            change(me, me | COPYING).is_err()
+                || !self.others_inside(me)
+                || change(me | COPYING, me).is_err()
         };
-        if wait_until(bound_ms, copying) {
-            return true;
+        if copying() {
+            return Waited::NOT;
         }
-        for place in &self.inside {
-            let thread = place.load(SeqCst);
-            if is_other(thread, me) {
-                let _ = place.compare_exchange(thread, thread | IN_VAIN, SeqCst, Relaxed);
+        match Bound::of(bound_ms).wait_until(copying) {
+            Ok(microseconds) => Waited {
+                microseconds,
+                in_vain: false,
+            },
+            Err(microseconds) => {
+                for place in self.inside.iter().flat_map(|line| &line.0) {
+                    let thread = place.load(SeqCst);
+                    if is_waited_for(thread, me) {
+                        let _ = place.compare_exchange(thread, thread | IN_VAIN, SeqCst, Relaxed);
+                    }
+                }
+                let _ = change(me, me | COPYING);
+                Waited {
+                    microseconds,
+                    in_vain: true,
+                }
             }
         }
-        mine.store(me | COPYING, SeqCst);
-        false
+    }
+
+    fn announce(&self, me: usize) -> Option<&AtomicUsize> {
+        // This thread's already: a fork that was left, or the one whose handler
+        // forks.
+        let mut places = self.forking.0.iter();
+        if let Some(mine) = places.find(|place| place.load(Relaxed) & !FLAGS == me) {
+            mine.store(me, SeqCst);
+            return Some(mine);
+        }
+        self.forking.claim(me)
     }
 
     /// This thread has forked. Nothing is written where it had not announced
     /// itself: in a parent each first write to a page after a fork costs a copy.
     pub fn forked(&self) {
         let me = sys::this_thread();
-        for place in &self.forking {
+        for (place, turn) in self.forking.0.iter().zip(&self.turns) {
             if place.load(Relaxed) & !FLAGS == me {
+                turn.fetch_add(1, SeqCst);
                 place.store(0, SeqCst);
             }
         }
@@ -145,127 +287,285 @@ impl<const N: usize> Exclusion<N> {
     /// In a child only this thread is left, and it has forked.
     pub fn reset(&self) {
         let me = sys::this_thread();
-        for place in &self.forking {
+        for place in &self.forking.0 {
             if place.load(Relaxed) != 0 {
                 place.store(0, Relaxed);
             }
         }
-        for place in &self.inside {
-            let thread = place.load(Relaxed);
-            if thread != 0 && thread != me {
+        for place in self.inside.iter().flat_map(|line| &line.0) {
+            if is_of_other(place.load(Relaxed), me) {
                 place.store(0, Relaxed);
             }
         }
     }
 }
 
-fn is_other(thread: usize, me: usize) -> bool {
-    thread != 0 && thread & IN_VAIN == 0 && thread != me
+#[inline]
+fn is_of_other(thread: usize, me: usize) -> bool {
+    thread & !FLAGS != me && thread != 0
 }
 
-/// Waits until `done`, at most so long.
-fn wait_until(milliseconds: u64, done: impl Fn() -> bool) -> bool {
-    if done() {
-        return true;
-    }
-    let end = sys::now_ms() + milliseconds;
-    // Most waits are over in microseconds; the copy of a large process takes milliseconds.
-    let mut yields = 20;
-    while !done() {
-        if sys::now_ms() >= end {
-            return false;
-        }
-        if yields > 0 {
-            yields -= 1;
-            sys::yield_now();
-        } else {
-            sys::pause(50_000);
+fn is_waited_for(thread: usize, me: usize) -> bool {
+    thread & IN_VAIN == 0 && is_of_other(thread, me)
+}
+
+/// How long waiting may take, from the moment this is made.
+struct Bound {
+    start_us: u64,
+    microseconds: u64,
+}
+
+impl Bound {
+    fn of(milliseconds: u64) -> Self {
+        Bound {
+            start_us: sys::now_us(),
+            microseconds: milliseconds * 1000,
         }
     }
-    true
+
+    /// Waits until `done`. The microseconds since the start; an error if they
+    /// are up. `errno` is kept.
+    fn wait_until(&self, done: impl Fn() -> bool) -> Result<u64, u64> {
+        let _errno = KeepErrno::now();
+        // Most waits are over in microseconds; a step of a TLS handshake, or the
+        // copy of a large process, takes milliseconds.
+        let mut yields = 20;
+        loop {
+            let is_done = done();
+            let spent = sys::now_us().saturating_sub(self.start_us);
+            if is_done {
+                return Ok(spent);
+            }
+            if spent >= self.microseconds {
+                return Err(spent);
+            }
+            if yields > 0 {
+                yields -= 1;
+                sys::yield_now();
+            } else {
+                sys::pause(50_000);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicBool, AtomicU64};
+    use std::thread;
+    use std::time::{Duration, Instant};
+    use std::vec::Vec;
 
-    /// Two threads "fork", four go inside: nobody is inside during a copy, and
-    /// neither side is kept from its turns.
+    /// Longer than anything here takes, unless it waits in vain.
+    const LONG: u64 = 10_000;
+
+    /// Two threads "fork", more go inside, twelve of them with eight places in
+    /// a line: nobody is inside during a copy, and neither side is kept from
+    /// its turns.
     #[test]
     fn nobody_is_inside_during_a_copy_and_nobody_starves() {
-        let exclusion: Exclusion<8> = Exclusion::none();
-        let (inside, copying) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (forks, entries) = (AtomicU64::new(0), AtomicU64::new(0));
-        let running = AtomicBool::new(true);
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    while running.load(Relaxed) {
-                        let waited = exclusion.before_fork(5000);
-                        copying.fetch_add(1, SeqCst);
-                        assert!(waited && inside.load(SeqCst) == 0, "inside during a copy");
-                        std::thread::yield_now();
-                        assert_eq!(inside.load(SeqCst), 0, "inside during a copy");
-                        copying.fetch_sub(1, SeqCst);
-                        exclusion.forked();
-                        forks.fetch_add(1, Relaxed);
-                    }
-                });
-            }
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    while running.load(Relaxed) {
-                        let place = exclusion.enter(5000);
-                        inside.fetch_add(1, SeqCst);
-                        assert_eq!(copying.load(SeqCst), 0, "a copy while inside");
-                        inside.fetch_sub(1, SeqCst);
-                        exclusion.leave(place);
-                        entries.fetch_add(1, Relaxed);
-                    }
-                });
-            }
-            std::thread::sleep(std::time::Duration::from_millis(300));
-            running.store(false, Relaxed);
-        });
-        let (forks, entries) = (forks.into_inner(), entries.into_inner());
-        assert!(
-            forks > 10 && entries > 10,
-            "{forks} forks, {entries} entries"
-        );
+        for (is_long, threads) in [(false, 4), (true, 4), (true, 12)] {
+            let exclusion: Exclusion<2> = Exclusion::none();
+            let (inside, copying) = (AtomicU64::new(0), AtomicU64::new(0));
+            let (forks, entries) = (AtomicU64::new(0), AtomicU64::new(0));
+            let running = AtomicBool::new(true);
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        while running.load(Relaxed) {
+                            let waited = exclusion.before_fork(LONG);
+                            copying.fetch_add(1, SeqCst);
+                            assert!(!waited.in_vain, "waited in vain");
+                            assert_eq!(inside.load(SeqCst), 0, "inside during a copy");
+                            thread::yield_now();
+                            assert_eq!(inside.load(SeqCst), 0, "inside during a copy");
+                            copying.fetch_sub(1, SeqCst);
+                            exclusion.forked();
+                            forks.fetch_add(1, Relaxed);
+                        }
+                    });
+                }
+                for _ in 0..threads {
+                    scope.spawn(|| {
+                        while running.load(Relaxed) {
+                            let place = exclusion.enter(LONG);
+                            inside.fetch_add(1, SeqCst);
+                            assert_eq!(copying.load(SeqCst), 0, "a copy while inside");
+                            if is_long {
+                                thread::yield_now();
+                            }
+                            inside.fetch_sub(1, SeqCst);
+                            exclusion.leave(place);
+                            entries.fetch_add(1, Relaxed);
+                        }
+                    });
+                }
+                thread::sleep(Duration::from_millis(300));
+                running.store(false, Relaxed);
+            });
+            let (forks, entries) = (forks.into_inner(), entries.into_inner());
+            assert!(
+                forks > 10 && entries > 10,
+                "{forks} forks, {entries} entries"
+            );
+        }
+    }
+
+    /// Runs `body` on a thread that is gone afterwards.
+    fn elsewhere(body: impl FnOnce() + Send) {
+        thread::scope(|scope| scope.spawn(body).join().unwrap());
+    }
+
+    /// Goes inside and does not leave.
+    fn stay(exclusion: &Exclusion<2>) {
+        exclusion.enter(10);
+    }
+
+    fn is_quick(body: impl FnOnce()) -> bool {
+        let start = Instant::now();
+        body();
+        start.elapsed() < Duration::from_millis(LONG / 2)
     }
 
     #[test]
     fn a_thread_that_went_away_costs_one_fork_the_bound() {
         let exclusion: Exclusion<2> = Exclusion::none();
-        std::thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    exclusion.enter(10);
-                })
-                .join()
-                .unwrap();
+        elsewhere(|| stay(&exclusion));
+        let waited = exclusion.before_fork(20);
+        assert!(waited.in_vain && waited.microseconds >= 20_000);
+        exclusion.forked();
+        assert_eq!(exclusion.before_fork(LONG), Waited::NOT, "and not again");
+        exclusion.forked();
+    }
+
+    #[test]
+    fn a_thread_that_left_by_a_jump_is_waited_for_again() {
+        let exclusion: Exclusion<2> = Exclusion::none();
+        stay(&exclusion);
+        elsewhere(|| {
+            assert!(exclusion.before_fork(10).in_vain);
+            exclusion.forked();
         });
-        assert!(!exclusion.before_fork(20), "waits in vain");
-        exclusion.forked();
-        let start = std::time::Instant::now();
-        assert!(exclusion.before_fork(10_000), "and not again");
-        exclusion.forked();
-        assert!(start.elapsed().as_secs() < 5);
+        let place = exclusion.enter(10);
+        elsewhere(|| {
+            assert!(exclusion.before_fork(10).in_vain, "it is inside");
+            exclusion.forked();
+        });
+        exclusion.leave(place);
+        elsewhere(|| assert_eq!(exclusion.before_fork(LONG), Waited::NOT));
     }
 
     #[test]
     fn a_fork_that_never_ends_costs_one_entry_the_bound() {
         let exclusion: Exclusion<2> = Exclusion::none();
-        std::thread::scope(|scope| {
-            scope
-                .spawn(|| assert!(exclusion.before_fork(10)))
-                .join()
-                .unwrap();
+        elsewhere(|| assert_eq!(exclusion.before_fork(10), Waited::NOT));
+        let enter = |bound| exclusion.leave(exclusion.enter(bound));
+        enter(20);
+        assert!(is_quick(|| enter(LONG)), "and not again");
+        // The same for one that was left while it waited.
+        let place = exclusion.enter(10);
+        elsewhere(|| {
+            exclusion.announce(sys::this_thread());
         });
-        exclusion.leave(exclusion.enter(20));
-        let start = std::time::Instant::now();
-        exclusion.leave(exclusion.enter(10_000));
-        assert!(start.elapsed().as_secs() < 5, "and not again");
+        exclusion.leave(place);
+        enter(20);
+        assert!(is_quick(|| enter(LONG)), "and not again");
+    }
+
+    #[test]
+    fn an_entry_lets_a_waiting_fork_go_first() {
+        let exclusion: Exclusion<2> = Exclusion::none();
+        let place = exclusion.enter(LONG);
+        let (forked, entered) = (AtomicBool::new(false), AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(exclusion.before_fork(LONG).microseconds > 0);
+                forked.store(true, SeqCst);
+                exclusion.forked();
+            });
+            while exclusion
+                .forking
+                .0
+                .iter()
+                .all(|place| place.load(SeqCst) == 0)
+            {
+                thread::yield_now();
+            }
+            scope.spawn(|| {
+                let place = exclusion.enter(LONG);
+                assert!(forked.load(SeqCst), "went first");
+                entered.store(true, SeqCst);
+                exclusion.leave(place);
+            });
+            thread::sleep(Duration::from_millis(20));
+            assert!(!forked.load(SeqCst) && !entered.load(SeqCst));
+            exclusion.leave(place);
+        });
+        assert!(entered.into_inner());
+    }
+
+    #[test]
+    fn a_thread_does_not_wait_for_itself() {
+        let exclusion: Exclusion<2> = Exclusion::none();
+        let outer = exclusion.enter(LONG);
+        assert_eq!(exclusion.before_fork(LONG), Waited::NOT);
+        // In a handler of its own fork.
+        assert!(is_quick(|| exclusion.leave(exclusion.enter(LONG))));
+        exclusion.forked();
+        exclusion.leave(outer);
+    }
+
+    #[test]
+    fn within_itself_it_counts_once() {
+        let exclusion: Exclusion<2> = Exclusion::none();
+        let is_inside = || exclusion.is_inside(sys::this_thread()).is_some();
+        let (outer, inner) = (exclusion.enter(1), exclusion.enter(1));
+        exclusion.leave(inner);
+        assert!(is_inside(), "until the outermost leaves");
+        exclusion.leave(outer);
+        assert!(!is_inside());
+        let (outer, inner) = (exclusion.enter(1), exclusion.enter(1));
+        exclusion.leave_all(inner);
+        assert!(!is_inside(), "or one leaves for all");
+        exclusion.leave_all(outer);
+        assert!(!is_inside());
+    }
+
+    #[test]
+    fn a_child_starts_from_its_own_thread() {
+        let exclusion: Exclusion<2> = Exclusion::none();
+        // One in the other: a thread may have the address of one that is gone.
+        elsewhere(|| {
+            stay(&exclusion);
+            elsewhere(|| assert!(exclusion.before_fork(1).in_vain));
+        });
+        let mine = exclusion.enter(1);
+        exclusion.reset();
+        assert!(exclusion.is_inside(sys::this_thread()).is_some());
+        exclusion.leave(mine);
+        let places = exclusion.inside.iter().chain([&exclusion.forking]);
+        assert!(places
+            .flat_map(|line| &line.0)
+            .all(|place| place.load(SeqCst) == 0));
+    }
+
+    /// `cargo test --release --lib what_an_entry_costs -- --ignored --nocapture`
+    #[test]
+    #[ignore = "a measurement"]
+    fn what_an_entry_costs() {
+        static EXCLUSION: Exclusion<8> = Exclusion::none();
+        const ROUNDS: u32 = 10_000_000;
+        let mut costs: Vec<f64> = (0..9)
+            .map(|_| {
+                let start = Instant::now();
+                for _ in 0..ROUNDS {
+                    EXCLUSION.leave(core::hint::black_box(EXCLUSION.enter(100)));
+                }
+                start.elapsed().as_nanos() as f64 / f64::from(ROUNDS)
+            })
+            .collect();
+        costs.sort_by(f64::total_cmp);
+        std::println!("enter and leave: {:.1} ns", costs[4]);
     }
 }

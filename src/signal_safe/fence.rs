@@ -14,16 +14,16 @@ use super::exclusion::{Exclusion, Place};
 const BOUND_MS: u64 = 100;
 
 #[link_section = ".data.forkguard"]
-static FORGETTING: Exclusion<16> = Exclusion::none();
+static FORGETTING: Exclusion<2> = Exclusion::none();
 
 /// Begins a change that makes the table forget what a number meant, or that
 /// must not be seen half done by a fork. [`leave`] follows.
-pub fn enter() -> Place {
+pub fn enter() -> Place<'static> {
     FORGETTING.enter(BOUND_MS)
 }
 
 /// Ends what [`enter`] began.
-pub fn leave(place: Place) {
+pub fn leave(place: Place<'static>) {
     FORGETTING.leave(place);
 }
 

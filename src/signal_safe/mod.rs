@@ -23,4 +23,5 @@ pub mod generation;
 pub mod line;
 pub mod sink;
 pub mod stats;
+pub mod steps;
 pub mod sys;

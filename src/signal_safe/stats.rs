@@ -2,6 +2,8 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::exclusion::Waited;
+
 /// One counter.
 pub struct Counter(AtomicU64);
 
@@ -21,6 +23,40 @@ impl Counter {
     }
 }
 
+/// How many kinds of wait are told apart.
+pub const WAITS: usize = 7;
+
+/// Forks by how long they waited: not at all; less than 10 and 100 microseconds,
+/// 1 and 10 milliseconds; longer; in vain.
+pub struct Waits([Counter; WAITS]);
+
+impl Waits {
+    const fn new() -> Self {
+        Waits([const { Counter::new() }; WAITS])
+    }
+
+    /// One more fork.
+    pub fn add(&self, waited: &Waited) {
+        let kind = match waited.microseconds {
+            _ if waited.in_vain => 6,
+            0 => 0,
+            1..10 => 1,
+            10..100 => 2,
+            100..1_000 => 3,
+            1_000..10_000 => 4,
+            _ => 5,
+        };
+        if let Some(counter) = self.0.get(kind) {
+            counter.add(1);
+        }
+    }
+
+    /// The counts.
+    pub fn get(&self) -> [u64; WAITS] {
+        self.0.each_ref().map(Counter::get)
+    }
+}
+
 /// PostgreSQL sessions recognised or tracked by hand.
 #[link_section = ".data.forkguard"]
 pub static OPENED: Counter = Counter::new();
@@ -34,9 +70,14 @@ pub static REFUSED: Counter = Counter::new();
 #[link_section = ".data.forkguard"]
 pub static HANDED_OVER: Counter = Counter::new();
 
+/// Forks that looked whether another thread was inside a step.
+#[link_section = ".data.forkguard"]
+pub static FORK_WAITS: Waits = Waits::new();
+
 /// Begins anew, in a child.
 pub fn reset() {
-    for counter in [&OPENED, &ABANDONED, &REFUSED, &HANDED_OVER] {
+    let counters = [&OPENED, &ABANDONED, &REFUSED, &HANDED_OVER];
+    for counter in counters.into_iter().chain(&FORK_WAITS.0) {
         // Only what is not 0 already: the first write to a page costs a copy.
         if counter.get() != 0 {
             counter.0.store(0, Relaxed);

@@ -224,8 +224,8 @@ pub fn pause(nanoseconds: c_long) {
     unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, 0usize) };
 }
 
-/// `CLOCK_MONOTONIC`, in milliseconds.
-pub fn now_ms() -> u64 {
+/// `CLOCK_MONOTONIC`, in microseconds.
+pub fn now_us() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -239,8 +239,8 @@ pub fn now_ms() -> u64 {
         )
     };
     (time.tv_sec as u64)
-        .wrapping_mul(1000)
-        .wrapping_add(time.tv_nsec as u64 / 1_000_000)
+        .wrapping_mul(1_000_000)
+        .wrapping_add(time.tv_nsec as u64 / 1000)
 }
 
 /// The limit on descriptor numbers, `RLIMIT_NOFILE`: replaced by `new` where
