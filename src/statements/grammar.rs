@@ -1,0 +1,1097 @@
+//! What each kind of statement does.
+
+use super::calls::{self, Body, Place};
+use super::lexer::{Kind, Lexer, Token};
+use super::name::Name;
+use super::words::Word;
+use super::{Mode, Reason, Statement, Value, What};
+
+/// The next statement of a text; none at its end.
+pub fn statement<'a>(
+    text: &'a [u8],
+    lexer: &mut Lexer<'a>,
+    mode: &Mode<'a>,
+) -> Option<Statement<'a>> {
+    let mut first = lexer.token();
+    while first.kind == Kind::Semicolon {
+        first = lexer.token();
+    }
+    if first.kind == Kind::End {
+        return None;
+    }
+    let mut reader = Reader {
+        text,
+        lexer: *lexer,
+        mode,
+        token: first,
+        end: first.start,
+        depth: 0,
+        operators: 0,
+        opened: false,
+        routine: false,
+        creates: false,
+        lost: None,
+    };
+    reader.look();
+    let mut what = reader.statement().unwrap_or_else(What::Opaque);
+    reader.finish();
+    if let Some(phrase) = reader.lost {
+        what = What::Opaque(Reason { phrase, word: b"" });
+        reader.end = text.len();
+        reader.lexer = Lexer::new(b"", true);
+    }
+    *lexer = reader.lexer;
+    Some(Statement {
+        text: text.get(first.start..reader.end).unwrap_or_default(),
+        what,
+    })
+}
+
+type Read<'a> = Result<What<'a>, Reason<'a>>;
+
+/// Deepest nesting of parentheses that is followed: one bit each in `operators`.
+const DEEPEST: u32 = 64;
+
+struct Reader<'a, 'm> {
+    text: &'a [u8],
+    lexer: Lexer<'a>,
+    mode: &'m Mode<'a>,
+    /// The one under consideration.
+    token: Token,
+    /// Where the last one before it ends.
+    end: usize,
+    /// Open parentheses.
+    depth: u32,
+    /// For each open parenthesis, innermost last, whether an expression may begin behind it.
+    operators: u64,
+    /// A parenthesis has been opened.
+    opened: bool,
+    /// `CREATE FUNCTION` or `PROCEDURE`: semicolons may stand in its body.
+    routine: bool,
+    /// `CREATE`: what is made of a view is not seen any more.
+    creates: bool,
+    /// Why the rest of the text cannot be followed.
+    lost: Option<&'static str>,
+}
+
+impl<'a> Reader<'a, '_> {
+    /// Goes on to the next token.
+    #[inline]
+    fn bump(&mut self) {
+        self.end = self.token.end;
+        self.token = self.lexer.token();
+        self.look();
+    }
+
+    #[inline]
+    fn look(&mut self) {
+        if self.token.kind == Kind::Lost {
+            self.lost = Some("text that cannot be followed to its end");
+        }
+    }
+
+    /// The statement ends before the token.
+    #[inline]
+    fn at_end(&self) -> bool {
+        match self.token.kind {
+            Kind::End | Kind::Lost => true,
+            Kind::Semicolon => self.depth == 0,
+            _ => false,
+        }
+    }
+
+    fn peek(&self) -> Token {
+        let mut lexer = self.lexer;
+        lexer.token()
+    }
+
+    /// The two tokens behind the next one.
+    fn peek2(&self) -> (Token, Token) {
+        let mut lexer = self.lexer;
+        (lexer.token(), lexer.token())
+    }
+
+    fn written(&self, token: Token) -> &'a [u8] {
+        self.text.get(token.start..token.end).unwrap_or_default()
+    }
+
+    fn is(&self, word: Word) -> bool {
+        self.token.kind == Kind::Word(word)
+    }
+
+    /// Takes the word if it is the next.
+    fn take(&mut self, word: Word) -> bool {
+        let is = self.is(word);
+        if is {
+            self.bump();
+        }
+        is
+    }
+
+    fn opaque<T>(&self, phrase: &'static str) -> Result<T, Reason<'a>> {
+        self.opaque_at(phrase, self.token)
+    }
+
+    fn opaque_at<T>(&self, phrase: &'static str, token: Token) -> Result<T, Reason<'a>> {
+        let word = match token.kind {
+            Kind::Semicolon => b"",
+            _ => self.written(token),
+        };
+        Err(Reason { phrase, word })
+    }
+
+    /// What was read, if nothing is left of the statement.
+    fn at_last(&self, what: What<'a>) -> Read<'a> {
+        if self.at_end() {
+            Ok(what)
+        } else {
+            self.opaque("unread:")
+        }
+    }
+
+    fn name(&mut self) -> Result<Name<'a>, Reason<'a>> {
+        let name = match self.token.kind {
+            Kind::Word(_) | Kind::Quoted => Name::written(self.written(self.token)),
+            _ => None,
+        };
+        match name {
+            Some(name) => {
+                self.bump();
+                Ok(name)
+            }
+            None => self.opaque("name in doubt:"),
+        }
+    }
+
+    /// A setting's name: parts with points between.
+    fn setting(&mut self) -> Result<Name<'a>, Reason<'a>> {
+        let start = self.token.start;
+        loop {
+            self.name()?;
+            if self.token.kind != Kind::Dot {
+                break;
+            }
+            self.bump();
+        }
+        // Blanks or comments between the parts: nobody writes that.
+        let name = self.text.get(start..self.end).unwrap_or_default();
+        let mut quoted = false;
+        let blank = name.iter().any(|&byte| {
+            quoted ^= byte == b'"';
+            !quoted
+                && matches!(
+                    byte,
+                    b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | b'-' | b'/'
+                )
+        });
+        match Name::written(name) {
+            Some(name) if !blank => Ok(name),
+            _ => Err(Reason {
+                phrase: "name in doubt:",
+                word: name,
+            }),
+        }
+    }
+
+    fn statement(&mut self) -> Read<'a> {
+        use Word::*;
+        let first = self.token;
+        if first.kind == Kind::Open {
+            return self.query();
+        }
+        let Kind::Word(word) = first.kind else {
+            return self.opaque("unknown statement");
+        };
+        if matches!(word, Select) {
+            if let Some(what) = self.set_config() {
+                return what;
+            }
+            return self.query();
+        }
+        match word {
+            Insert | Update | Delete | With | Values | Table | Merge => self.query(),
+            Begin => self.words_only(What::Begin),
+            Start => {
+                self.bump();
+                if !self.is(Transaction) {
+                    return self.opaque_at("unknown statement", first);
+                }
+                self.words_only(What::Begin)
+            }
+            Commit | End => self.end_of_transaction(What::Commit),
+            Abort => self.words_only(What::Rollback),
+            Rollback => self.rollback(),
+            Savepoint => {
+                self.bump();
+                let name = self.name()?;
+                self.at_last(What::Savepoint(name))
+            }
+            Release => {
+                self.bump();
+                let name = self.savepoint()?;
+                self.at_last(What::Release(name))
+            }
+            Set => self.set(),
+            Reset => self.reset(),
+            Show | Fetch | Move | Close | Notify | Lock | Checkpoint | Vacuum | Analyze
+            | Analyse | Cluster | Reindex | Refresh | Truncate | Comment | Grant | Revoke
+            | Drop | Reassign => {
+                self.scan(Body::NoCalls)?;
+                Ok(What::Harmless)
+            }
+            Prepare => self.prepare(),
+            Execute => self.execute(),
+            Deallocate => self.deallocate(),
+            Declare => self.declare(),
+            Explain => self.explain(),
+            Copy => self.copy(),
+            Listen => {
+                self.bump();
+                let name = self.name()?;
+                self.at_last(What::Listen(name))
+            }
+            Unlisten => {
+                self.bump();
+                if self.token.kind == Kind::Other && self.written(self.token) == b"*" {
+                    self.bump();
+                    return self.at_last(What::UnlistenAll);
+                }
+                let name = self.name()?;
+                self.at_last(What::Unlisten(name))
+            }
+            Discard => {
+                self.bump();
+                let what = match self.token.kind {
+                    Kind::Word(All) => What::DiscardAll,
+                    Kind::Word(Plans | Sequences | Temp | Temporary) => What::DiscardOther,
+                    _ => return self.opaque("unread: DISCARD"),
+                };
+                self.bump();
+                self.at_last(what)
+            }
+            Create => self.create(),
+            Alter => self.alter(),
+            _ => self.opaque("statement that may do anything to the session:"),
+        }
+    }
+
+    /// BEGIN, COMMIT and their kin: words and commas to the end.
+    fn words_only(&mut self, what: What<'a>) -> Read<'a> {
+        while !self.at_end() {
+            if !matches!(self.token.kind, Kind::Word(_) | Kind::Comma) {
+                return self.opaque("unread:");
+            }
+            self.bump();
+        }
+        Ok(what)
+    }
+
+    fn end_of_transaction(&mut self, what: What<'a>) -> Read<'a> {
+        self.bump();
+        if self.take(Word::Prepared) {
+            // Another transaction, prepared before, perhaps elsewhere.
+            if self.token.kind != Kind::String {
+                return self.opaque("unread:");
+            }
+            self.bump();
+            return self.at_last(What::Harmless);
+        }
+        self.words_only(what)
+    }
+
+    fn rollback(&mut self) -> Read<'a> {
+        let (mut next, behind) = self.peek2();
+        let skip = matches!(next.kind, Kind::Word(Word::Work | Word::Transaction));
+        if skip {
+            next = behind;
+        }
+        if next.kind != Kind::Word(Word::To) {
+            return self.end_of_transaction(What::Rollback);
+        }
+        self.bump();
+        if skip {
+            self.bump();
+        }
+        self.bump();
+        let name = self.savepoint()?;
+        self.at_last(What::RollbackTo(name))
+    }
+
+    /// `[SAVEPOINT] name`, where the name may be `savepoint`.
+    fn savepoint(&mut self) -> Result<Name<'a>, Reason<'a>> {
+        if self.is(Word::Savepoint) && matches!(self.peek().kind, Kind::Word(_) | Kind::Quoted) {
+            self.bump();
+        }
+        self.name()
+    }
+
+    /// SELECT, INSERT, …: harmless if no call in it is anything else.
+    fn query(&mut self) -> Read<'a> {
+        self.scan(Body::Query)?;
+        Ok(What::Harmless)
+    }
+
+    /// A query within another statement.
+    fn inner_query(&mut self) -> Result<(), Reason<'a>> {
+        use Word::*;
+        match self.token.kind {
+            Kind::Open
+            | Kind::Word(Select | Insert | Update | Delete | With | Values | Table | Merge) => {
+                self.scan(Body::Query)?;
+                Ok(())
+            }
+            _ => self.opaque("unread:"),
+        }
+    }
+
+    /// `SELECT [pg_catalog.]set_config('name', 'value', true|false) [[AS] label]`, and no more.
+    /// Nothing if it is another SELECT.
+    fn set_config(&mut self) -> Option<Read<'a>> {
+        let mut ahead = self.lexer;
+        let mut next = ahead.token();
+        if next.kind == Kind::Word(Word::PgCatalog) {
+            if ahead.token().kind != Kind::Dot {
+                return None;
+            }
+            next = ahead.token();
+        }
+        (next.kind == Kind::Word(Word::SetConfig)).then(|| self.set_config_call(ahead, next))
+    }
+
+    fn set_config_call(&mut self, mut ahead: Lexer<'a>, function: Token) -> Read<'a> {
+        let opaque = self.opaque_at("call that is not plain:", function);
+        let [open, name, comma, value, comma2, local, close] =
+            core::array::from_fn(|_| ahead.token());
+        if [open.kind, comma.kind, comma2.kind, close.kind]
+            != [Kind::Open, Kind::Comma, Kind::Comma, Kind::Close]
+        {
+            return opaque;
+        }
+        let (Some(name), Some(value)) = (self.constant(name), self.constant(value)) else {
+            return opaque;
+        };
+        let local = match local.kind {
+            Kind::Word(Word::True) => true,
+            Kind::Word(Word::False) => false,
+            _ => return opaque,
+        };
+        let mut end = close.end;
+        let mut next = ahead.token();
+        if next.kind == Kind::Word(Word::As) {
+            next = ahead.token();
+            if !matches!(next.kind, Kind::Word(_) | Kind::Quoted) {
+                return opaque;
+            }
+            end = next.end;
+            next = ahead.token();
+        } else if self.is_plain_name(next) {
+            end = next.end;
+            next = ahead.token();
+        }
+        if !matches!(next.kind, Kind::End | Kind::Semicolon) {
+            return opaque;
+        }
+        self.lexer = ahead;
+        self.token = next;
+        self.end = end;
+        self.set_to(
+            Name::plain(name),
+            local,
+            Value::Given,
+            mentions_pg_temp(value),
+        )
+    }
+
+    /// An identifier that is no key word.
+    fn is_plain_name(&self, token: Token) -> bool {
+        match token.kind {
+            Kind::Quoted => true,
+            Kind::Word(_) => !calls::keyword(self.written(token)),
+            _ => false,
+        }
+    }
+
+    /// The inside of a plain string constant: no quote in it, no escape, ASCII.
+    fn constant(&self, token: Token) -> Option<&'a [u8]> {
+        let inside = self.written(token).strip_prefix(b"'")?.strip_suffix(b"'")?;
+        let plain = |byte: &u8| byte.is_ascii() && !matches!(byte, b'\'' | b'\\');
+        inside.iter().all(plain).then_some(inside)
+    }
+
+    fn set_to(&self, name: Name<'a>, local: bool, value: Value, pg_temp: bool) -> Read<'a> {
+        // The random numbers that follow cannot be made to continue.
+        if name.is_setting("seed") {
+            return Err(Reason {
+                phrase: "SET seed",
+                word: b"",
+            });
+        }
+        // Every CREATE behind it may make a temporary object.
+        if pg_temp && name.is_setting("search_path") {
+            return Err(Reason {
+                phrase: "pg_temp in search_path",
+                word: b"",
+            });
+        }
+        Ok(What::Set { name, local, value })
+    }
+
+    fn set(&mut self) -> Read<'a> {
+        use Word::*;
+        self.bump();
+        let mut local = false;
+        if matches!(self.token.kind, Kind::Word(Local | Session)) && !self.names_a_setting() {
+            let next = self.peek2();
+            let word = self.token.kind;
+            // SESSION AUTHORIZATION and SESSION CHARACTERISTICS AS are read below.
+            let other = word == Kind::Word(Session)
+                && (next.0.kind == Kind::Word(Authorization)
+                    || (next.0.kind, next.1.kind) == (Kind::Word(Characteristics), Kind::Word(As)));
+            if !other {
+                local = word == Kind::Word(Local);
+                self.bump();
+            }
+        }
+        if !self.names_a_setting() {
+            if let Kind::Word(word) = self.token.kind {
+                if let Some(read) = self.set_special(word, local) {
+                    return read;
+                }
+            }
+            return self.opaque("unread: SET");
+        }
+        let name = self.setting()?;
+        match self.token.kind {
+            Kind::Equals | Kind::Word(To) => self.bump(),
+            _ => return self.opaque("unread: SET"),
+        }
+        self.value(name, local)
+    }
+
+    /// `name =`, `name TO`, `name.`, `name FROM CURRENT`: the setting is called so.
+    fn names_a_setting(&self) -> bool {
+        self.token.kind == Kind::Quoted
+            || matches!(
+                self.peek().kind,
+                Kind::Equals | Kind::Dot | Kind::Word(Word::To | Word::From)
+            )
+    }
+
+    /// The forms of SET with a syntax of their own.
+    fn set_special(&mut self, word: Word, local: bool) -> Option<Read<'a>> {
+        use Word::*;
+        let setting = match word {
+            Time if self.peek().kind == Kind::Word(Zone) => {
+                self.bump();
+                "timezone"
+            }
+            Names => "client_encoding",
+            Schema => "search_path",
+            Role => "role",
+            Session if self.peek().kind == Kind::Word(Authorization) => {
+                self.bump();
+                "session_authorization"
+            }
+            Session if self.peek().kind == Kind::Word(Characteristics) => {
+                return Some(self.characteristics(local));
+            }
+            Xml if self.peek().kind == Kind::Word(XmlOption) => {
+                self.bump();
+                "xmloption"
+            }
+            // For this transaction only.
+            Transaction | Constraints => {
+                return Some(self.scan(Body::NoCalls).map(|_| What::Harmless));
+            }
+            _ => return None,
+        };
+        self.bump();
+        let name = Name::plain(setting.as_bytes());
+        // SET NAMES alone is SET NAMES DEFAULT; SET TIME ZONE LOCAL is DEFAULT.
+        let default = (word == Names && self.at_end())
+            || (word == Time && self.is(Local) && {
+                self.bump();
+                self.at_end()
+            });
+        Some(if default {
+            self.set_to(name, local, Value::Default, false)
+        } else {
+            self.value(name, local)
+        })
+    }
+
+    /// A setting's new value, to the statement's end.
+    fn value(&mut self, name: Name<'a>, local: bool) -> Read<'a> {
+        if self.is(Word::Default) {
+            self.bump();
+            let what = self.set_to(name, local, Value::Default, false)?;
+            return self.at_last(what);
+        }
+        let search_path = name.is_setting("search_path");
+        let mut pg_temp = false;
+        let (mut empty, mut interval) = (true, false);
+        while !self.at_end() {
+            let token = self.token;
+            match token.kind {
+                Kind::Word(_) | Kind::Quoted | Kind::String => {
+                    pg_temp |= mentions_pg_temp(self.written(token));
+                    // Its value is not what is written: it may say pg_temp.
+                    let hidden = token.kind == Kind::String && self.constant(token).is_none();
+                    if hidden && search_path {
+                        return self.opaque("search_path in doubt:");
+                    }
+                }
+                Kind::Number | Kind::Comma | Kind::Dot => {}
+                Kind::Other if matches!(self.written(token), b"+" | b"-") => {}
+                // INTERVAL(3) '…'
+                Kind::Open if interval && self.depth == 0 => self.depth = 1,
+                Kind::Close if self.depth == 1 => self.depth = 0,
+                _ => return self.opaque("unread: SET"),
+            }
+            empty = false;
+            interval = token.kind == Kind::Word(Word::Interval);
+            self.bump();
+        }
+        if empty {
+            return self.opaque("unread: SET");
+        }
+        self.set_to(name, local, Value::Given, pg_temp)
+    }
+
+    fn characteristics(&mut self, local: bool) -> Read<'a> {
+        use Word::*;
+        self.bump(); // SESSION
+        self.bump(); // CHARACTERISTICS
+        let (mut isolation, mut read_only, mut deferrable) = (false, false, false);
+        if !self.take(As) || !self.take(Transaction) {
+            return self.opaque("unread: SET SESSION CHARACTERISTICS");
+        }
+        while !self.at_end() {
+            match self.token.kind {
+                Kind::Word(Isolation) => {
+                    isolation = true;
+                    self.bump();
+                    if !self.take(Level) {
+                        return self.opaque("unread:");
+                    }
+                    if self.take(Read) {
+                        // COMMITTED or UNCOMMITTED follows, not ONLY.
+                        if !self.take(Committed) && !self.take(Uncommitted) {
+                            return self.opaque("unread:");
+                        }
+                        continue;
+                    }
+                }
+                Kind::Word(Read) => read_only = true,
+                Kind::Word(Deferrable) => deferrable = true,
+                Kind::Word(Only | Write | Not | Serializable | Repeatable) | Kind::Comma => {}
+                _ => return self.opaque("unread:"),
+            }
+            self.bump();
+        }
+        Ok(What::SetCharacteristics {
+            isolation,
+            read_only,
+            deferrable,
+            local,
+        })
+    }
+
+    fn reset(&mut self) -> Read<'a> {
+        use Word::*;
+        self.bump();
+        let dotted = self.peek().kind == Kind::Dot;
+        let special = match self.token.kind {
+            Kind::Word(All) => {
+                self.bump();
+                return self.at_last(What::ResetAll);
+            }
+            Kind::Word(Time) if self.peek().kind == Kind::Word(Zone) => "timezone",
+            Kind::Word(Session) if !dotted => "session_authorization",
+            Kind::Word(Transaction) if self.peek().kind == Kind::Word(Isolation) => {
+                self.bump();
+                "transaction_isolation"
+            }
+            _ => {
+                let name = self.setting()?;
+                let what = self.set_to(name, false, Value::Default, false)?;
+                return self.at_last(what);
+            }
+        };
+        self.bump();
+        self.bump();
+        self.at_last(What::Set {
+            name: Name::plain(special.as_bytes()),
+            local: false,
+            value: Value::Default,
+        })
+    }
+
+    fn prepare(&mut self) -> Read<'a> {
+        let (next, behind) = self.peek2();
+        if next.kind == Kind::Word(Word::Transaction) && behind.kind == Kind::String {
+            self.bump();
+            self.bump();
+            self.bump();
+            return self.at_last(What::PrepareTransaction);
+        }
+        self.bump();
+        let name = self.name()?;
+        if self.token.kind == Kind::Open {
+            self.parenthesised()?; // types
+        }
+        if !self.take(Word::As) {
+            return self.opaque("unread: PREPARE");
+        }
+        let start = self.token.start;
+        self.inner_query()?;
+        let body = self.text.get(start..self.end).unwrap_or_default();
+        Ok(What::Prepare { name, body })
+    }
+
+    /// Goes past a `(…)` that holds no expressions.
+    fn parenthesised(&mut self) -> Result<(), Reason<'a>> {
+        let outer = self.depth;
+        loop {
+            match self.token.kind {
+                Kind::Open => self.depth += 1,
+                Kind::Close => self.depth -= 1,
+                Kind::End | Kind::Lost => return self.opaque("unread:"),
+                _ => {}
+            }
+            self.bump();
+            if self.depth == outer {
+                return Ok(());
+            }
+        }
+    }
+
+    /// `EXECUTE name [(…)]`, and what may follow it in `CREATE TABLE … AS EXECUTE`.
+    fn execute(&mut self) -> Read<'a> {
+        self.bump();
+        let name = self.name()?;
+        self.scan(Body::Query)?;
+        Ok(What::Execute { name })
+    }
+
+    fn deallocate(&mut self) -> Read<'a> {
+        self.bump();
+        if self.is(Word::Prepare) && matches!(self.peek().kind, Kind::Word(_) | Kind::Quoted) {
+            self.bump();
+        }
+        if self.take(Word::All) {
+            return self.at_last(What::DeallocateAll);
+        }
+        let name = self.name()?;
+        self.at_last(What::Deallocate(name))
+    }
+
+    fn declare(&mut self) -> Read<'a> {
+        use Word::*;
+        self.bump();
+        self.name()?;
+        while !self.take(Cursor) {
+            if !matches!(self.token.kind, Kind::Word(_)) {
+                return self.opaque("unread: DECLARE");
+            }
+            self.bump();
+        }
+        if self.is(With) {
+            return self.opaque("cursor that outlives its transaction:");
+        }
+        if self.take(Without) && !self.take(Hold) {
+            return self.opaque("unread: DECLARE");
+        }
+        if !self.take(For) {
+            return self.opaque("unread: DECLARE");
+        }
+        self.inner_query()?;
+        Ok(What::Harmless)
+    }
+
+    fn explain(&mut self) -> Read<'a> {
+        use Word::*;
+        self.bump();
+        if self.token.kind == Kind::Open {
+            let query = matches!(
+                self.peek().kind,
+                Kind::Open | Kind::Word(Select | With | Values | Table)
+            );
+            if query {
+                return self.query();
+            }
+            self.parenthesised()?; // options
+        } else {
+            let _ = self.take(Analyze) || self.take(Analyse);
+            self.take(Verbose);
+        }
+        match self.token.kind {
+            Kind::Word(Execute) => self.execute(),
+            Kind::Word(Declare) => self.declare(),
+            Kind::Word(Create) => self.create(),
+            Kind::Word(Refresh) => {
+                self.scan(Body::NoCalls)?;
+                Ok(What::Harmless)
+            }
+            _ => {
+                self.inner_query()?;
+                Ok(What::Harmless)
+            }
+        }
+    }
+
+    fn copy(&mut self) -> Read<'a> {
+        self.bump();
+        match self.scan(Body::Copy)? {
+            Found::Client => Ok(What::Copy),
+            _ => Ok(What::Harmless),
+        }
+    }
+
+    /// Only what is known to make objects of data. Others load libraries, which may add settings
+    /// and hooks (functions and extensions, but also servers and foreign tables: their wrapper's
+    /// validator runs), or are too rare to read.
+    fn create(&mut self) -> Read<'a> {
+        use Word::*;
+        self.bump();
+        let replace = self.take(Or);
+        if replace && !self.take(Replace) {
+            return self.opaque("unread: CREATE");
+        }
+        if matches!(
+            self.token.kind,
+            Kind::Word(Local | Global | Temp | Temporary)
+        ) {
+            return self.opaque("temporary object:");
+        }
+        self.creates = true;
+        self.take(Unlogged);
+        self.take(Recursive);
+        let body = match self.token.kind {
+            Kind::Word(Function | Procedure) => {
+                self.routine = true;
+                return self.opaque("creates:");
+            }
+            Kind::Word(Table) => Body::Table,
+            Kind::Word(Index | Unique) => Body::Index,
+            // TRIGGER may have a CONSTRAINT before it.
+            Kind::Word(Trigger | Constraint) => Body::Trigger,
+            Kind::Word(
+                View | Materialized | Schema | Domain | Policy | Rule | Statistics | Publication,
+            ) => Body::Query,
+            Kind::Word(Sequence | Database | Role | Group | Tablespace) => Body::NoCalls,
+            Kind::Word(User) if self.peek().kind != Kind::Word(Mapping) => Body::NoCalls,
+            Kind::Word(Type) => return self.create_type(),
+            _ => return self.opaque("creates:"),
+        };
+        match self.scan(body)? {
+            Found::Execute(name) => Ok(What::Execute { name }),
+            _ => Ok(What::Harmless),
+        }
+    }
+
+    /// `CREATE TYPE … AS ENUM (…)` or `AS (…)`: other types bring functions of their own.
+    fn create_type(&mut self) -> Read<'a> {
+        self.bump();
+        let name = self.token;
+        if mentions_pg_temp(self.setting()?.as_written()) {
+            return self.opaque_at("temporary object:", name);
+        }
+        if self.take(Word::As) && (self.token.kind == Kind::Open || self.is(Word::Enum)) {
+            self.scan(Body::NoCalls)?;
+            return Ok(What::Harmless);
+        }
+        self.opaque("creates a type")
+    }
+
+    fn alter(&mut self) -> Read<'a> {
+        use Word::*;
+        self.bump();
+        let body = match self.token.kind {
+            Kind::Word(
+                Table | Index | View | Materialized | Sequence | Schema | Type | Domain | Policy
+                | Trigger | Rule | Statistics | Publication | Tablespace,
+            ) => Body::Query,
+            Kind::Word(Default) => Body::NoCalls, // PRIVILEGES
+            Kind::Word(User) if self.peek().kind == Kind::Word(Mapping) => {
+                return self.opaque("alters:");
+            }
+            // A new session takes its defaults from there.
+            Kind::Word(Role | User | Group | Database) => {
+                let what = self.token;
+                while !self.at_end() {
+                    if matches!(self.token.kind, Kind::Word(Set | Reset)) {
+                        return self.opaque_at("settings of new sessions: ALTER", what);
+                    }
+                    match self.token.kind {
+                        Kind::Open | Kind::Close => return self.opaque("unread: ALTER"),
+                        _ => self.bump(),
+                    }
+                }
+                return Ok(What::Harmless);
+            }
+            _ => return self.opaque("alters:"),
+        };
+        self.scan(body)?;
+        Ok(What::Harmless)
+    }
+
+    /// Reads to the statement's end, and fails at the first thing that may change the session.
+    fn scan(&mut self, body: Body) -> Result<Found<'a>, Reason<'a>> {
+        use Word::*;
+        let none = Token {
+            kind: Kind::End,
+            start: 0,
+            end: 0,
+        };
+        let mut found = Found::Nothing;
+        // The last two tokens. What is behind COPY itself is a table's name.
+        let (mut prev, mut prev2) = (none, Kind::End);
+        if body == Body::Copy {
+            prev.kind = Kind::Word(Copy);
+        }
+        // The name that may end in the last token: how many parts, its first, what is before it.
+        let (mut parts, mut first) = (0u32, none);
+        let (mut before, mut before2, mut before_is_operator) = (none, Kind::End, false);
+        // The last token is a `)` behind which an expression may begin.
+        let mut operator = false;
+        let mut changes = self.creates;
+        let mut settings = false;
+
+        loop {
+            let token = self.token;
+            match token.kind {
+                Kind::Word(_) | Kind::Quoted => {
+                    if prev.kind == Kind::Dot {
+                        // 0 parts: behind something else than a name.
+                        parts = if parts == 0 {
+                            9
+                        } else {
+                            parts.saturating_add(1)
+                        };
+                    } else {
+                        (parts, first) = (1, token);
+                        (before, before2, before_is_operator) = (prev, prev2, operator);
+                    }
+                    match token.kind {
+                        Kind::Word(Word::Other) => {}
+                        Kind::Word(word) => match word {
+                            PgTemp => return self.opaque("temporary object:"),
+                            PgSettings => settings = true,
+                            Insert | Update | Delete | Merge | Create => changes = true,
+                            Temp | Temporary => {
+                                let made =
+                                    |kind| matches!(kind, Kind::Word(Create | Into | Replace));
+                                let named =
+                                    prev2 == Kind::Word(Insert) || prev2 == Kind::Word(Merge);
+                                if (made(prev.kind) && !named)
+                                    || (matches!(prev.kind, Kind::Word(Local | Global))
+                                        && made(prev2))
+                                {
+                                    return self.opaque("temporary object:");
+                                }
+                            }
+                            Execute
+                                if body == Body::Table
+                                    && self.depth == 0
+                                    && prev.kind == Kind::Word(As) =>
+                            {
+                                self.bump();
+                                found = Found::Execute(self.name()?);
+                                (prev, prev2, parts) = (none, Kind::End, 0);
+                                continue;
+                            }
+                            Stdin | Stdout
+                                if body == Body::Copy
+                                    && self.depth == 0
+                                    && matches!(prev.kind, Kind::Word(From | To)) =>
+                            {
+                                found = Found::Client;
+                            }
+                            _ => {}
+                        },
+                        _ => {
+                            let name = self.written(token);
+                            if mentions_pg_temp(name) {
+                                return self.opaque("temporary object:");
+                            }
+                            settings |= name == b"\"pg_settings\"";
+                        }
+                    }
+                }
+                Kind::Open => {
+                    if parts > 0 && matches!(prev.kind, Kind::Word(_) | Kind::Quoted) {
+                        self.call(Site {
+                            body,
+                            name: prev,
+                            parts,
+                            first,
+                            before,
+                            before2,
+                            before_is_operator,
+                        })?;
+                    }
+                    // DISTINCT ON (…), OPERATOR(…), RETURNING WITH (…)
+                    let operator = match prev.kind {
+                        Kind::Word(Operator) => true,
+                        Kind::Word(On) => prev2 == Kind::Word(Distinct),
+                        Kind::Word(With) => prev2 == Kind::Word(Returning),
+                        _ => false,
+                    };
+                    if self.depth >= DEEPEST {
+                        return self.opaque("nested too deep");
+                    }
+                    self.depth += 1;
+                    self.operators = self.operators << 1 | u64::from(operator);
+                    self.opened = true;
+                    parts = 0;
+                }
+                Kind::Close => {
+                    if self.depth == 0 {
+                        return self.opaque("unbalanced");
+                    }
+                    self.depth -= 1;
+                    operator = self.operators & 1 != 0;
+                    self.operators >>= 1;
+                    parts = 0;
+                }
+                Kind::Dot => {}
+                Kind::UnicodeQuoted => return self.opaque("name in doubt:"),
+                Kind::Semicolon if self.depth == 0 => break,
+                Kind::End | Kind::Lost => break,
+                _ => parts = 0,
+            }
+            prev2 = prev.kind;
+            prev = token;
+            self.bump();
+        }
+        if settings && changes {
+            return Err(Reason {
+                phrase: "changes pg_settings",
+                word: b"",
+            });
+        }
+        Ok(found)
+    }
+
+    /// A name before `(`: fails if it is a call of a function that is not known to be harmless.
+    #[inline]
+    fn call(&self, call: Site) -> Result<(), Reason<'a>> {
+        if let (1, Kind::Word(word)) = (call.parts, call.name.kind) {
+            if word.takes_parenthesis() {
+                return Ok(());
+            }
+        }
+        let name = self.written(call.name);
+        let builtin = call.parts == 1
+            || (call.parts == 2
+                && (call.first.kind == Kind::Word(Word::PgCatalog)
+                    || self.written(call.first) == b"\"pg_catalog\""));
+        if builtin && calls::harmless(name) {
+            return Ok(());
+        }
+        self.unknown_call(call, name)
+    }
+
+    #[cold]
+    fn unknown_call(&self, call: Site, name: &'a [u8]) -> Result<(), Reason<'a>> {
+        let place = Place {
+            lexer: self.lexer,
+            text: self.text,
+            body: call.body,
+            depth: self.depth,
+            first_open: !self.opened,
+            name: call.name,
+            alone: call.parts == 1,
+            before: call.before,
+            before2: call.before2,
+            before_is_operator: call.before_is_operator,
+        };
+        if call.body == Body::NoCalls || !place.is_call() {
+            return Ok(());
+        }
+        let schema = (call.parts == 2).then(|| self.written(call.first));
+        if call.parts <= 2 && self.mode.trusted.holds(schema, name) {
+            return Ok(());
+        }
+        if calls::known_not_harmless(name) {
+            return Err(Reason {
+                phrase: "function that may change the session:",
+                word: name,
+            });
+        }
+        if self.mode.trusted.everything() {
+            return Ok(());
+        }
+        Err(Reason {
+            phrase: "unknown function:",
+            word: name,
+        })
+    }
+
+    /// Goes to the statement's end, wherever its reading stopped.
+    fn finish(&mut self) {
+        use Word::*;
+        // BEGIN ATOMIC … END, and CASE … END within.
+        let mut blocks = 0u32;
+        let mut before = Kind::End;
+        loop {
+            match self.token.kind {
+                Kind::Lost => return,
+                Kind::End => {
+                    if self.depth != 0 {
+                        self.lost = Some("unbalanced parentheses");
+                    }
+                    return;
+                }
+                Kind::Semicolon if self.depth == 0 && blocks == 0 => return,
+                Kind::Open => self.depth = self.depth.saturating_add(1),
+                Kind::Close if self.depth == 0 => {
+                    self.lost = Some("unbalanced parentheses");
+                    return;
+                }
+                Kind::Close => self.depth -= 1,
+                // Behind a point or AS it is somebody's name.
+                Kind::Word(word)
+                    if self.routine && !matches!(before, Kind::Dot | Kind::Word(As)) =>
+                {
+                    match word {
+                        Begin if self.peek().kind == Kind::Word(Atomic) => blocks += 1,
+                        Case if blocks > 0 => blocks += 1,
+                        End => blocks = blocks.saturating_sub(1),
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+            before = self.token.kind;
+            self.bump();
+        }
+    }
+}
+
+/// What a scan came by.
+enum Found<'a> {
+    Nothing,
+    /// `AS EXECUTE name`
+    Execute(Name<'a>),
+    /// COPY's other end is the client.
+    Client,
+}
+
+/// A name before `(`, and what is before the name.
+struct Site {
+    body: Body,
+    name: Token,
+    parts: u32,
+    first: Token,
+    before: Token,
+    before2: Kind,
+    before_is_operator: bool,
+}
+
+/// Whether `pg_temp` stands in it, in any case: also as the beginning of `pg_temp_3`.
+fn mentions_pg_temp(text: &[u8]) -> bool {
+    text.windows(7)
+        .any(|part| part.eq_ignore_ascii_case(b"pg_temp"))
+}

@@ -1,0 +1,197 @@
+//! What a statement does to its *session*, told from its text alone. Pure.
+//!
+//! A forked child's new session must equal its parent's, so what the parent's statements did
+//! to it must be known. This room cuts a query text into statements as the server does
+//! ([`lexer`]), and says of each what it means for the session ([`grammar`]): nothing, a
+//! setting, a prepared statement, …, or [`What::Opaque`], which is the answer to every doubt.
+//! It runs on every query of the host: no allocation, no recursion, no panic.
+//!
+//! It need not know SQL: a text that the server refuses does nothing. So whatever is not
+//! grammatical may be read in any way, and what *is* must never be taken for less than it does.
+//! For queries that leaves one question: which functions do they call? A name before `(` is a
+//! call, unless the place says that no call can stand there ([`calls`]).
+//!
+//! What no text shows: triggers, views, rules, operators, casts, column defaults and domain
+//! checks of the user, a function of the user's that has a built-in's name, and one called as
+//! `row.function`.
+
+mod calls;
+mod functions;
+mod grammar;
+mod lexer;
+mod name;
+mod trusted;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use name::Name;
+pub use trusted::Trusted;
+
+use core::fmt;
+use lexer::Lexer;
+
+/// How the server reads the text.
+#[derive(Clone, Copy)]
+pub struct Mode<'a> {
+    /// The session's setting of that name. A text that changes it is still cut with the value
+    /// of its beginning: the server cuts the whole text before it runs any of it.
+    pub standard_conforming_strings: bool,
+    /// False for client encodings whose later bytes may be ASCII (SJIS, BIG5, GBK, UHC,
+    /// GB18030, JOHAB, SHIFT_JIS_2004): there a byte from 0x80 makes the text opaque.
+    pub ascii_safe: bool,
+    /// Functions that the user vouches for.
+    pub trusted: &'a Trusted,
+}
+
+/// One statement of a text.
+#[derive(Clone, Copy, Debug)]
+pub struct Statement<'a> {
+    /// From its first token to its last: no semicolon, no comments around it.
+    pub text: &'a [u8],
+    /// What it does.
+    pub what: What<'a>,
+}
+
+/// What becomes of a setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// It gets a value.
+    Given,
+    /// `DEFAULT`, or `RESET`.
+    Default,
+}
+
+/// What a statement does to its session.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum What<'a> {
+    /// Nothing that outlives its transaction.
+    Harmless,
+    /// `BEGIN`, `START TRANSACTION`.
+    Begin,
+    /// `COMMIT`, `END`; with `AND CHAIN` a new transaction is open after it.
+    Commit,
+    /// `ROLLBACK`, `ABORT`; with `AND CHAIN` a new transaction is open after it.
+    Rollback,
+    /// `SAVEPOINT`
+    Savepoint(Name<'a>),
+    /// `RELEASE SAVEPOINT`
+    Release(Name<'a>),
+    /// `ROLLBACK TO SAVEPOINT`
+    RollbackTo(Name<'a>),
+    /// `PREPARE TRANSACTION`
+    PrepareTransaction,
+    /// `SET` and `RESET` in all their forms, and `SELECT set_config(…)` with constants.
+    Set {
+        /// The setting: `SET TIME ZONE` is `timezone`. Compare with [`Name::is_setting`].
+        name: Name<'a>,
+        /// For the transaction only.
+        local: bool,
+        /// What it becomes.
+        value: Value,
+    },
+    /// `SET SESSION CHARACTERISTICS AS TRANSACTION …`: which of `default_transaction_isolation`,
+    /// `default_transaction_read_only` and `default_transaction_deferrable` it sets.
+    SetCharacteristics {
+        /// `ISOLATION LEVEL …`
+        isolation: bool,
+        /// `READ ONLY`, `READ WRITE`
+        read_only: bool,
+        /// `[NOT] DEFERRABLE`
+        deferrable: bool,
+        /// `SET LOCAL SESSION CHARACTERISTICS` is grammatical, and means it.
+        local: bool,
+    },
+    /// `RESET ALL`
+    ResetAll,
+    /// `PREPARE`, its body harmless.
+    Prepare {
+        /// The statement's name.
+        name: Name<'a>,
+        /// What stands behind `AS`.
+        body: &'a [u8],
+    },
+    /// `EXECUTE`, also in `EXPLAIN EXECUTE` and `CREATE TABLE … AS EXECUTE`: as harmless as
+    /// what was prepared under the name.
+    Execute {
+        /// The statement's name.
+        name: Name<'a>,
+    },
+    /// `DEALLOCATE`
+    Deallocate(Name<'a>),
+    /// `DEALLOCATE ALL`
+    DeallocateAll,
+    /// `LISTEN`
+    Listen(Name<'a>),
+    /// `UNLISTEN`
+    Unlisten(Name<'a>),
+    /// `UNLISTEN *`
+    UnlistenAll,
+    /// `DISCARD ALL`
+    DiscardAll,
+    /// `DISCARD PLANS`, `SEQUENCES`, `TEMP`
+    DiscardOther,
+    /// `COPY` from or to the client, otherwise harmless.
+    Copy,
+    /// It may change the session in ways that cannot be told, or cannot be repeated.
+    Opaque(Reason<'a>),
+}
+
+/// Why a statement is opaque, for a log line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reason<'a> {
+    /// A short phrase.
+    pub phrase: &'static str,
+    /// The word it is about, as written; may be empty.
+    pub word: &'a [u8],
+}
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.phrase)?;
+        if !self.word.is_empty() {
+            // As long as a name of PostgreSQL can be (NAMEDATALEN - 1).
+            let shown = self.word.get(..63).unwrap_or(self.word);
+            write!(f, " {}", shown.escape_ascii())?;
+        }
+        Ok(())
+    }
+}
+
+/// The statements of a query text. `text` ends where the server's ends: before the NUL.
+pub fn read<'a>(text: &'a [u8], mode: &Mode<'a>) -> Statements<'a> {
+    Statements {
+        text,
+        lexer: Lexer::new(text, mode.standard_conforming_strings),
+        mode: *mode,
+        // Such a text cannot even be cut.
+        cannot_cut: !mode.ascii_safe && !text.is_ascii(),
+    }
+}
+
+/// Iterates over the statements of a text; empty ones are left out.
+pub struct Statements<'a> {
+    text: &'a [u8],
+    lexer: Lexer<'a>,
+    mode: Mode<'a>,
+    cannot_cut: bool,
+}
+
+impl<'a> Iterator for Statements<'a> {
+    type Item = Statement<'a>;
+
+    fn next(&mut self) -> Option<Statement<'a>> {
+        if self.cannot_cut {
+            self.cannot_cut = false;
+            let text = core::mem::take(&mut self.text);
+            self.lexer = Lexer::new(text.get(..0)?, true);
+            let what = What::Opaque(Reason {
+                phrase: "text in an encoding that hides ASCII",
+                word: b"",
+            });
+            return Some(Statement { text, what });
+        }
+        grammar::statement(self.text, &mut self.lexer, &self.mode)
+    }
+}

@@ -1,0 +1,447 @@
+//! One test a rule.
+
+use super::*;
+use std::format;
+use std::string::String;
+use std::vec::Vec;
+
+fn whats_in<'a>(text: &'a str, mode: &Mode<'a>) -> Vec<What<'a>> {
+    read(text.as_bytes(), mode)
+        .map(|statement| statement.what)
+        .collect()
+}
+
+const NOTHING: &Trusted = &Trusted::nothing();
+const MODE: Mode<'static> = Mode {
+    standard_conforming_strings: true,
+    ascii_safe: true,
+    trusted: NOTHING,
+};
+
+fn what(text: &str) -> What<'_> {
+    let mut all = whats_in(text, &MODE);
+    assert_eq!(all.len(), 1, "{text}: {all:?}");
+    all.remove(0)
+}
+
+#[track_caller]
+fn harmless(texts: &[&str]) {
+    for text in texts {
+        assert_eq!(what(text), What::Harmless, "{text}");
+    }
+}
+
+#[track_caller]
+fn opaque(texts: &[&str]) {
+    for text in texts {
+        assert!(
+            matches!(what(text), What::Opaque(_)),
+            "{text}: {:?}",
+            what(text)
+        );
+    }
+}
+
+/// `[session|local] name given|default`
+fn set(text: &str) -> String {
+    match what(text) {
+        What::Set { name, local, value } => {
+            format!("{}{name:?} {value:?}", if local { "local " } else { "" })
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_orms_send_is_harmless() {
+    harmless(&[
+        "SELECT 1",
+        "select pg_catalog.version()",
+        "SELECT abalance FROM pgbench_accounts WHERE aid = 12345",
+        "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = 2;",
+        "INSERT INTO t (a, b) VALUES ($1, $2) RETURNING t.id",
+        "INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET a = excluded.a",
+        "WITH x(a) AS (SELECT 1), y (b, c) AS (SELECT 2, 3) SELECT * FROM x JOIN y ON (a = b)",
+        "WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n+1 FROM t WHERE n < 9) SELECT sum(n) FROM t",
+        "SELECT count(*), max(x) FILTER (WHERE y IN (1, 2)) OVER (PARTITION BY z ORDER BY a) FROM t",
+        "CREATE TABLE t (id serial PRIMARY KEY, name varchar(10) NOT NULL, n numeric(10, 2) DEFAULT 0, UNIQUE (name), FOREIGN KEY (n) REFERENCES o (m))",
+        "CREATE TABLE IF NOT EXISTS t (id bigint)",
+        "CREATE UNIQUE INDEX i ON t (lower(name))",
+        "CREATE INDEX CONCURRENTLY i ON t USING gin (name gin_trgm_ops)",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)",
+        "DROP FUNCTION IF EXISTS f(int)",
+        "EXPLAIN (ANALYZE, BUFFERS) SELECT 1",
+        "SELECT DISTINCT ON (a) row_number() OVER (ORDER BY b) FROM t",
+    ]);
+}
+
+#[test]
+fn unknown_functions_are_opaque() {
+    opaque(&[
+        "SELECT f(1)",
+        "SELECT public.lower('X')",
+        "SELECT \"Lower\"('X')",
+        "SELECT DISTINCT ON (a) f(b) FROM t",
+        "SELECT 1 OPERATOR(pg_catalog.+) f(2)",
+        "SELECT * FROM a JOIN b ON conflict(a) WHERE true",
+        "SELECT sum(a) OVER (ORDER BY b ROWS f(c) PRECEDING) FROM t",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT setseed(0)",
+    ]);
+}
+
+#[test]
+fn settings() {
+    for (text, expected) in [
+        ("SET a TO b", "a Given"),
+        ("SET a = 1, 'b', -2.5, on", "a Given"),
+        ("set session TimeZone = 'UTC'", "timezone Given"),
+        ("SET LOCAL x.y = 'z'", "local x.y Given"),
+        ("SET \"My\".\"a\"\"b\" = 'z'", "My.a\\\"b Given"),
+        ("SET session.x = 'z'", "session.x Given"),
+        ("SET LOCAL local.x = 'z'", "local local.x Given"),
+        ("SET role.x = 'z'", "role.x Given"),
+        ("SET a TO DEFAULT", "a Default"),
+        ("RESET a", "a Default"),
+        ("SET TIME ZONE 'UTC'", "timezone Given"),
+        ("SET LOCAL TIME ZONE -3", "local timezone Given"),
+        ("SET TIME ZONE INTERVAL '-08:00' HOUR TO MINUTE", "timezone Given"),
+        ("SET TIME ZONE LOCAL", "timezone Default"),
+        ("SET TIME ZONE DEFAULT", "timezone Default"),
+        ("RESET TIME ZONE", "timezone Default"),
+        ("SET NAMES 'latin1'", "client_encoding Given"),
+        ("SET NAMES", "client_encoding Default"),
+        ("SET SCHEMA 'x'", "search_path Given"),
+        ("SET ROLE admin", "role Given"),
+        ("SET SESSION ROLE NONE", "role Given"),
+        ("RESET ROLE", "role Default"),
+        ("SET SESSION AUTHORIZATION bob", "session_authorization Given"),
+        ("SET LOCAL SESSION AUTHORIZATION bob", "local session_authorization Given"),
+        ("SET SESSION SESSION AUTHORIZATION DEFAULT", "session_authorization Default"),
+        ("RESET SESSION AUTHORIZATION", "session_authorization Default"),
+        ("SET XML OPTION CONTENT", "xmloption Given"),
+        ("RESET TRANSACTION ISOLATION LEVEL", "transaction_isolation Default"),
+        ("SELECT set_config('x.y', '1', true)", "local x.y Given"),
+        ("SELECT pg_catalog . set_config('x', '1', false) AS a;", "x Given"),
+        ("SELECT set_config('x', '1', false) a", "x Given"),
+        ("RESET ALL", "ResetAll"),
+        ("SET TRANSACTION READ ONLY", "Harmless"),
+        ("SET LOCAL TRANSACTION READ ONLY", "Harmless"),
+        ("SET CONSTRAINTS ALL DEFERRED", "Harmless"),
+        (
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, ISOLATION LEVEL READ COMMITTED",
+            "SetCharacteristics { isolation: true, read_only: true, deferrable: false, local: false }",
+        ),
+        (
+            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED NOT DEFERRABLE",
+            "SetCharacteristics { isolation: true, read_only: false, deferrable: true, local: false }",
+        ),
+    ] {
+        assert_eq!(set(text), expected, "{text}");
+    }
+    opaque(&[
+        "SET seed = 0.5",
+        "SET LOCAL Seed TO 1",
+        "RESET \"SEED\"",
+        "SELECT set_config('seed', '1', false)",
+        "SET search_path = pg_temp, public",
+        "SET search_path TO 'PG_TEMP'",
+        "SET Search_Path TO E'pg\\137temp'",
+        "SET search_path = $$pg_temp$$",
+        "SET SCHEMA 'pg_temp_3'",
+        "SELECT set_config('search_path', 'pg_temp', true)",
+        "SET a FROM CURRENT",
+        "SET a . b = 1",
+        "SET \u{e9} = 1",
+        "SET U&\"a\" = 1",
+        "SET a = f(x), (1)",
+        "SELECT set_config('a', $1, false)",
+        "SELECT set_config('a', NULL, false)",
+        "SELECT set_config('a', '1', x)",
+        "SELECT set_config('a', '1', false), 1",
+        "SELECT set_config('a', '1', false) FROM t",
+        "SELECT set_config('a' '1', false, 1)",
+        "SELECT 1, set_config('a', '1', false)",
+        "SELECT set_config('a''b', '1', false)",
+    ]);
+    let long = format!("SET {} = 1", "x".repeat(64));
+    opaque(&[&long]);
+    assert_eq!(
+        set(&format!("SET {} = 1", "x".repeat(63))),
+        format!("{} Given", "x".repeat(63))
+    );
+}
+
+#[test]
+fn transactions_statements_channels() {
+    for (text, expected) in [
+        ("BEGIN", "Begin"),
+        (
+            "begin work isolation level serializable, read only",
+            "Begin",
+        ),
+        ("START TRANSACTION", "Begin"),
+        ("COMMIT", "Commit"),
+        ("END AND CHAIN", "Commit"),
+        ("ABORT", "Rollback"),
+        ("ROLLBACK TRANSACTION AND NO CHAIN", "Rollback"),
+        ("COMMIT PREPARED 'x'", "Harmless"),
+        ("ROLLBACK PREPARED 'x'", "Harmless"),
+        ("PREPARE TRANSACTION 'x'", "PrepareTransaction"),
+        ("SAVEPOINT A", "Savepoint(a)"),
+        ("RELEASE a", "Release(a)"),
+        ("RELEASE SAVEPOINT \"A\"", "Release(A)"),
+        ("RELEASE savepoint", "Release(savepoint)"),
+        ("ROLLBACK TO a", "RollbackTo(a)"),
+        ("ROLLBACK WORK TO SAVEPOINT a", "RollbackTo(a)"),
+        ("EXECUTE p", "Execute { name: p }"),
+        ("EXECUTE p (1, lower('A'))", "Execute { name: p }"),
+        ("EXPLAIN ANALYZE EXECUTE p(1)", "Execute { name: p }"),
+        (
+            "EXPLAIN (ANALYZE) CREATE TABLE t AS EXECUTE p",
+            "Execute { name: p }",
+        ),
+        (
+            "CREATE UNLOGGED TABLE t (a) AS EXECUTE p (1) WITH NO DATA",
+            "Execute { name: p }",
+        ),
+        ("DEALLOCATE p", "Deallocate(p)"),
+        ("DEALLOCATE PREPARE p", "Deallocate(p)"),
+        ("DEALLOCATE prepare", "Deallocate(prepare)"),
+        ("DEALLOCATE PREPARE ALL", "DeallocateAll"),
+        ("LISTEN \"a b\"", "Listen(a b)"),
+        ("UNLISTEN x", "Unlisten(x)"),
+        ("UNLISTEN *", "UnlistenAll"),
+        ("DISCARD ALL", "DiscardAll"),
+        ("DISCARD TEMPORARY", "DiscardOther"),
+        ("COPY t (a) FROM STDIN WITH (FORMAT csv)", "Copy"),
+        ("COPY (SELECT lower(a) FROM t) TO stdout", "Copy"),
+        ("COPY BINARY t (a) FROM 'x'", "Harmless"),
+    ] {
+        assert_eq!(format!("{:?}", what(text)), expected, "{text}");
+    }
+    let What::Prepare { name, body } = what("PREPARE \"P\" (int, numeric(3)) AS SELECT $1 ; ")
+    else {
+        panic!();
+    };
+    assert_eq!((name.to_vec(), body), (b"P".to_vec(), &b"SELECT $1"[..]));
+    opaque(&[
+        "PREPARE p AS SELECT f()",
+        "PREPARE p AS EXECUTE q",
+        "EXECUTE p (f())",
+        "COPY (SELECT f()) TO STDOUT",
+        "COPY t FROM STDIN WHERE f(a)",
+        "BEGIN (1)",
+    ]);
+}
+
+#[test]
+fn what_a_session_keeps_and_what_nobody_can_tell_is_opaque() {
+    opaque(&[
+        "DO $$ BEGIN END $$",
+        "CALL p()",
+        "LOAD 'x'",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'select 1'",
+        "CREATE OR REPLACE PROCEDURE p() LANGUAGE sql AS ''",
+        "CREATE EXTENSION hstore",
+        "CREATE SERVER s FOREIGN DATA WRAPPER w",
+        "CREATE FOREIGN TABLE t (a int) SERVER s",
+        "IMPORT FOREIGN SCHEMA s FROM SERVER x INTO y",
+        "ALTER SYSTEM SET work_mem = 1",
+        "ALTER ROLE bob SET work_mem = 1",
+        "ALTER USER bob IN DATABASE d RESET ALL",
+        "ALTER DATABASE d SET work_mem = 1",
+        "CREATE TEMP TABLE t (a int)",
+        "CREATE LOCAL TEMPORARY TABLE t AS SELECT 1",
+        "CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
+        "CREATE SCHEMA s CREATE TEMP TABLE t (a int)",
+        "CREATE TABLE pg_temp.t (a int)",
+        "CREATE TYPE pg_temp.t AS (a int)",
+        "CREATE TYPE t AS RANGE (subtype = int)",
+        "DROP TABLE \"pg_temp_3\".t",
+        "SELECT 1 INTO TEMP t",
+        "SELECT 1 INTO LOCAL TEMP t",
+        "WITH x AS (SELECT 1) SELECT * INTO TEMPORARY TABLE t FROM x",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+        "DECLARE c CURSOR FOR SELECT f()",
+        "EXPLAIN DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+        "UPDATE pg_settings SET setting = 'on' WHERE name = 'x'",
+        "WITH x AS (SELECT 1) UPDATE pg_catalog.\"pg_settings\" SET setting = 'on'",
+        "CREATE VIEW v AS SELECT * FROM pg_settings",
+        "START_REPLICATION 0/0",
+        "IDENTIFY_SYSTEM",
+        "CREATE VIEW v AS SELECT f()",
+        "CREATE TABLE t (a int DEFAULT f())",
+        "CREATE TABLE t AS SELECT f()",
+        "CREATE INDEX ON t (f(a))",
+        "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT f())",
+        "EXPLAIN ANALYZE SELECT f()",
+        "WITH a AS (SELECT f()) SELECT 1",
+        "SELECT U&\"x\"",
+        "SELECT pg_catalog.setseed(1)",
+        "SELECT \"pg_catalog\".\"pg_advisory_lock\"(1)",
+        "SELECT pg_backup_start('x')",
+        "SELECT dblink_connect('x')",
+        "SELECT query_to_xml('select 1', true, true, '')",
+        "SELECT (a).f(1)",
+        "SELECT a.b.lower(1)",
+    ]);
+    harmless(&[
+        "SELECT pg_advisory_xact_lock(1), nextval('s'), clock_timestamp(), pg_sleep(0.1)",
+        "SELECT name, setting FROM pg_settings",
+        "SELECT temp FROM t",
+        "INSERT INTO temp (a) VALUES (1)",
+        "ALTER ROLE bob PASSWORD 'x'",
+        "ALTER TABLE t SET (fillfactor = 70)",
+        "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f(1)",
+        "CREATE TABLE t (a int) PARTITION BY LIST (a)",
+        "CREATE TYPE s.t AS ENUM ('a')",
+        "COMMENT ON FUNCTION f(int) IS 'x'",
+        "SELECT \"lower\"('X'), PG_CATALOG.LOWER('X')",
+    ]);
+}
+
+#[test]
+fn the_user_vouches_for_functions() {
+    let (some, complaints) = Trusted::parse(" MyF , s.g, \"S\".\"H\"\"h\", a.b.c, 1x, ,\"\"");
+    assert_eq!(complaints.len(), 3, "{complaints:?}");
+    let (all, complaints) = Trusted::parse("*");
+    assert!(complaints.is_empty());
+    let check = |trusted, text: &str, expected| {
+        let mode = Mode { trusted, ..MODE };
+        let harmless = whats_in(text, &mode) == [What::Harmless];
+        assert_eq!(harmless, expected, "{text}");
+    };
+    for (text, expected) in [
+        ("SELECT myf(1), x.MYF(2), s.g(), S.G()", true),
+        ("SELECT \"S\".\"H\"\"h\"()", true),
+        ("SELECT g()", false),
+        ("SELECT t.g()", false),
+        ("SELECT \"MyF\"()", false),
+        ("SELECT a.b.myf()", false),
+    ] {
+        check(&some, text, expected);
+        check(NOTHING, text, false);
+        check(&all, text, true);
+    }
+    // Nobody says that of all functions, PostgreSQL's own with their known effects among them.
+    for text in [
+        "SELECT pg_advisory_lock(1)",
+        "SELECT public.dblink_connect('x')",
+        "SELECT set_config('a', b, true)",
+        "DO ''",
+        "CREATE TEMP TABLE t ()",
+    ] {
+        check(&all, text, false);
+    }
+    check(
+        &Trusted::parse("pg_advisory_lock").0,
+        "SELECT pg_advisory_lock(1)",
+        true,
+    );
+}
+
+/// The statements' texts, with Opaque ones marked.
+fn cut<'a>(text: &'a str, mode: &Mode<'a>) -> Vec<&'a str> {
+    read(text.as_bytes(), mode)
+        .map(|statement| core::str::from_utf8(statement.text).unwrap())
+        .collect()
+}
+
+#[test]
+fn quotes_comments_and_bodies_are_followed() {
+    for (text, expected) in [
+        (" ; a ;; b /* c */ -- d", &["a", "b"][..]),
+        ("a ';' ; b", &["a ';'", "b"]),
+        ("a 'it''s;' ; b", &["a 'it''s;'", "b"]),
+        ("a '\\' ; b", &["a '\\'", "b"]),
+        ("a E'\\';' ; b", &["a E'\\';'", "b"]),
+        ("a 'x'\n';' ; b", &["a 'x'\n';'", "b"]),
+        ("a E'x' -- ;\n '\\';' ; b", &["a E'x' -- ;\n '\\';'", "b"]),
+        ("a 'x' /* \n */ ';' ; b", &["a 'x' /* \n */ ';'", "b"]),
+        ("a x'1''\\' ; b", &["a x'1''\\'", "b"]),
+        ("a U&';\\' UESCAPE '!' ; b", &["a U&';\\' UESCAPE '!'", "b"]),
+        ("a \"x;\"\";\" ; b", &["a \"x;\"\";\"", "b"]),
+        ("a $$;$x$;$$ ; b", &["a $$;$x$;$$", "b"]),
+        ("a $x$;$$;$x$ ; b", &["a $x$;$$;$x$", "b"]),
+        ("a$x$;b$x$", &["a$x$", "b$x$"]),
+        ("a $1;b", &["a $1", "b"]),
+        ("a /* ; /* ; */ ; */ ; b", &["a", "b"]),
+        ("a -- ;\r; b", &["a", "b"]),
+        ("a +-- ;\n; b", &["a +", "b"]),
+        ("a */* ; */ ; b", &["a *", "b"]),
+        ("a (; (;) ;) ; b", &["a (; (;) ;)", "b"]),
+        (
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 END; SELECT 2; END; b",
+            &["CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 END; SELECT 2; END", "b"],
+        ),
+        // The rest is one.
+        ("a; b 'c; d", &["a", "b 'c; d"]),
+        ("a; b \"c; d", &["a", "b \"c; d"]),
+        ("a; b $$c; d$", &["a", "b $$c; d$"]),
+        ("a; b /* c; d", &["a", "b /* c; d"]),
+        ("a; b (c; d", &["a", "b (c; d"]),
+        ("a; b )c; d", &["a", "b )c; d"]),
+        ("a; b \\c; d", &["a", "b \\c; d"]),
+    ] {
+        assert_eq!(cut(text, &MODE), expected, "{text}");
+    }
+    let old = Mode {
+        standard_conforming_strings: false,
+        ..MODE
+    };
+    assert_eq!(cut("a '\\';' ; b", &old), ["a '\\';'", "b"]);
+    assert_eq!(cut("a E'\\';' ; b", &old), ["a E'\\';'", "b"]);
+    assert_eq!(cut("a N'\\';' ; b", &old), ["a N'\\';'", "b"]);
+    // X'1' and a plain string: nothing is doubled in the first.
+    assert_eq!(cut("a x'1''\\';' ; b", &old), ["a x'1''\\';'", "b"]);
+    for text in [
+        "SELECT 'a",
+        "SELECT (1",
+        "SELECT 1)",
+        "BEGIN \\",
+        "SELECT 1 /*",
+    ] {
+        opaque(&[text]);
+    }
+    let sjis = Mode {
+        ascii_safe: false,
+        ..MODE
+    };
+    assert_eq!(whats_in("SELECT 1; SELECT 2", &sjis).len(), 2);
+    assert!(matches!(
+        whats_in("SELECT 1; SELECT '\u{e9}'", &sjis)[..],
+        [What::Opaque(_)]
+    ));
+}
+
+#[test]
+fn a_reason_is_short_and_printable() {
+    let long = format!("SELECT {}\u{e9}(1)", "f".repeat(100));
+    let What::Opaque(reason) = what(&long) else {
+        panic!()
+    };
+    assert_eq!(
+        format!("{reason}"),
+        format!("unknown function: {}", "f".repeat(63))
+    );
+}
+
+#[test]
+fn every_word_is_found_in_any_case() {
+    for &(text, word) in words::ALL {
+        let upper = text.to_ascii_uppercase();
+        assert_eq!(words::word(text.as_bytes(), 0, text.len()), word);
+        assert_eq!(
+            words::word(format!("{upper} ......").as_bytes(), 0, text.len()),
+            word
+        );
+        // A key word's category is PostgreSQL's; the rest is not in the way of a call.
+        assert!(
+            !word.takes_parenthesis() || calls::keyword(text.as_bytes()),
+            "{text}"
+        );
+    }
+    assert_eq!(words::word(b"selectx", 0, 7), words::Word::Other);
+    assert_eq!(words::word(b"materialised", 0, 12), words::Word::Other);
+}
