@@ -1,0 +1,708 @@
+//! Finds every libpq of the process, and redirects its entry points.
+//!
+//! Not by exporting their names: ld.so resolves as it always would, and where
+//! it looks is changed instead. In each libpq's own table of symbols in memory
+//! the address of a redirected function becomes that of its entrance, so that
+//! every *later* resolution (lazy binding, `dlopen` of another extension,
+//! `dlsym` on a handle, `RTLD_DEEPBIND`) yields the entrance by itself; and
+//! every slot that was bound *before* and holds the real address is rewritten.
+//!
+//! # When, and against whom
+//!
+//! [`scan`] runs in the constructor, when all objects of the start are mapped and
+//! relocated, and then inside `dlsym` when something new is there
+//! ([`crate::interpose::loader`]), with ld.so's own lock held: no other thread is
+//! inside `dlopen` or `dlclose` meanwhile, so every object in the list is wholly
+//! relocated and stays. (But those which this very thread is relocating, below
+//! us on its stack: an indirect function's resolver that calls `dlsym`. Hence
+//! the question to the kernel, for each slot, whether it may be written.)
+//!
+//! Every store is one aligned word, and each slot is independent of the others:
+//! what cannot be written is left as it is, and its calls go past the gate.
+
+use core::ffi::{c_char, c_int, c_void, CStr};
+use core::mem::size_of;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+
+use super::elf::{Object, Place, ProgramHeader};
+use super::entry_points::{entry, kind, Kind, COUNT, NAMES, REDIRECTED};
+use super::{Library, LIBRARIES, LIBRARY};
+use crate::gate;
+use crate::interpose;
+use crate::processor;
+use crate::signal_safe::line::Line;
+use crate::signal_safe::sink::{self, Level};
+use crate::signal_safe::{sys, threads};
+
+/// An object that defines all of these as functions is a libpq.
+const MARKS: [&str; 5] = [
+    "PQexec",
+    "PQconnectPoll",
+    "PQfinish",
+    "PQstatus",
+    "PQsocket",
+];
+
+/// Whether anything is looked for in this process.
+static ON: AtomicBool = AtomicBool::new(false);
+
+/// `dlpi_adds` at the last scan: how many objects had been loaded by then.
+static ADDS: AtomicU64 = AtomicU64::new(0);
+
+/// Taken by a scan. The loader's lock keeps other threads out; this one is
+/// against a signal handler of this thread that calls `dlsym`.
+static SCANNING: AtomicBool = AtomicBool::new(false);
+
+/// The first scan, in the constructor.
+pub fn start() {
+    scan();
+    ON.store(true, Release);
+}
+
+/// Whether anything is looked for in this process.
+#[inline]
+pub fn is_on() -> bool {
+    ON.load(Acquire)
+}
+
+/// Whether objects have been loaded since the last scan. Takes the lock of
+/// `dl_iterate_phdr(3)` for a moment.
+pub fn is_something_new() -> bool {
+    let mut adds = 0u64;
+    each_object(&mut |info| {
+        adds = info.dlpi_adds;
+        false
+    });
+    adds != ADDS.load(Relaxed)
+}
+
+/// The program's own entry in the loader's list (link.h, `struct link_map`).
+static PROGRAM: AtomicPtr<LinkMap> = AtomicPtr::new(core::ptr::null_mut());
+
+/// The loader's list, by the program's own headers: its dynamic section names the
+/// structure for debuggers (link.h, `struct r_debug`). Asks no function that
+/// somebody may interpose and look up by a `dlsym` that is not known yet.
+fn find_program() -> *mut LinkMap {
+    let known = PROGRAM.load(Relaxed);
+    if !known.is_null() {
+        return known;
+    }
+    #[repr(C)]
+    struct Debug {
+        _version: c_int,
+        map: *mut LinkMap,
+    }
+    #[repr(C)]
+    struct Dynamic {
+        tag: u64,
+        value: usize,
+    }
+    const DT_NULL: u64 = 0;
+    const DT_DEBUG: u64 = 21; // elf.h
+                              // SAFETY: takes a number and returns one: the program's headers, which the
+                              // loader has checked; they lead to its dynamic section, which ends with
+                              // DT_NULL, and there to the loader's structure, filled before any constructor.
+    unsafe {
+        let headers = libc::getauxval(libc::AT_PHDR) as *const libc::Elf64_Phdr;
+        let number = libc::getauxval(libc::AT_PHNUM) as usize;
+        if headers.is_null() || number > usize::from(u16::MAX) {
+            return core::ptr::null_mut();
+        }
+        let headers = core::slice::from_raw_parts(headers, number);
+        let of = |kind| headers.iter().find(|header| header.p_type == kind);
+        let base = of(libc::PT_PHDR).map_or(0, |header| {
+            (headers.as_ptr() as usize).wrapping_sub(header.p_vaddr as usize)
+        });
+        let Some(dynamic) = of(libc::PT_DYNAMIC) else {
+            return core::ptr::null_mut();
+        };
+        let mut entry = base.wrapping_add(dynamic.p_vaddr as usize) as *const Dynamic;
+        while (*entry).tag != DT_NULL {
+            if (*entry).tag == DT_DEBUG && (*entry).value != 0 {
+                let map = (*((*entry).value as *const Debug)).map;
+                PROGRAM.store(map, Relaxed);
+                return map;
+            }
+            entry = entry.add(1);
+        }
+    }
+    core::ptr::null_mut()
+}
+
+/// The public part of an entry of the loader's list (link.h).
+#[repr(C)]
+struct LinkMap {
+    base: usize,
+    name: *const c_char,
+    dynamic: *const c_void,
+    next: *mut LinkMap,
+    previous: *mut LinkMap,
+}
+
+/// Calls `look` with each loaded object, in a process whose `dl_iterate_phdr`
+/// may wait for ever ([`threads`]): along the loader's list itself. The caller
+/// holds `dl_load_lock`, which glibc makes anew in every child, and under which
+/// alone the list is changed. What another thread of the parent was just taking
+/// away may be in it, and not be mapped any more.
+fn each_linked(look: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
+    // More than any program loads; a list that a fork has cut in two ends here.
+    const MOST: usize = 100_000;
+    let mut next = find_program();
+    let (mut count, mut last) = (0u64, 0u64);
+    for _ in 0..MOST {
+        // SAFETY: the loader's entries live as long as they are in its list.
+        let Some(link) = (unsafe { next.as_ref() }) else {
+            break;
+        };
+        (count, last, next) = (count + 1, next as u64, link.next);
+    }
+    // Instead of the counter that dl_iterate_phdr keeps: what it is compared with
+    // need only differ when something has come.
+    let adds = last.rotate_left(16) ^ count;
+    let mut next = PROGRAM.load(Relaxed);
+    for _ in 0..count {
+        // SAFETY: as above.
+        let Some(link) = (unsafe { next.as_ref() }) else {
+            break;
+        };
+        next = link.next;
+        let Some((headers, number)) = headers_of(link) else {
+            continue;
+        };
+        // SAFETY: all zeroes is a valid value; what is looked at is set.
+        let mut info: libc::dl_phdr_info = unsafe { core::mem::zeroed() };
+        info.dlpi_addr = link.base as u64;
+        info.dlpi_name = link.name;
+        info.dlpi_phdr = headers;
+        info.dlpi_phnum = number;
+        info.dlpi_adds = adds;
+        if !look(&info) {
+            break;
+        }
+    }
+}
+
+/// The program headers of an object: where the kernel says, or from the ELF
+/// header at its beginning (elf(5)), read with care.
+fn headers_of(link: &LinkMap) -> Option<(*const libc::Elf64_Phdr, u16)> {
+    if core::ptr::eq(link, PROGRAM.load(Relaxed)) {
+        // SAFETY: takes a number and returns one.
+        let value = |key| unsafe { libc::getauxval(key) };
+        let number = u16::try_from(value(libc::AT_PHNUM)).ok()?;
+        return Some((value(libc::AT_PHDR) as *const _, number));
+    }
+    let mut bytes = [0; size_of::<libc::Elf64_Ehdr>()];
+    let length = bytes.len();
+    let read = sys::read_memory(link.base as *const c_void, length, &mut bytes);
+    if read != length || !bytes.starts_with(b"\x7fELF") {
+        return None;
+    }
+    let field = |from: usize, to: usize| bytes.get(from..to);
+    let offset = u64::from_ne_bytes(field(32, 40)?.try_into().ok()?) as usize;
+    let number = u16::from_ne_bytes(field(56, 58)?.try_into().ok()?);
+    let size = usize::from(number) * size_of::<libc::Elf64_Phdr>();
+    // They stand in the first page, behind the header.
+    let fits = offset.checked_add(size)? <= 4096 && offset.is_multiple_of(8);
+    fits.then_some(((link.base + offset) as *const _, number))
+}
+
+/// Calls `look` with each loaded object, until it says no.
+fn each_object(look: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
+    if !threads::loader_is_sound() {
+        return each_linked(look);
+    }
+    struct Look<'a>(&'a mut dyn FnMut(&libc::dl_phdr_info) -> bool);
+    unsafe extern "C" fn one(
+        info: *mut libc::dl_phdr_info,
+        size: usize,
+        look: *mut c_void,
+    ) -> c_int {
+        // A libc that tells less than we know of is older than any with Rust's std.
+        if info.is_null() || size < size_of::<libc::dl_phdr_info>() {
+            return 1;
+        }
+        // SAFETY: dl_iterate_phdr(3): `info` is valid during this call; `look`
+        // is what it was given below.
+        let (info, look) = unsafe { (&*info, &mut *look.cast::<Look>()) };
+        c_int::from(!(look.0)(info))
+    }
+    let mut look = Look(look);
+    // SAFETY: `one` is of the type that dl_iterate_phdr(3) wants, and `look`
+    // lives until it returns.
+    unsafe { libc::dl_iterate_phdr(Some(one), (&raw mut look).cast()) };
+}
+
+/// The object that `info` is about, where it is sound. Not to be used after the
+/// callback that `info` was given to.
+pub fn object(info: &libc::dl_phdr_info) -> Option<Object> {
+    const _: () = assert!(size_of::<ProgramHeader>() == size_of::<libc::Elf64_Phdr>());
+    if info.dlpi_phdr.is_null() {
+        return None;
+    }
+    // SAFETY: dl_iterate_phdr(3) gives an array of so many headers, of the
+    // kernel's layout, which is `ProgramHeader`'s; what it lists is mapped.
+    unsafe {
+        let headers = core::slice::from_raw_parts(
+            info.dlpi_phdr.cast::<ProgramHeader>(),
+            usize::from(info.dlpi_phnum),
+        );
+        Object::new(info.dlpi_addr as usize, headers, page())
+    }
+}
+
+/// Calls `look` with each object that is sound, until it says no. For who looks
+/// for other things than libpq, before there is a second thread.
+pub fn each_sound_object(look: &mut dyn FnMut(&Object) -> bool) {
+    let mut each = |info: &libc::dl_phdr_info| object(info).is_none_or(|object| look(&object));
+    if find_program().is_null() {
+        each_object(&mut each);
+    } else {
+        each_linked(&mut each);
+    }
+}
+
+fn page() -> usize {
+    // SAFETY: takes a number and returns one.
+    match unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize {
+        size if size.is_power_of_two() => size,
+        _ => 4096,
+    }
+}
+
+/// What one scan finds.
+struct Round {
+    /// How many entry points were redirected, by libpq.
+    bound: [usize; LIBRARIES],
+    paths: [*const c_char; LIBRARIES],
+}
+
+/// Looks at every object. The whole of it happens inside `dl_iterate_phdr`.
+pub fn scan() {
+    if SCANNING.swap(true, Acquire) {
+        return;
+    }
+    let mut round = Round {
+        bound: [0; LIBRARIES],
+        paths: [core::ptr::null(); LIBRARIES],
+    };
+    let mut adds = 0;
+    let mut seen = [false; LIBRARIES];
+    let mut is_one_new = false;
+    each_object(&mut |info| {
+        adds = info.dlpi_adds;
+        if let Some(exec) = object(info).and_then(|object| is_libpq(&object)) {
+            // Also where another was mapped in the place of one that is gone.
+            is_one_new |= !is_entrance(exec);
+            if let Some(seen) = library_of(exec).and_then(|index| seen.get_mut(index)) {
+                *seen = true;
+            }
+        }
+        true
+    });
+    // Their objects are gone. What they hold stays until another libpq comes.
+    for (library, seen) in LIBRARY.iter().zip(seen) {
+        if !seen {
+            library.in_use.store(false, Relaxed);
+        }
+    }
+    if is_one_new {
+        each_object(&mut |info| {
+            if let Some(object) = object(info) {
+                if let Some(exec) = is_libpq(&object) {
+                    if !is_entrance(exec) {
+                        meet(info, &object, exec, &mut round);
+                    }
+                }
+            }
+            true
+        });
+        rewrite(&round);
+    }
+    ADDS.store(adds, Relaxed);
+    SCANNING.store(false, Release);
+}
+
+/// The address of its PQexec, as its table of symbols has it.
+fn is_libpq(object: &Object) -> Option<usize> {
+    let mut exec = None;
+    for mark in MARKS {
+        // Most objects end here, at the first mark and by a look at one word.
+        let function = object.find(mark.as_bytes())?;
+        exec = exec.or(Some(function.address));
+    }
+    exec
+}
+
+/// Whether an address is one of the entrances for PQexec: then the object that
+/// has it in its table is ours already, and nothing has to be remembered of it.
+fn is_entrance(exec: usize) -> bool {
+    entrance_of(exec).is_some()
+}
+
+fn entrance_of(exec: usize) -> Option<usize> {
+    gate::ENTRANCES.iter().position(|entrances| {
+        let own = entrances.get(entry::PQexec);
+        own.is_some_and(|own| own.address() == exec)
+    })
+}
+
+/// The record of the libpq whose PQexec, by its table of symbols, is there: an
+/// entrance, or, where the table could not be written, the real one.
+fn library_of(exec: usize) -> Option<usize> {
+    entrance_of(exec).or_else(|| {
+        LIBRARY.iter().position(|library| {
+            library.in_use.load(Relaxed) && library.real(entry::PQexec) as usize == exec
+        })
+    })
+}
+
+fn meet(info: &libc::dl_phdr_info, object: &Object, exec: usize, round: &mut Round) {
+    // In the place of one that was there: its record is renewed.
+    let known = library_of(exec);
+    let index = known.or_else(|| {
+        LIBRARY
+            .iter()
+            .position(|library| !library.in_use.load(Relaxed))
+    });
+    let Some((index, library)) = index.and_then(|index| Some((index, LIBRARY.get(index)?))) else {
+        static TOLD: AtomicBool = AtomicBool::new(false);
+        if !TOLD.swap(true, Relaxed) && sink::wants(Level::Warn) {
+            let mut line = sink::line();
+            line.push(b"more than ")
+                .push_number(LIBRARIES as i64)
+                .push(b" libpqs at once: ");
+            path(&mut line, info.dlpi_name);
+            line.push(b" is left alone");
+            sink::write(&mut line);
+        }
+        return;
+    };
+    if known.is_none() {
+        library.close.store(core::ptr::null_mut(), Relaxed);
+        library.socket.store(core::ptr::null_mut(), Relaxed);
+    }
+    library.in_use.store(true, Relaxed);
+    if let Some(place) = round.paths.get_mut(index) {
+        *place = info.dlpi_name;
+    }
+    if let Some(bound) = round.bound.get_mut(index) {
+        *bound = redirect(object, index, library);
+    }
+    // Once, also where the table cannot be written and every scan comes here.
+    if known.is_none() {
+        tell_of_unknown(info, object);
+    }
+}
+
+/// Remembers the real functions, then makes the table of symbols name the
+/// entrances. Returns how many.
+fn redirect(object: &Object, index: usize, library: &Library) -> usize {
+    let Some(entrances) = gate::ENTRANCES.get(index) else {
+        return 0;
+    };
+    // Another libpq's are not this one's.
+    let mut real = [0usize; COUNT];
+    for (name, function) in object.functions() {
+        if let Kind::Numbered(number) = kind(name) {
+            if let Some(real) = real.get_mut(number) {
+                // Of several versions the default one.
+                if *real == 0 || !function.is_hidden {
+                    *real = function.address;
+                }
+            }
+        }
+    }
+    for (place, real) in library.real.iter().zip(real) {
+        place.store(real as *mut (), Release);
+    }
+
+    let redirected = real.iter().take(REDIRECTED);
+    let count = redirected.filter(|real| **real != 0).count();
+    let Some((table, protection)) = object.symbol_table() else {
+        return count;
+    };
+    // With the right to execute where it was there: in an object of an old
+    // layout the table shares its pages with code that other threads run.
+    let guard = match Writable::make(pages(&table), table.start, protection) {
+        Ok(guard) => guard,
+        Err(errno) => {
+            complain(b"a libpq's symbols cannot be written", errno);
+            return count;
+        }
+    };
+    for (name, function) in object.functions() {
+        let Kind::Numbered(number) = kind(name) else {
+            continue;
+        };
+        if real.get(number) != Some(&function.address) || !function.value_at.is_multiple_of(8) {
+            continue;
+        }
+        if let Some(entrance) = entrances.get(number) {
+            // SAFETY: eight aligned bytes of the object's table of symbols, which
+            // may be written now, and which ld.so reads a word at a time.
+            let value = unsafe { AtomicU64::from_ptr(function.value_at as *mut u64) };
+            value.store(
+                entrance.address().wrapping_sub(object.base()) as u64,
+                Release,
+            );
+        }
+    }
+    guard.give_back();
+    count
+}
+
+/// Rewrites what was bound before, in every object.
+fn rewrite(round: &Round) {
+    let mut slots = [0usize; LIBRARIES];
+    let mut real = 0..0;
+    for library in LIBRARY
+        .iter()
+        .filter(|library| library.in_use.load(Relaxed))
+    {
+        let mut add = |address: usize| {
+            real = match address {
+                0 => real.clone(),
+                _ if real.is_empty() => address..address.saturating_add(1),
+                _ => real.start.min(address)..real.end.max(address.saturating_add(1)),
+            }
+        };
+        library
+            .real
+            .iter()
+            .for_each(|real| add(real.load(Relaxed) as usize));
+    }
+    each_object(&mut |info| {
+        if let Some(object) = object(info) {
+            rewrite_in(&object, &real, &mut slots);
+        }
+        true
+    });
+    if !sink::wants(Level::Debug) {
+        return;
+    }
+    for ((bound, name), slots) in round.bound.iter().zip(round.paths).zip(slots) {
+        if *bound > 0 {
+            let mut line = sink::line();
+            line.push(b"libpq ");
+            // Still mapped: the loader's lock is ours, or the constructor's.
+            path(&mut line, name);
+            line.push(b": ")
+                .push_number(*bound as i64)
+                .push(b" entry points redirected, ")
+                .push_number(slots as i64)
+                .push(b" slots rewritten");
+            sink::write(&mut line);
+        }
+    }
+}
+
+/// `real`: all real functions lie in there, and few others, which tells nearly
+/// every slot apart at once.
+fn rewrite_in(object: &Object, real: &Range<usize>, slots: &mut [usize; LIBRARIES]) {
+    // Which libpq this is, if it is one.
+    let own = own_library(object);
+    let mut opened: Option<Writable> = None;
+    for relocation in object.relocations(processor::is_function_address) {
+        let place = object.place(relocation.slot);
+        if place == Place::Elsewhere {
+            continue;
+        }
+        // SAFETY: eight aligned bytes of a readable segment, by `place`.
+        let slot = unsafe { AtomicUsize::from_ptr(relocation.slot as *mut usize) };
+        let held = slot.load(Relaxed);
+        if own.is_none() && !real.contains(&held) {
+            continue;
+        }
+        let new = object
+            .name_of(relocation.symbol)
+            .and_then(|name| replacement(object, own, name, held));
+        let Some(new) = new else {
+            continue;
+        };
+        if !sys::is_writable(relocation.slot) {
+            // Not relocated data that somebody else has protected: not ours to open.
+            let Place::Relro(range) = place else {
+                continue;
+            };
+            if opened.is_some() {
+                continue; // and still it cannot be written
+            }
+            match Writable::make(range, relocation.slot, libc::PROT_READ) {
+                Ok(guard) => opened = Some(guard),
+                Err(errno) => {
+                    complain(b"an object's table of functions cannot be written", errno);
+                    break;
+                }
+            }
+        }
+        // Whoever changed it meanwhile is right: it may be a variable.
+        if slot
+            .compare_exchange(held, new.address, Release, Relaxed)
+            .is_ok()
+        {
+            if let Some(count) = new.library.and_then(|library| slots.get_mut(library)) {
+                *count += 1;
+            }
+        }
+    }
+    if let Some(guard) = opened {
+        guard.give_back();
+    }
+}
+
+/// What a slot is to hold, and the libpq whose entry point that is.
+struct New {
+    address: usize,
+    library: Option<usize>,
+}
+
+fn replacement(object: &Object, own: Option<usize>, name: &[u8], held: usize) -> Option<New> {
+    if let Some(own) = own {
+        if let Some(address) = import(object, own, name, held) {
+            return Some(New {
+                address,
+                library: None,
+            });
+        }
+    }
+    // By the address first: it tells strangers apart sooner than the name.
+    for (index, library) in LIBRARY.iter().enumerate() {
+        if held == 0 || !library.in_use.load(Relaxed) {
+            continue;
+        }
+        for (number, real) in library.real.iter().enumerate() {
+            if real.load(Relaxed) as usize == held
+                && NAMES.get(number).is_some_and(|own| own.as_bytes() == name)
+            {
+                let entrance = gate::ENTRANCES.get(index)?.get(number)?;
+                return Some(New {
+                    address: entrance.address(),
+                    library: Some(index),
+                });
+            }
+        }
+    }
+    None
+}
+
+/// Two of libpq's own imports go through us, and those that we interpose anyway. What they held is kept, unless it
+/// is libpq's own stub, which has not looked it up yet.
+fn import(object: &Object, own: usize, name: &[u8], held: usize) -> Option<usize> {
+    let library = LIBRARY.get(own)?;
+    let (wrapper, kept): (usize, &AtomicPtr<()>) = match name {
+        b"close" => (gate::CLOSE.get(own)?.address(), &library.close),
+        b"socket" => (gate::SOCKET.get(own)?.address(), &library.socket),
+        // Bound past us where the object's own scope came first: PHP loads its
+        // extensions with RTLD_DEEPBIND.
+        _ => return interpose::instead_of(name, held),
+    };
+    if held == wrapper || held == 0 {
+        return None;
+    }
+    if !object.holds(held) {
+        let kept_as = interpose::instead_of(name, held).unwrap_or(held);
+        kept.store(kept_as as *mut (), Release);
+    }
+    Some(wrapper)
+}
+
+/// Which libpq an object is; none for a program that has one linked in, whose
+/// other calls of `close` are none of libpq's.
+fn own_library(object: &Object) -> Option<usize> {
+    let exec = object.find(b"PQexec")?.address;
+    let index = library_of(exec);
+    // SAFETY: takes a number and returns one: the program's headers.
+    let program = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
+    index.filter(|_| !object.holds(program))
+}
+
+/// Pages that may be written for a moment.
+struct Writable {
+    range: Range<usize>,
+    /// What is given back; `None` where they could be written all the time.
+    protection: Option<c_int>,
+}
+
+impl Writable {
+    /// Makes `range`, in which `address` lies, writable. `protection` is what it has.
+    fn make(range: Range<usize>, address: usize, protection: c_int) -> Result<Self, sys::Errno> {
+        if sys::is_writable(address) {
+            return Ok(Writable {
+                range,
+                protection: None,
+            });
+        }
+        sys::protect(range.clone(), protection | libc::PROT_WRITE)?;
+        Ok(Writable {
+            range,
+            protection: Some(protection & !libc::PROT_WRITE),
+        })
+    }
+
+    fn give_back(self) {
+        if let Some(protection) = self.protection {
+            if let Err(errno) = sys::protect(self.range, protection) {
+                complain(b"an object's pages stay writable", errno);
+            }
+        }
+    }
+}
+
+/// The pages that hold a range.
+fn pages(range: &Range<usize>) -> Range<usize> {
+    let mask = page() - 1;
+    range.start & !mask..(range.end + mask) & !mask
+}
+
+/// A function that this table of entry points does not know may be one that
+/// should be redirected.
+fn tell_of_unknown(info: &libc::dl_phdr_info, object: &Object) {
+    const NAMED: usize = 4;
+    let unknown = |name: &&[u8]| {
+        kind(name) == Kind::Unknown && (name.starts_with(b"PQ") || name.starts_with(b"lo_"))
+    };
+    let count = object
+        .functions()
+        .map(|(name, _)| name)
+        .filter(unknown)
+        .count();
+    if count == 0 || !sink::wants(Level::Warn) {
+        return;
+    }
+    let mut line = sink::line();
+    line.push(b"libpq ");
+    path(&mut line, info.dlpi_name);
+    line.push(b" is newer than this library: calls to ");
+    let names = object.functions().map(|(name, _)| name).filter(unknown);
+    for (number, name) in names.take(NAMED).enumerate() {
+        line.push(if number == 0 { b"" } else { b", " }).push(name);
+    }
+    if count > NAMED {
+        line.push(b" and ")
+            .push_number((count - NAMED) as i64)
+            .push(b" more");
+    }
+    line.push(b" are not seen");
+    sink::write(&mut line);
+}
+
+fn path(line: &mut Line, name: *const c_char) {
+    // SAFETY: null, or the path that ld.so keeps with an object that is mapped.
+    let name = (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_bytes());
+    line.push(match name {
+        None | Some(b"") => b"of the program itself",
+        Some(name) => name,
+    });
+}
+
+fn complain(what: &[u8], errno: sys::Errno) {
+    if sink::wants(Level::Debug) {
+        let mut line = sink::line();
+        line.push(what)
+            .push(b" (errno ")
+            .push_number(i64::from(errno))
+            .push(b"): calls may pass the gate unseen");
+        sink::write(&mut line);
+    }
+}

@@ -1,0 +1,88 @@
+//! The libpqs of this process.
+//!
+//! A process can hold several at once: the system's, and those that Python
+//! wheels bundle under other names and load `RTLD_LOCAL`. Which one a caller
+//! gets is ld.so's business alone: nothing named `PQ…` is exported here. Each
+//! libpq that is mapped is found *where it is* ([`bind`]), and its entry points
+//! are redirected to entrances of the gate ([`crate::gate`]), a set of its own
+//! for each libpq, so that an entrance knows whose it is.
+
+pub mod calls;
+pub mod elf;
+pub mod entry_points;
+
+#[cfg(not(test))]
+pub mod bind;
+
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
+
+use entry_points::COUNT;
+
+pub use entry_points::entry;
+
+/// How many libpqs at once. A ninth is left alone.
+pub const LIBRARIES: usize = 8;
+
+/// One libpq. Written by [`bind`], read by whoever passes the gate.
+pub struct Library {
+    index: usize,
+    in_use: AtomicBool,
+    real: [AtomicPtr<()>; COUNT],
+    close: AtomicPtr<()>,
+    socket: AtomicPtr<()>,
+}
+
+impl Library {
+    const fn numbered(index: usize) -> Self {
+        Library {
+            index,
+            in_use: AtomicBool::new(false),
+            real: [const { AtomicPtr::new(core::ptr::null_mut()) }; COUNT],
+            close: AtomicPtr::new(core::ptr::null_mut()),
+            socket: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    /// Its number: `library(index)` is this one.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its own function of this number (`entry_points::entry`); null if it has none.
+    #[inline(always)]
+    pub fn real(&self, entry_point: usize) -> *const () {
+        match self.real.get(entry_point) {
+            Some(real) => real.load(Relaxed),
+            None => core::ptr::null(),
+        }
+    }
+
+    /// What it called for `close`; null where that is to be found by name.
+    pub fn close_function(&self) -> *const () {
+        self.close.load(Relaxed)
+    }
+
+    /// What it called for `socket`; null where that is to be found by name.
+    pub fn socket_function(&self) -> *const () {
+        self.socket.load(Relaxed)
+    }
+}
+
+// Read by every call, and written when a libpq comes: apart from what a fork's
+// handlers write.
+static LIBRARY: [Library; LIBRARIES] = [
+    Library::numbered(0),
+    Library::numbered(1),
+    Library::numbered(2),
+    Library::numbered(3),
+    Library::numbered(4),
+    Library::numbered(5),
+    Library::numbered(6),
+    Library::numbered(7),
+];
+
+/// The libpq of this number, below [`LIBRARIES`].
+#[inline(always)]
+pub fn library(index: usize) -> &'static Library {
+    &LIBRARY[index % LIBRARIES]
+}

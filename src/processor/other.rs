@@ -1,0 +1,44 @@
+//! Any processor that nothing is written for.
+
+use core::ffi::c_int;
+
+/// Whether `dlsym` is interposed, and libpq's functions can be redirected.
+pub const HAS_TRAMPOLINE: bool = false;
+
+/// No relocation of an object is one that holds a function's address.
+pub fn is_function_address(_: u32) -> bool {
+    false
+}
+
+/// This thread, as `pthread_self(3)` names it.
+#[inline]
+pub fn this_thread() -> usize {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::pthread_self() as usize }
+}
+
+/// `close`, by its name.
+///
+/// # Safety
+/// As close(2).
+pub unsafe extern "C-unwind" fn close_by_name(fd: c_int) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { libc::close(fd) }
+}
+
+/// `socket`, by its name.
+///
+/// # Safety
+/// As socket(2).
+pub unsafe extern "C-unwind" fn socket_by_name(
+    family: c_int,
+    kind: c_int,
+    protocol: c_int,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { libc::socket(family, kind, protocol) }
+}
+
+/// Nothing is exported, so nobody looks this up.
+#[cfg(not(test))]
+pub const LOOK_AROUND: &core::ffi::CStr = c"";

@@ -1,0 +1,109 @@
+//! x86-64, System V ABI (AMD64 supplement).
+
+use core::arch::naked_asm;
+use core::ffi::c_int;
+
+/// Whether `dlsym` is interposed, and libpq's functions can be redirected.
+pub const HAS_TRAMPOLINE: bool = true;
+
+/// Whether a relocation of this type puts a function's address into its slot
+/// (4.4: `R_X86_64_64`, `R_X86_64_GLOB_DAT`, `R_X86_64_JUMP_SLOT`).
+pub fn is_function_address(kind: u32) -> bool {
+    matches!(kind, 1 | 6 | 7)
+}
+
+/// This thread, as `pthread_self(3)` names it, without the call: the address of
+/// its control block, of which the first word is that address (ELF Handling For
+/// Thread-Local Storage, 3.4.2).
+#[inline(always)]
+pub fn this_thread() -> usize {
+    let thread;
+    // SAFETY: reads the word described above, which every thread has.
+    unsafe {
+        core::arch::asm!("mov {}, fs:[0]", out(reg) thread, options(nostack, preserves_flags, readonly));
+    }
+    thread
+}
+
+/// `close`, by its name: the first of the global scope, whoever's it is.
+/// Written so, for the compiler would call the one of this library.
+///
+/// # Safety
+/// As close(2).
+#[unsafe(naked)]
+pub unsafe extern "C-unwind" fn close_by_name(fd: c_int) -> c_int {
+    naked_asm!("jmp qword ptr [rip + close@GOTPCREL]")
+}
+
+/// `socket`, by its name.
+///
+/// # Safety
+/// As socket(2).
+#[unsafe(naked)]
+pub unsafe extern "C-unwind" fn socket_by_name(
+    family: c_int,
+    kind: c_int,
+    protocol: c_int,
+) -> c_int {
+    naked_asm!("jmp qword ptr [rip + socket@GOTPCREL]")
+}
+
+#[cfg(not(test))]
+pub use exports::LOOK_AROUND;
+
+#[cfg(not(test))]
+mod exports {
+    use core::arch::naked_asm;
+
+    use crate::interpose::loader;
+
+    // Three pushes align the stack for the call (3.2.2), and keep the three
+    // registers that hold the arguments; floating-point arguments there are none.
+    // The jump leaves the caller's return address on top of the stack, which is
+    // where ld.so looks for who asks (RTLD_NEXT, RTLD_DEFAULT).
+    macro_rules! tail_jump {
+        ($name:ident, $before:path) => {
+            #[unsafe(naked)]
+            #[no_mangle]
+            unsafe extern "C" fn $name() {
+                naked_asm!(
+                    ".cfi_startproc",
+                    "endbr64",
+                    "push rdi",
+                    ".cfi_adjust_cfa_offset 8",
+                    "push rsi",
+                    ".cfi_adjust_cfa_offset 8",
+                    "push rdx",
+                    ".cfi_adjust_cfa_offset 8",
+                    "call {before}",
+                    "pop rdx",
+                    ".cfi_adjust_cfa_offset -8",
+                    "pop rsi",
+                    ".cfi_adjust_cfa_offset -8",
+                    "pop rdi",
+                    ".cfi_adjust_cfa_offset -8",
+                    "jmp rax",
+                    ".cfi_endproc",
+                    before = sym $before,
+                )
+            }
+        };
+    }
+    tail_jump!(dlsym, loader::before_dlsym);
+    tail_jump!(dlvsym, loader::before_dlvsym);
+
+    /// The name under which [`loader::look_around`] can be looked up.
+    pub const LOOK_AROUND: &core::ffi::CStr = c"forkguard_look_around_under_the_loaders_lock";
+
+    // An indirect function: to look it up is to call it (see `loader`).
+    #[unsafe(naked)]
+    #[no_mangle]
+    unsafe extern "C" fn forkguard_look_around_under_the_loaders_lock() {
+        naked_asm!(
+            ".type forkguard_look_around_under_the_loaders_lock, @gnu_indirect_function",
+            "endbr64",
+            "jmp {look_around}",
+            look_around = sym loader::look_around,
+        )
+    }
+}
