@@ -1,0 +1,301 @@
+//! Cancelling: a child's own statement or nobody's.
+//!
+//! `PGcancel`, `PGcancelConn` and `PGconn` hold the number and the key of a
+//! backend; a new socket and those are all a cancel needs. So the gate knows
+//! which process made each. `PQcancel` may be called in a signal handler
+//! (libpq-cancel.html): what is done for it neither allocates nor locks.
+
+use core::ffi::c_char;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
+
+use super::connection::{self, Connection, Fate, Role};
+use super::table::{Record, Table};
+use super::{cross, fate, guarded, is_quiet, real, Crossing};
+use crate::interpose::notice_fork;
+use crate::libpq::calls::CONNECTION_BAD;
+use crate::libpq::{entry, Library};
+use crate::signal_safe::{generation, ownership, steps};
+
+/// One `PGcancel` or `PGcancelConn`.
+struct Cancel {
+    key: AtomicUsize,
+    owner: AtomicU32,
+    connection: AtomicPtr<Connection>,
+    serial: AtomicU32,
+}
+
+impl Record for Cancel {
+    fn new() -> Self {
+        Cancel {
+            key: AtomicUsize::new(0),
+            owner: AtomicU32::new(0),
+            connection: AtomicPtr::new(core::ptr::null_mut()),
+            serial: AtomicU32::new(0),
+        }
+    }
+
+    fn key(&self) -> &AtomicUsize {
+        &self.key
+    }
+}
+
+static CANCELS: Table<Cancel, 16384> = Table::empty();
+
+fn made(cancel: usize, of: Option<&'static Connection>) {
+    guarded((), || {
+        CANCELS.insert(cancel, |record| {
+            record.owner.store(generation::current(), Relaxed);
+            record
+                .serial
+                .store(of.map_or(0, Connection::serial), Relaxed);
+            let of = of.map_or(core::ptr::null(), |of| &raw const *of);
+            record.connection.store(of.cast_mut(), Relaxed);
+        });
+    });
+}
+
+/// Whose statement a cancel would end.
+enum Whose {
+    /// This process's own: go on.
+    Own,
+    /// This process's own, by the `PGcancel` at this address.
+    OwnBy(usize),
+    /// Nobody's: the session is idle and has not been made anew.
+    Nobodys,
+    /// Another process's.
+    Anothers,
+}
+
+/// Of a `PGcancel` or `PGcancelConn`. In a signal handler, too.
+fn whose(cancel: usize) -> Whose {
+    notice_fork();
+    let Some(record) = CANCELS.find(cancel) else {
+        // Made before the gate stood, or past it: in the process that made it
+        // that is fine, in another it cannot be told.
+        return if ownership::is_child() {
+            Whose::Anothers
+        } else {
+            Whose::Own
+        };
+    };
+    if !ownership::is_inherited(record.owner.load(Relaxed)) {
+        return Whose::Own;
+    }
+    // SAFETY: null, or a record that is never given back.
+    let Some(connection) = (unsafe { record.connection.load(Relaxed).as_ref() }) else {
+        return Whose::Anothers;
+    };
+    if connection.serial() != record.serial.load(Relaxed) || connection.pgconn() == 0 {
+        return Whose::Anothers;
+    }
+    match (connection.is_inherited(), connection.cancel.load(Relaxed)) {
+        (false, 0) if connection.was_left_to_us() => Whose::Own,
+        (false, 0) => Whose::Anothers,
+        (false, own) => Whose::OwnBy(own),
+        (true, _) if connection.fate() == Fate::Resumable => Whose::Nobodys,
+        (true, _) => Whose::Anothers,
+    }
+}
+
+const REFUSAL: &[u8] =
+    b"libforkguard: not cancelled: the session belongs to the process that opened it\n\0";
+
+fn refuse(errbuf: usize, size: usize) {
+    let room = (size as i32).max(0) as usize;
+    let buffer = errbuf as *mut u8;
+    if buffer.is_null() || room == 0 {
+        return;
+    }
+    let text = &REFUSAL[..REFUSAL.len() - 1];
+    let length = text.len().min(room - 1);
+    // SAFETY: the caller's buffer of `size` bytes, which libpq would write.
+    unsafe {
+        core::ptr::copy_nonoverlapping(text.as_ptr(), buffer, length);
+        *buffer.add(length) = 0;
+    }
+}
+
+/// See the entry point of this name.
+///
+/// # Safety
+/// The caller's arguments are libpq's. May be called in a signal handler.
+#[allow(non_snake_case)]
+#[inline(never)]
+pub unsafe extern "C-unwind" fn PQcancel(
+    cancel: usize,
+    errbuf: usize,
+    size: usize,
+    library: &Library,
+) -> usize {
+    if is_quiet() || cancel == 0 {
+        return real!(library, PQcancel, cancel, errbuf, size);
+    }
+    match whose(cancel) {
+        Whose::Own => real!(library, PQcancel, cancel, errbuf, size),
+        Whose::OwnBy(own) => real!(library, PQcancel, own, errbuf, size),
+        Whose::Nobodys => 1, // as a server answers that has nothing to cancel
+        Whose::Anothers => {
+            refuse(errbuf, size);
+            0
+        }
+    }
+}
+
+/// See the entry point of this name.
+///
+/// # Safety
+/// The caller's argument is libpq's.
+#[allow(non_snake_case)]
+#[inline(never)]
+pub unsafe extern "C-unwind" fn PQfreeCancel(cancel: usize, library: &Library) -> usize {
+    if let Some(record) = CANCELS.find(cancel) {
+        CANCELS.forget(record);
+    }
+    real!(library, PQfreeCancel, cancel)
+}
+
+/// Whether the `PGconn` holds the key of this process's own session. An
+/// inherited one that can be is made anew for that.
+fn holds_own_key(library: &Library, pgconn: usize) -> bool {
+    if is_quiet() {
+        return true;
+    }
+    // Outside of another call, this dials.
+    match cross(library, pgconn, true, Role::Other) {
+        Crossing::In(inside) => {
+            inside.leave();
+            true
+        }
+        Crossing::Failed => false,
+        Crossing::Pass => match connection::find(pgconn) {
+            Some(connection) => !connection.is_inherited(),
+            None => !ownership::is_child(),
+        },
+    }
+}
+
+/// See the entry point of this name.
+///
+/// # Safety
+/// The caller's argument is libpq's.
+#[allow(non_snake_case)]
+#[inline(never)]
+pub unsafe extern "C-unwind" fn PQgetCancel(pgconn: usize, library: &Library) -> usize {
+    if !holds_own_key(library, pgconn) {
+        return 0;
+    }
+    let cancel = real!(library, PQgetCancel, pgconn);
+    if cancel != 0 {
+        made(cancel, connection::find(pgconn));
+    }
+    cancel
+}
+
+/// See the entry point of this name.
+///
+/// # Safety
+/// The caller's argument is libpq's.
+#[allow(non_snake_case)]
+#[inline(never)]
+pub unsafe extern "C-unwind" fn PQrequestCancel(pgconn: usize, library: &Library) -> usize {
+    if !is_quiet() {
+        notice_fork();
+        match connection::find(pgconn) {
+            Some(connection) if connection.is_inherited() => {
+                return usize::from(fate(library, connection) == Fate::Resumable);
+            }
+            None if ownership::is_child() => return 0,
+            _ => {}
+        }
+    }
+    real!(library, PQrequestCancel, pgconn)
+}
+
+/// See the entry point of this name.
+///
+/// # Safety
+/// The caller's argument is libpq's.
+#[allow(non_snake_case)]
+#[inline(never)]
+pub unsafe extern "C-unwind" fn PQcancelCreate(pgconn: usize, library: &Library) -> usize {
+    if !holds_own_key(library, pgconn) {
+        // libpq finds the dead socket, and then makes an object that says so.
+        library.call1(entry::PQconsumeInput, pgconn);
+        if library.status(pgconn) != CONNECTION_BAD {
+            return 0;
+        }
+    }
+    let cancel = real!(library, PQcancelCreate, pgconn);
+    if cancel != 0 {
+        made(cancel, connection::find(pgconn));
+    }
+    cancel
+}
+
+fn is_anothers(cancel: usize) -> bool {
+    !is_quiet() && cancel != 0 && {
+        notice_fork();
+        match CANCELS.find(cancel) {
+            Some(record) => ownership::is_inherited(record.owner.load(Relaxed)),
+            None => ownership::is_child(),
+        }
+    }
+}
+
+macro_rules! cancels {
+    ($($name:ident = $refusal:expr, step $step:literal;)*) => {$(
+        /// See the entry point of this name.
+        ///
+        /// # Safety
+        /// The caller's argument is libpq's.
+        #[allow(non_snake_case)]
+        #[inline(never)]
+        pub unsafe extern "C-unwind" fn $name(cancel: usize, library: &Library) -> usize {
+            if is_anothers(cancel) {
+                return $refusal;
+            }
+            let step = if $step { Some(steps::enter()) } else { None };
+            let answer = real!(library, $name, cancel);
+            if let Some(step) = step {
+                steps::leave(step);
+            }
+            answer
+        }
+    )*};
+}
+
+cancels! {
+    PQcancelStart = 0, step true;
+    // Waits for the server between its steps, which it makes past the gate.
+    PQcancelBlocking = 0, step false;
+    PQcancelPoll = 0, step true; // PGRES_POLLING_FAILED
+    PQcancelStatus = CONNECTION_BAD as usize, step false;
+    PQcancelSocket = -1_i32 as usize, step false;
+    PQcancelErrorMessage = REFUSAL.as_ptr().cast::<c_char>() as usize, step false;
+}
+
+/// See the entry point of this name.
+///
+/// # Safety
+/// The caller's argument is libpq's.
+#[allow(non_snake_case)]
+#[inline(never)]
+pub unsafe extern "C-unwind" fn PQcancelReset(cancel: usize, library: &Library) -> usize {
+    let step = steps::enter();
+    let answer = real!(library, PQcancelReset, cancel);
+    steps::leave(step);
+    answer
+}
+
+/// See the entry point of this name.
+///
+/// # Safety
+/// The caller's argument is libpq's.
+#[allow(non_snake_case)]
+#[inline(never)]
+pub unsafe extern "C-unwind" fn PQcancelFinish(cancel: usize, library: &Library) -> usize {
+    if let Some(record) = CANCELS.find(cancel) {
+        CANCELS.forget(record);
+    }
+    real!(library, PQcancelFinish, cancel)
+}

@@ -1,0 +1,405 @@
+//! The entry points that send commands and read their results.
+
+use core::ffi::{c_char, CStr};
+use core::mem::take;
+use std::format;
+
+use super::connection::{Books, Inside, Role};
+use super::{cross, failed_result, guarded, real, rules, Crossing};
+use crate::libpq::{entry, Library};
+use crate::resume::journal::{Effects, Journal, Outcome, Rules, Standing};
+
+// libpq-fe.h, `ExecStatusType`.
+const EMPTY_QUERY: i32 = 0;
+const COMMAND_OK: i32 = 1;
+const TUPLES_OK: i32 = 2;
+const COPY_OUT: i32 = 3;
+const COPY_IN: i32 = 4;
+const NONFATAL_ERROR: i32 = 6;
+const COPY_BOTH: i32 = 8;
+const SINGLE_TUPLE: i32 = 9;
+const PIPELINE_SYNC: i32 = 10;
+const TUPLES_CHUNK: i32 = 12;
+
+/// A C string of the caller's; `None` for null, which libpq refuses.
+fn string<'a>(address: usize) -> Option<&'a [u8]> {
+    let address = address as *const c_char;
+    // SAFETY: a C string that libpq is about to read, too.
+    (!address.is_null()).then(|| unsafe { CStr::from_ptr(address) }.to_bytes())
+}
+
+fn standing(library: &Library, pgconn: usize) -> Standing {
+    // libpq-fe.h, `PGTransactionStatusType`.
+    match library.transaction_status(pgconn) {
+        0 => Standing::Idle,
+        2 => Standing::InTransaction,
+        3 => Standing::Failed,
+        _ => Standing::Other,
+    }
+}
+
+/// Notes what is about to be sent. Nothing of it counts before it is answered.
+fn about_to_send(
+    library: &Library,
+    pgconn: usize,
+    inside: &Inside,
+    read: impl FnOnce(&mut Journal, &Rules) -> Effects,
+) {
+    guarded((), || {
+        let books = inside.books();
+        books.ran = true;
+        if books.journal.opaque().is_some() {
+            return;
+        }
+        let rules = rules(books);
+        books.sending = read(&mut books.journal, &rules);
+        if !books.sending.is_none() {
+            books.standing = standing(library, pgconn);
+        }
+    });
+}
+
+/// After a call that sends and returns: was it taken?
+fn was_sent(inside: &Inside, taken: bool) {
+    guarded((), || {
+        let books = inside.books();
+        let effects = take(&mut books.sending);
+        if !taken {
+            return books.journal.not_sent(&effects);
+        }
+        if books.pipeline {
+            return books.journal.sent_in_pipeline(effects);
+        }
+        if !effects.is_none() {
+            if !books.sent.is_none() {
+                books.journal.set_opaque(b"two commands overlapped");
+            }
+            books.sent = effects;
+            books.before = books.standing;
+            books.failed = false;
+            books.rolled_back = false;
+        }
+    });
+}
+
+/// After a call that sends and waits for the one result that counts.
+fn was_done(library: &Library, pgconn: usize, inside: &Inside, result: usize) {
+    let books = inside.books();
+    if books.sending.is_none() && books.sent.is_none() {
+        return;
+    }
+    guarded((), || {
+        let books = inside.books();
+        let effects = take(&mut books.sending);
+        if !take(&mut books.sent).is_none() {
+            // libpq threw the results of the command before away.
+            return books.journal.set_opaque(b"two commands overlapped");
+        }
+        if result == 0 {
+            return books.journal.set_opaque(b"a command had no result");
+        }
+        books.before = books.standing;
+        books.failed = false;
+        books.rolled_back = false;
+        take_result(library, books, result);
+        finish(library, pgconn, books, effects);
+    });
+}
+
+/// Notes how one result of a command with effects came out.
+fn take_result(library: &Library, books: &mut Books, result: usize) {
+    match library.call1(entry::PQresultStatus, result) as i32 {
+        EMPTY_QUERY | COMMAND_OK | TUPLES_OK | SINGLE_TUPLE | TUPLES_CHUNK | NONFATAL_ERROR => {
+            let tag = string(library.call1(entry::PQcmdStatus, result));
+            books.rolled_back = tag == Some(b"ROLLBACK");
+        }
+        COPY_OUT | COPY_IN | COPY_BOTH => {
+            books
+                .journal
+                .set_opaque(b"a COPY stood among changes of its state");
+        }
+        _ => books.failed = true,
+    }
+}
+
+fn finish(library: &Library, pgconn: usize, books: &mut Books, effects: Effects) {
+    let outcome = Outcome {
+        failed: books.failed,
+        rolled_back: books.rolled_back,
+        before: books.before,
+        after: standing(library, pgconn),
+    };
+    let rules = rules(books);
+    books.journal.done(effects, outcome, &rules);
+    super::established::read_mode(library, pgconn, books);
+}
+
+/// A call that sends a command and returns its result.
+macro_rules! waits {
+    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) => |$journal:ident, $rules:ident| $read:expr;)*) => {$(
+        /// See the entry point of this name.
+        ///
+        /// # Safety
+        /// The caller's arguments are libpq's.
+        #[allow(non_snake_case, clippy::too_many_arguments)]
+        #[inline(never)]
+        pub unsafe extern "C-unwind" fn $name($pgconn: usize $(, $argument: usize)*, library: &Library) -> usize {
+            match cross(library, $pgconn, true, Role::Waits) {
+                Crossing::Pass => real!(library, $name, $pgconn $(, $argument)*),
+                Crossing::Failed => failed_result(library, $pgconn),
+                Crossing::In(inside) => {
+                    about_to_send(library, $pgconn, &inside, |$journal, $rules| $read);
+                    let result = real!(library, $name, $pgconn $(, $argument)*);
+                    was_done(library, $pgconn, &inside, result);
+                    inside.leave();
+                    result
+                }
+            }
+        }
+    )*};
+}
+
+/// A call that sends a command and leaves its results to `PQgetResult`.
+macro_rules! sends {
+    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) => |$journal:ident, $rules:ident| $read:expr;)*) => {$(
+        /// See the entry point of this name.
+        ///
+        /// # Safety
+        /// The caller's arguments are libpq's.
+        #[allow(non_snake_case, clippy::too_many_arguments)]
+        #[inline(never)]
+        pub unsafe extern "C-unwind" fn $name($pgconn: usize $(, $argument: usize)*, library: &Library) -> usize {
+            match cross(library, $pgconn, true, Role::Sends) {
+                Crossing::Pass => real!(library, $name, $pgconn $(, $argument)*),
+                Crossing::Failed => 0,
+                Crossing::In(inside) => {
+                    about_to_send(library, $pgconn, &inside, |$journal, $rules| $read);
+                    let taken = real!(library, $name, $pgconn $(, $argument)*);
+                    let books = inside.books();
+                    if books.pipeline || !books.sending.is_none() {
+                        was_sent(&inside, taken as i32 == 1);
+                    }
+                    inside.leave();
+                    taken
+                }
+            }
+        }
+    )*};
+}
+
+fn simple(journal: &mut Journal, rules: &Rules, text: usize) -> Effects {
+    string(text).map_or_else(Effects::default, |text| journal.read_simple(text, rules))
+}
+
+fn extended(journal: &mut Journal, rules: &Rules, text: usize) -> Effects {
+    string(text).map_or_else(Effects::default, |text| journal.read_extended(text, rules))
+}
+
+fn prepare(
+    journal: &mut Journal,
+    rules: &Rules,
+    name: usize,
+    query: usize,
+    count: usize,
+    types: usize,
+) -> Effects {
+    let (Some(name), Some(query)) = (string(name), string(query)) else {
+        return Effects::default();
+    };
+    let count = if types == 0 { 0 } else { count as u32 as usize };
+    let types: &[u32] = if count == 0 || count > 65_535 {
+        &[]
+    } else {
+        // SAFETY: the caller's array of so many type ids, which libpq reads, too.
+        unsafe { core::slice::from_raw_parts(types as *const u32, count) }
+    };
+    journal.prepare(name, query, types, rules)
+}
+
+fn execute(journal: &mut Journal, name: usize) -> Effects {
+    string(name).map_or_else(Effects::default, |name| journal.execute(name))
+}
+
+fn close(journal: &mut Journal, name: usize) -> Effects {
+    string(name).map_or_else(Effects::default, |name| journal.close(name))
+}
+
+waits! {
+    PQexec(pgconn, query) => |journal, rules| simple(journal, rules, query);
+    PQexecParams(pgconn, query, count, types, values, lengths, formats, format) =>
+        |journal, rules| extended(journal, rules, query);
+    PQprepare(pgconn, name, query, count, types) =>
+        |journal, rules| prepare(journal, rules, name, query, count, types);
+    PQexecPrepared(pgconn, name, count, values, lengths, formats, format) =>
+        |journal, _rules| execute(journal, name);
+    PQdescribePrepared(pgconn, name) => |_journal, _rules| Effects::default();
+    PQdescribePortal(pgconn, name) => |_journal, _rules| Effects::default();
+    PQclosePrepared(pgconn, name) => |journal, _rules| close(journal, name);
+    PQclosePortal(pgconn, name) => |_journal, _rules| Effects::default();
+    PQfn(pgconn, function, buffer, length, is_int, arguments, count) =>
+        |journal, _rules| journal.unknown(b"it called a function through PQfn");
+}
+
+sends! {
+    PQsendQuery(pgconn, query) => |journal, rules| simple(journal, rules, query);
+    PQsendQueryParams(pgconn, query, count, types, values, lengths, formats, format) =>
+        |journal, rules| extended(journal, rules, query);
+    PQsendPrepare(pgconn, name, query, count, types) =>
+        |journal, rules| prepare(journal, rules, name, query, count, types);
+    PQsendQueryPrepared(pgconn, name, count, values, lengths, formats, format) =>
+        |journal, _rules| execute(journal, name);
+    PQsendDescribePrepared(pgconn, name) => |_journal, _rules| Effects::default();
+    PQsendDescribePortal(pgconn, name) => |_journal, _rules| Effects::default();
+    PQsendClosePrepared(pgconn, name) => |journal, _rules| close(journal, name);
+    PQsendClosePortal(pgconn, name) => |_journal, _rules| Effects::default();
+}
+
+/// See the entry point of this name.
+///
+/// # Safety
+/// The caller's argument is libpq's.
+#[allow(non_snake_case)]
+#[inline(never)]
+pub unsafe extern "C-unwind" fn PQgetResult(pgconn: usize, library: &Library) -> usize {
+    match cross(library, pgconn, false, Role::Other) {
+        Crossing::Pass | Crossing::Failed => real!(library, PQgetResult, pgconn),
+        Crossing::In(inside) => {
+            let result = real!(library, PQgetResult, pgconn);
+            let books = inside.books();
+            if books.pipeline || !books.sent.is_none() {
+                guarded((), || got_result(library, pgconn, inside.books(), result));
+            }
+            inside.leave();
+            result
+        }
+    }
+}
+
+fn got_result(library: &Library, pgconn: usize, books: &mut Books, result: usize) {
+    if !books.pipeline {
+        if result != 0 {
+            return take_result(library, books, result);
+        }
+        let effects = take(&mut books.sent);
+        return finish(library, pgconn, books, effects);
+    }
+    if result == 0 {
+        return books.journal.end_in_pipeline();
+    }
+    if library.call1(entry::PQresultStatus, result) as i32 == PIPELINE_SYNC {
+        let rules = rules(books);
+        let after = standing(library, pgconn);
+        books.journal.sync_in_pipeline(after, &rules);
+        return super::established::read_mode(library, pgconn, books);
+    }
+    books.failed = false;
+    books.rolled_back = false;
+    take_result(library, books, result);
+    books
+        .journal
+        .result_in_pipeline(books.failed, books.rolled_back);
+}
+
+/// See the entry point of this name.
+///
+/// # Safety
+/// The caller's arguments are libpq's.
+#[allow(non_snake_case)]
+#[inline(never)]
+pub unsafe extern "C-unwind" fn PQsetClientEncoding(
+    pgconn: usize,
+    encoding: usize,
+    library: &Library,
+) -> usize {
+    let Crossing::In(inside) = cross(library, pgconn, true, Role::Many) else {
+        return real!(library, PQsetClientEncoding, pgconn, encoding);
+    };
+    about_to_send(library, pgconn, &inside, |journal, rules| {
+        let Some(name) = string(encoding) else {
+            return Effects::default();
+        };
+        let name = std::string::String::from_utf8_lossy(name).replace('\'', "''");
+        // What libpq itself sends (fe-connect.c).
+        journal.read_simple(format!("set client_encoding to '{name}'").as_bytes(), rules)
+    });
+    let result = real!(library, PQsetClientEncoding, pgconn, encoding);
+    guarded((), || {
+        let books = inside.books();
+        let effects = take(&mut books.sending);
+        books.before = books.standing;
+        books.failed = result as i32 != 0;
+        books.rolled_back = false;
+        finish(library, pgconn, books, effects);
+    });
+    inside.leave();
+    result
+}
+
+/// A call that talks to the server and leaves the session as it is.
+macro_rules! seen {
+    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) dials $dials:literal as $role:ident $(, then |$books:ident, $result:ident| $then:expr)?;)*) => {$(
+        /// See the entry point of this name.
+        ///
+        /// # Safety
+        /// The caller's arguments are libpq's.
+        #[allow(non_snake_case, clippy::too_many_arguments)]
+        #[inline(never)]
+        pub unsafe extern "C-unwind" fn $name($pgconn: usize $(, $argument: usize)*, library: &Library) -> usize {
+            match cross(library, $pgconn, $dials, Role::$role) {
+                Crossing::Pass | Crossing::Failed => real!(library, $name, $pgconn $(, $argument)*),
+                Crossing::In(inside) => {
+                    let result = real!(library, $name, $pgconn $(, $argument)*);
+                    $({
+                        let $result = result as i32;
+                        guarded((), || { let $books = inside.books(); $then });
+                    })?
+                    inside.leave();
+                    result
+                }
+            }
+        }
+    )*};
+}
+
+seen! {
+    PQconsumeInput(pgconn) dials true as Other;
+    PQflush(pgconn) dials false as Other;
+    PQputCopyData(pgconn, buffer, length) dials false as Other;
+    PQputCopyEnd(pgconn, error) dials false as Other;
+    PQgetCopyData(pgconn, buffer, asynchronous) dials false as Other;
+    PQgetline(pgconn, buffer, length) dials false as Other;
+    PQgetlineAsync(pgconn, buffer, length) dials false as Other;
+    PQputline(pgconn, string) dials false as Other;
+    PQputnbytes(pgconn, buffer, length) dials false as Other;
+    PQendcopy(pgconn) dials false as Other;
+    PQsendFlushRequest(pgconn) dials true as Other;
+    PQenterPipelineMode(pgconn) dials true as Other, then |books, result| books.pipeline = result == 1;
+    PQexitPipelineMode(pgconn) dials false as Other, then |books, result| if result == 1 && books.pipeline {
+        books.pipeline = false;
+        books.journal.left_pipeline();
+    };
+    PQpipelineSync(pgconn) dials true as Other, then |books, result| if result == 1 {
+        books.journal.sent_sync();
+    };
+    PQsendPipelineSync(pgconn) dials true as Other, then |books, result| if result == 1 {
+        books.journal.sent_sync();
+    };
+    PQchangePassword(pgconn, user, password) dials true as Many;
+    PQencryptPasswordConn(pgconn, password, user, algorithm) dials true as Many;
+    lo_open(pgconn, id, mode) dials true as Many;
+    lo_close(pgconn, fd) dials true as Many;
+    lo_read(pgconn, fd, buffer, length) dials true as Many;
+    lo_write(pgconn, fd, buffer, length) dials true as Many;
+    lo_lseek(pgconn, fd, offset, whence) dials true as Many;
+    lo_lseek64(pgconn, fd, offset, whence) dials true as Many;
+    lo_creat(pgconn, mode) dials true as Many;
+    lo_create(pgconn, id) dials true as Many;
+    lo_tell(pgconn, fd) dials true as Many;
+    lo_tell64(pgconn, fd) dials true as Many;
+    lo_truncate(pgconn, fd, length) dials true as Many;
+    lo_truncate64(pgconn, fd, length) dials true as Many;
+    lo_unlink(pgconn, id) dials true as Many;
+    lo_import(pgconn, name) dials true as Many;
+    lo_import_with_oid(pgconn, name, id) dials true as Many;
+    lo_export(pgconn, id, name) dials true as Many;
+}

@@ -1,0 +1,432 @@
+//! What the gate knows of each `PGconn`.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering::*,
+};
+
+use super::table::{Record, Table};
+use super::thread::frame;
+use crate::libpq::Library;
+use crate::resume::journal::{Effects, Journal, Standing};
+use crate::resume::place::Place;
+use crate::signal_safe::{generation, ownership, sys};
+
+/// What becomes of an inherited connection in this process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Fate {
+    /// Nobody has asked yet.
+    Open = 0,
+    /// The next call that needs the server resumes it.
+    Resumable = 1,
+    /// It is lost.
+    Lost = 2,
+}
+
+/// One `PGconn`. What every call looks at stands together.
+#[repr(C)]
+pub struct Connection {
+    key: AtomicUsize,
+    /// The thread inside an outermost call on it, by `pthread_self`, and where
+    /// on its stack. A child that finds one here inherits half a call.
+    inside: AtomicUsize,
+    frame: AtomicUsize,
+    /// Which libpq made it: its index.
+    pub library: AtomicUsize,
+    /// The generation it belongs to.
+    owner: AtomicU32,
+    /// Changes when the record is used for another `PGconn`.
+    serial: AtomicU32,
+    /// Its descriptor once it is established, else -1.
+    pub fd: AtomicI32,
+    /// What was open there: a number may be closed and used again.
+    pub identity: AtomicU64,
+    fate: AtomicU8,
+    /// In which generation that was judged.
+    judged_in: AtomicU32,
+    /// A `PGcancel` of our own, for a session that was resumed: what the program
+    /// made before the fork names the parent's backend.
+    pub cancel: AtomicUsize,
+    left_to_us: AtomicBool,
+    /// A call on it was left without its end, or two threads were in one.
+    left: AtomicBool,
+    /// How many commands libpq may send inside the outermost call.
+    allowed: AtomicU8,
+    /// A dial has made libpq forget the encoding: what it escapes now may not be
+    /// what the program means.
+    pub dialled_in_vain: AtomicBool,
+    /// A dial is under way, or was left.
+    half_dialled: AtomicBool,
+    /// The program's notice receiver, while a dial keeps its own.
+    pub receiver: AtomicUsize,
+    /// Notifications that libpq had queued before a dial: the first `PGnotify`.
+    notifications: AtomicUsize,
+    /// What the program gave `PQsetNoticeReceiver` beside the function.
+    pub notice_argument: AtomicUsize,
+    books: UnsafeCell<Books>,
+}
+
+/// What a call does, as far as calls inside it are concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Sends a command and waits, as `PQexec`: by one of libpq's sending calls,
+    /// or by none.
+    Waits,
+    /// Sends a command.
+    Sends,
+    /// Sends commands of libpq's own making, as `lo_open` does.
+    Many,
+    /// Sends none.
+    Other,
+}
+
+const MANY: u8 = u8::MAX;
+
+impl Role {
+    fn allows(self) -> u8 {
+        match self {
+            Role::Waits => 1,
+            Role::Many => MANY,
+            Role::Sends | Role::Other => 0,
+        }
+    }
+}
+
+/// libpq's `PGnotify` (libpq-fe.h).
+#[repr(C)]
+pub struct Notification {
+    channel: usize,
+    backend: i32,
+    payload: usize,
+    /// The next one; null in those that libpq gives away.
+    pub next: usize,
+}
+
+/// What only the thread inside the call may touch.
+pub struct Books {
+    /// What the client did to the session.
+    pub journal: Journal,
+    /// The command of the call under way.
+    pub sending: Effects,
+    /// Where the session stood before it.
+    pub standing: Standing,
+    /// The command that has been sent and not been answered to the end.
+    pub sent: Effects,
+    /// Where the session stood before that.
+    pub before: Standing,
+    /// Any command has been sent.
+    pub ran: bool,
+    /// One of its results was an error.
+    pub failed: bool,
+    /// It was answered ROLLBACK.
+    pub rolled_back: bool,
+    /// In pipeline mode.
+    pub pipeline: bool,
+    /// `standard_conforming_strings`, as the server last said.
+    pub standard_strings: bool,
+    /// Whether no byte of a longer character may be ASCII.
+    pub ascii_safe: bool,
+    /// Where it leads; `None` until it is established.
+    pub place: Option<Place>,
+}
+
+impl Books {
+    fn new() -> Self {
+        Books {
+            journal: Journal::default(),
+            sending: Effects::default(),
+            standing: Standing::Other,
+            sent: Effects::default(),
+            before: Standing::Other,
+            ran: false,
+            failed: false,
+            rolled_back: false,
+            pipeline: false,
+            standard_strings: true,
+            ascii_safe: true,
+            place: None,
+        }
+    }
+}
+
+// SAFETY: `books` is touched by the thread inside an outermost call alone
+// (`inside`; two threads on one PGconn are forbidden by libpq), or by a child
+// that found nobody inside.
+unsafe impl Sync for Connection {}
+
+impl Record for Connection {
+    fn new() -> Self {
+        Connection {
+            key: AtomicUsize::new(0),
+            library: AtomicUsize::new(0),
+            owner: AtomicU32::new(0),
+            serial: AtomicU32::new(0),
+            inside: AtomicUsize::new(0),
+            frame: AtomicUsize::new(0),
+            fd: AtomicI32::new(-1),
+            identity: AtomicU64::new(0),
+            fate: AtomicU8::new(Fate::Open as u8),
+            judged_in: AtomicU32::new(0),
+            cancel: AtomicUsize::new(0),
+            left_to_us: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            allowed: AtomicU8::new(0),
+            dialled_in_vain: AtomicBool::new(false),
+            half_dialled: AtomicBool::new(false),
+            receiver: AtomicUsize::new(0),
+            notifications: AtomicUsize::new(0),
+            notice_argument: AtomicUsize::new(0),
+            books: UnsafeCell::new(Books::new()),
+        }
+    }
+
+    fn key(&self) -> &AtomicUsize {
+        &self.key
+    }
+}
+
+/// The connections of this process: 16,384 places, half a megabyte of address
+/// space of which a program touches a page or two.
+static CONNECTIONS: Table<Connection, 16384> = Table::empty();
+
+/// The record of a `PGconn`.
+#[inline]
+pub fn find(pgconn: usize) -> Option<&'static Connection> {
+    CONNECTIONS.find(pgconn)
+}
+
+/// A `PGconn` was made by `library`.
+pub fn made(library: &Library, pgconn: usize) -> Option<&'static Connection> {
+    CONNECTIONS.insert(pgconn, |connection| {
+        connection.library.store(library.index(), Relaxed);
+        connection.serial.fetch_add(1, Relaxed);
+        connection.inside.store(0, Relaxed);
+        connection.notice_argument.store(0, Relaxed);
+        connection.begin_anew();
+    })
+}
+
+impl Connection {
+    /// Its `PGconn`.
+    pub fn pgconn(&self) -> usize {
+        self.key.load(Relaxed)
+    }
+
+    /// Tells a record's uses apart.
+    pub fn serial(&self) -> u32 {
+        self.serial.load(Relaxed)
+    }
+
+    /// Whether it was made, or established, by a process before this one.
+    #[inline]
+    pub fn is_inherited(&self) -> bool {
+        ownership::is_inherited(self.owner.load(Relaxed))
+    }
+
+    /// It is this process's now.
+    pub fn own(&self) {
+        self.left_to_us.store(false, Relaxed);
+        self.fate.store(Fate::Open as u8, Relaxed);
+        self.owner.store(generation::current(), Relaxed);
+    }
+
+    /// A new session, or the attempt at one: nothing is known of it.
+    pub fn begin_anew(&self) {
+        self.fd.store(-1, Relaxed);
+        self.identity.store(0, Relaxed);
+        self.left.store(false, Relaxed);
+        self.dialled_in_vain.store(false, Relaxed);
+        self.half_dialled.store(false, Relaxed);
+        self.notifications.store(0, Relaxed);
+        self.inside.store(0, Relaxed);
+        self.empty_books();
+        self.own();
+    }
+
+    /// What was kept is dropped, unless a fork may have cut it in two: then it
+    /// is left where it lies.
+    fn empty_books(&self) {
+        let books = self.books.get();
+        // SAFETY: the program begins or ends the session in this thread, so
+        // nobody else is inside.
+        unsafe {
+            if self.is_inherited() {
+                books.write(Books::new());
+            } else {
+                *books = Books::new();
+            }
+        }
+    }
+
+    /// It was handed over by its parent, who does not touch it any more: this
+    /// process's, under the old key, and not to be made anew.
+    pub fn leave_to_us(&self) {
+        self.empty_books();
+        self.own();
+        self.left_to_us.store(true, Relaxed);
+        self.nobody_inside();
+        // SAFETY: emptied above, and nobody is inside.
+        unsafe { &mut *self.books.get() }
+            .journal
+            .set_opaque(b"it was handed over by the parent");
+    }
+
+    /// Whether it was.
+    pub fn was_left_to_us(&self) -> bool {
+        self.left_to_us.load(Relaxed)
+    }
+
+    /// What becomes of it, as judged. That it can be resumed is to be judged anew
+    /// in each child: it may inherit half a dial.
+    pub fn fate(&self) -> Fate {
+        match self.fate.load(Relaxed) {
+            1 if self.judged_in.load(Relaxed) == generation::current() => Fate::Resumable,
+            2 => Fate::Lost,
+            _ => Fate::Open,
+        }
+    }
+
+    /// Judged.
+    pub fn set_fate(&self, fate: Fate) {
+        self.judged_in.store(generation::current(), Relaxed);
+        self.fate.store(fate as u8, Relaxed);
+    }
+
+    /// Where it says which thread is inside: good for as long as the process.
+    pub fn inside(&'static self) -> &'static AtomicUsize {
+        &self.inside
+    }
+
+    /// Whether a thread was inside a call at the fork, or is.
+    pub fn is_entered(&self) -> bool {
+        self.inside.load(Relaxed) != 0
+    }
+
+    /// This thread begins an outermost call. `None` inside another one: libpq
+    /// calls itself through the same doors.
+    #[inline]
+    pub fn enter(&self, role: Role) -> Option<Inside<'_>> {
+        let (me, frame) = (sys::this_thread(), frame());
+        match self.inside.load(Relaxed) {
+            0 => {}
+            thread if thread == me => {
+                // A call that stands higher on this stack, not far: libpq's frames
+                // are small. Anything else was left by longjmp(3).
+                let outer = self.frame.load(Relaxed);
+                if frame < outer && outer - frame < NEAR {
+                    self.nested(role);
+                    return None;
+                }
+                self.left.store(true, Relaxed);
+            }
+            // Ended by pthread_cancel(3) inside a call, or still in one, against
+            // libpq's rule: the books are left alone from here on.
+            _ => {
+                self.left.store(true, Relaxed);
+                return None;
+            }
+        }
+        self.frame.store(frame, Relaxed);
+        self.allowed.store(role.allows(), Relaxed);
+        self.inside.store(me, Release);
+        Some(Inside { connection: self })
+    }
+
+    /// A call inside the outermost one. A command that libpq did not send on the
+    /// outer one's behalf is an event procedure's or a notice receiver's, and was
+    /// not read.
+    fn nested(&self, role: Role) {
+        match (role, self.allowed.load(Relaxed)) {
+            (Role::Other | Role::Many, _) | (_, MANY) => {}
+            (Role::Sends, 1) => self.allowed.store(0, Relaxed),
+            _ => self.left.store(true, Relaxed),
+        }
+    }
+
+    /// Whether a dial is under way, or was left: asked where none is on this thread.
+    /// In a child that was forked meanwhile it is the parent's.
+    pub fn is_half_dialled(&self) -> bool {
+        self.half_dialled.load(Relaxed)
+    }
+
+    /// A dial begins, or has ended.
+    pub fn set_half_dialled(&self, half: bool) {
+        self.half_dialled.store(half, Relaxed);
+    }
+
+    /// Keeps a chain of `PGnotify` that libpq would forget.
+    pub fn keep_notifications(&self, first: usize) {
+        self.notifications.store(first, Relaxed);
+    }
+
+    /// The next of those kept, the program's to free.
+    pub fn next_notification(&self) -> Option<usize> {
+        let first = self.notifications.load(Relaxed);
+        if first == 0 {
+            return None;
+        }
+        let notification = first as *mut Notification;
+        // SAFETY: kept by `redial`, from libpq, and handed out once; one thread
+        // is in a call on the connection.
+        unsafe {
+            self.notifications.store((*notification).next, Relaxed);
+            (*notification).next = 0;
+        }
+        Some(first)
+    }
+
+    /// Whether a call on it was left without its end.
+    pub fn was_left(&self) -> bool {
+        self.left.load(Relaxed)
+    }
+
+    /// Nobody is inside any more: in a child, whose threads are gone.
+    pub fn nobody_inside(&self) {
+        self.inside.store(0, Relaxed);
+    }
+
+    /// The `PGconn` is being freed.
+    pub fn forget(&self) {
+        self.empty_books();
+        CONNECTIONS.forget(self);
+    }
+
+    /// The books of an inherited connection that nobody was inside.
+    ///
+    /// # Safety
+    /// The caller has seen `is_entered` false in a child, and is the one thread
+    /// in a call on the connection.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn inherited_books(&self) -> &mut Books {
+        // SAFETY: by the caller's promise nobody else is at them.
+        unsafe { &mut *self.books.get() }
+    }
+}
+
+/// Bytes of stack between an outermost call and one that libpq makes inside it
+/// (measured: under 1 KB for the calls libpq makes of itself).
+const NEAR: usize = 16 * 1024;
+
+/// An outermost call under way. Without `Drop`: `pthread_cancel` and `longjmp`
+/// go through the real call, and must find nothing of ours to run.
+pub struct Inside<'a> {
+    connection: &'a Connection,
+}
+
+impl Inside<'_> {
+    /// Ends the call.
+    #[inline]
+    pub fn leave(&self) {
+        self.connection.inside.store(0, Release);
+    }
+
+    /// The books, for the moment.
+    #[allow(clippy::mut_from_ref)]
+    pub fn books(&self) -> &mut Books {
+        // SAFETY: this thread is inside, and takes one borrow at a time: the
+        // gate's functions end theirs before the real call and begin another
+        // after it.
+        unsafe { &mut *self.connection.books.get() }
+    }
+}

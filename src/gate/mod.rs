@@ -1,0 +1,388 @@
+//! The gate: where every redirected call to libpq passes.
+//!
+//! Each libpq has entrances of its own, one for each redirected function, so
+//! what is called tells whose function is meant ([`crate::libpq`]). They know
+//! each `PGconn` ([`connection`]) and each `PGcancel` ([`cancel`]), keep the
+//! journal of what is sent ([`commands`]), and in a child make an inherited
+//! session anew before the first call that needs it ([`crate::resume`]).
+//!
+//! An entrance holds no value with a `Drop` across the real call:
+//! `pthread_cancel` and `longjmp` leave through it. What it does besides is
+//! [`guarded`]: a panic of ours ends there.
+
+pub mod cancel;
+pub mod commands;
+pub mod connection;
+pub mod established;
+pub mod table;
+pub mod thread;
+pub mod truth;
+
+use core::ffi::c_int;
+use core::mem::transmute;
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
+use std::boxed::Box;
+
+use crate::interpose::{guarded, notice_fork};
+use crate::libpq::calls::CONNECTION_OK;
+use crate::libpq::entry_points::{entry, entry_points, NAMES, REDIRECTED};
+use crate::libpq::{library, Library, LIBRARIES};
+use crate::resume::journal::Rules;
+use crate::resume::{judge, redial, Judgement};
+use crate::signal_safe::sink;
+use crate::signal_safe::sys::{self, KeepErrno};
+use crate::signal_safe::{descriptors, generation, ownership, stats};
+use crate::statements::{Mode, Trusted};
+use crate::{memory, processor, registrations, watch};
+use connection::{Books, Connection, Fate, Inside, Role};
+
+/// What the gate goes by: set once, by the constructor.
+pub struct Settings {
+    /// Functions the user vouches for.
+    pub trusted: Trusted,
+    /// The most one session's journal may hold, in bytes.
+    pub journal_limit: usize,
+}
+
+static SETTINGS: AtomicPtr<Settings> = AtomicPtr::new(core::ptr::null_mut());
+static RESUMES: AtomicBool = AtomicBool::new(false);
+
+/// Inherited sessions are made anew from now on.
+pub fn resume_by(settings: Settings) {
+    SETTINGS.store(Box::into_raw(Box::new(settings)), Release);
+    RESUMES.store(true, Release);
+}
+
+/// Whether inherited sessions are made anew: the policy.
+#[inline(always)]
+pub fn resumes() -> bool {
+    RESUMES.load(Relaxed)
+}
+
+fn rules(books: &Books) -> Rules<'static> {
+    // SAFETY: the gate reads statements only where `resume_by` has run; what it
+    // stored is never given back.
+    let settings = unsafe { &*SETTINGS.load(Acquire) };
+    Rules {
+        mode: Mode {
+            standard_conforming_strings: books.standard_strings,
+            ascii_safe: books.ascii_safe,
+            trusted: &settings.trusted,
+        },
+        limit: settings.journal_limit,
+    }
+}
+
+/// Calls libpq's real function of this name: a jump, where nothing follows.
+macro_rules! real {
+    ($library:expr, $name:ident $(, $argument:expr)*) => {{
+        let library: &$crate::libpq::Library = $library;
+        if $crate::signal_safe::sink::wants($crate::signal_safe::sink::Level::Trace) {
+            $crate::gate::tell(library, $crate::libpq::entry_points::entry::$name);
+        }
+        let real = library.real($crate::libpq::entry_points::entry::$name);
+        type Function = unsafe extern "C-unwind" fn($($crate::gate::word!($argument)),*) -> usize;
+        // SAFETY: an entrance is only called once `libpq::bind` has stored the
+        // function it stands for, with so many arguments, all of the integer
+        // class (entry_points.rs). They are the caller's.
+        unsafe { core::mem::transmute::<*const (), Function>(real)($($argument),*) }
+    }};
+}
+macro_rules! word {
+    ($argument:expr) => {
+        usize
+    };
+}
+use {real, word};
+
+/// Whether this process has inherited nothing: the hot path, two loads.
+#[inline(always)]
+fn is_quiet() -> bool {
+    generation::is_settled() && !ownership::any_inherited()
+}
+
+/// What a call on a connection finds at the gate.
+pub enum Crossing {
+    /// Nothing to do but the call.
+    Pass,
+    /// An outermost call on a session of this process, followed by its journal.
+    In(Inside<'static>),
+    /// An inherited session could not be dialled anew: libpq holds the reason.
+    Failed,
+}
+
+/// A call on a connection comes to the gate. `dials`: it needs the server.
+#[inline]
+fn cross(library: &Library, pgconn: usize, dials: bool, role: Role) -> Crossing {
+    if !is_quiet() {
+        return cross_in_child(library, pgconn, dials, role);
+    }
+    if !resumes() {
+        return Crossing::Pass;
+    }
+    enter(pgconn, role)
+}
+
+#[inline(always)]
+fn enter(pgconn: usize, role: Role) -> Crossing {
+    match connection::find(pgconn).and_then(|known| known.enter(role)) {
+        Some(inside) => Crossing::In(inside),
+        None => Crossing::Pass,
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn cross_in_child(library: &Library, pgconn: usize, dials: bool, role: Role) -> Crossing {
+    notice_fork();
+    if thread::is_dialling() {
+        return Crossing::Pass; // libpq calls itself, or an event procedure does
+    }
+    let Some(connection) = connection::find(pgconn) else {
+        return Crossing::Pass;
+    };
+    if connection.is_inherited() {
+        give_up_half_a_dial(library, connection);
+        match fate(library, connection) {
+            Fate::Resumable if dials => return resume(library, connection, role),
+            _ if connection.is_inherited() => return Crossing::Pass,
+            _ => {}
+        }
+    }
+    if resumes() {
+        enter(pgconn, role)
+    } else {
+        Crossing::Pass
+    }
+}
+
+/// A dial was left in the middle (`pthread_cancel`, an exception): what it has
+/// made is nobody's session.
+fn give_up_half_a_dial(library: &Library, connection: &Connection) {
+    if connection.is_half_dialled() {
+        connection.set_fate(Fate::Lost);
+        let fd = library.socket(connection.pgconn());
+        guarded((), || {
+            let _errno = KeepErrno::now();
+            if watch::is_own_session(fd) {
+                sys::shutdown(fd);
+            }
+        });
+    }
+}
+
+/// Bytes: more than a verdict, its reason and its line take.
+const JUDGING: usize = 16 * 1024;
+
+fn resume(library: &Library, connection: &'static Connection, role: Role) -> Crossing {
+    // Inside from here on: a child forked by another thread finds half a dial.
+    let Some(inside) = connection.enter(role) else {
+        return Crossing::Pass;
+    };
+    connection.set_half_dialled(true);
+    // Not guarded as a whole: libpq's calls in it may unwind.
+    let resumed = redial::resume(library, connection);
+    connection.set_half_dialled(false);
+    if resumed {
+        return Crossing::In(inside);
+    }
+    inside.leave();
+    if library.status(connection.pgconn()) == CONNECTION_OK {
+        Crossing::Pass
+    } else {
+        Crossing::Failed
+    }
+}
+
+/// What becomes of an inherited connection; one that was left to this process
+/// is its own afterwards. `errno` is kept.
+fn fate(library: &Library, connection: &Connection) -> Fate {
+    guarded(Fate::Lost, || {
+        let _errno = KeepErrno::now();
+        if !memory::is_plenty(JUDGING) {
+            return Fate::Lost; // for this time: libpq finds it lost by itself
+        }
+        if connection.fate() == Fate::Open {
+            match judge(library, connection) {
+                Judgement::Ours => connection.leave_to_us(),
+                Judgement::Resumable => {
+                    connection.nobody_inside();
+                    connection.set_fate(Fate::Resumable);
+                }
+                Judgement::Lost(reason) => {
+                    connection.set_fate(Fate::Lost);
+                    if resumes() && !reason.is_empty() {
+                        stats::OPAQUE.add(1);
+                        let fd = connection.fd.load(Relaxed);
+                        log::warn!("the session on descriptor {fd}, inherited, is lost in this child: {reason}");
+                    }
+                }
+            }
+        }
+        connection.fate()
+    })
+}
+
+/// A result that says what the dial said, as `PQexec` returns on a lost connection.
+fn failed_result(library: &Library, pgconn: usize) -> usize {
+    const PGRES_FATAL_ERROR: usize = 7; // libpq-fe.h, `ExecStatusType`
+    library.call2(entry::PQmakeEmptyPGresult, pgconn, PGRES_FATAL_ERROR)
+}
+
+/// A function's address, for the tables.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Entrance(*const ());
+
+// SAFETY: the address of a function is anybody's.
+unsafe impl Sync for Entrance {}
+
+impl Entrance {
+    /// The address.
+    #[inline]
+    pub fn address(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The entrance of libpq `L` for one function: says which libpq is meant, behind
+/// the caller's arguments, and jumps to what all of them share.
+macro_rules! entrance {
+    ($shared:path: $($argument:ident)*) => {{
+        unsafe extern "C-unwind" fn entrance<const L: usize>($($argument: usize),*) -> usize {
+            // SAFETY: the caller's arguments.
+            unsafe { $shared($($argument,)* library(L)) }
+        }
+        Entrance(entrance::<L> as *const ())
+    }};
+    ($shared:path, 1) => { entrance!($shared: a) };
+    ($shared:path, 2) => { entrance!($shared: a b) };
+    ($shared:path, 3) => { entrance!($shared: a b c) };
+    ($shared:path, 4) => { entrance!($shared: a b c d) };
+    ($shared:path, 5) => { entrance!($shared: a b c d e) };
+    ($shared:path, 7) => { entrance!($shared: a b c d e f g) };
+    ($shared:path, 8) => { entrance!($shared: a b c d e f g h) };
+}
+
+macro_rules! entrances {
+    (redirected { $($room:ident { $($name:ident $arity:tt,)* })* } $($rest:tt)*) => {
+        const fn entrances<const L: usize>() -> [Entrance; REDIRECTED] {
+            [$($(entrance!($room::$name, $arity),)*)*]
+        }
+    };
+}
+entry_points! { entrances! {} }
+
+/// The entrances, by libpq and function.
+pub static ENTRANCES: [[Entrance; REDIRECTED]; LIBRARIES] = [
+    entrances::<0>(),
+    entrances::<1>(),
+    entrances::<2>(),
+    entrances::<3>(),
+    entrances::<4>(),
+    entrances::<5>(),
+    entrances::<6>(),
+    entrances::<7>(),
+];
+
+/// What libpq `L` calls for `close`, by libpq.
+pub static CLOSE: [Entrance; LIBRARIES] = [
+    Entrance(libpq_close::<0> as *const ()),
+    Entrance(libpq_close::<1> as *const ()),
+    Entrance(libpq_close::<2> as *const ()),
+    Entrance(libpq_close::<3> as *const ()),
+    Entrance(libpq_close::<4> as *const ()),
+    Entrance(libpq_close::<5> as *const ()),
+    Entrance(libpq_close::<6> as *const ()),
+    Entrance(libpq_close::<7> as *const ()),
+];
+
+/// What libpq `L` calls for `socket`, by libpq.
+pub static SOCKET: [Entrance; LIBRARIES] = [
+    Entrance(libpq_socket::<0> as *const ()),
+    Entrance(libpq_socket::<1> as *const ()),
+    Entrance(libpq_socket::<2> as *const ()),
+    Entrance(libpq_socket::<3> as *const ()),
+    Entrance(libpq_socket::<4> as *const ()),
+    Entrance(libpq_socket::<5> as *const ()),
+    Entrance(libpq_socket::<6> as *const ()),
+    Entrance(libpq_socket::<7> as *const ()),
+];
+
+/// libpq closes a descriptor. That of the connection being dialled anew is
+/// kept: nothing else may get the number before the new socket does.
+unsafe extern "C-unwind" fn libpq_close<const L: usize>(fd: c_int) -> c_int {
+    let dialling = thread::dialling();
+    if fd >= 0 && dialling.fd == fd && dialling.library == L && !dialling.kept {
+        thread::set_dialling(thread::Dialling {
+            kept: true,
+            ..dialling
+        });
+        return 0;
+    }
+    let held = library(L).close_function();
+    // SAFETY: what libpq called before, a `close`; the caller's argument.
+    unsafe {
+        if held.is_null() {
+            processor::close_by_name(fd)
+        } else {
+            transmute::<*const (), unsafe extern "C-unwind" fn(c_int) -> c_int>(held)(fd)
+        }
+    }
+}
+
+/// libpq makes a socket. The one that takes a kept number's place is moved there.
+unsafe extern "C-unwind" fn libpq_socket<const L: usize>(
+    family: c_int,
+    kind: c_int,
+    protocol: c_int,
+) -> c_int {
+    type Socket = unsafe extern "C-unwind" fn(c_int, c_int, c_int) -> c_int;
+    let held = library(L).socket_function();
+    // SAFETY: what libpq called before, a `socket`; the caller's arguments.
+    let made = unsafe {
+        if held.is_null() {
+            processor::socket_by_name(family, kind, protocol)
+        } else {
+            transmute::<*const (), Socket>(held)(family, kind, protocol)
+        }
+    };
+    let dialling = thread::dialling();
+    if made >= 0 && dialling.kept && dialling.library == L {
+        return guarded(made, || moved(made, kind, dialling));
+    }
+    made
+}
+
+fn moved(made: c_int, kind: c_int, dialling: thread::Dialling) -> c_int {
+    let _errno = KeepErrno::now();
+    if let Some(entry) = descriptors::find(dialling.fd) {
+        watch::closed(dialling.fd, entry, entry.word());
+    }
+    let flags = if kind & libc::SOCK_CLOEXEC != 0 {
+        libc::O_CLOEXEC
+    } else {
+        0
+    };
+    let moved = || sys::dup3(made, dialling.fd, flags);
+    if registrations::moved_along(dialling.fd, moved).is_err() {
+        return made;
+    }
+    sys::close(made);
+    thread::set_dialling(thread::Dialling {
+        kept: false,
+        ..dialling
+    });
+    dialling.fd
+}
+
+/// A line for who wants to see every call.
+#[cold]
+#[inline(never)]
+extern "C" fn tell(library: &Library, function: usize) {
+    let mut line = sink::line();
+    line.push(NAMES.get(function).copied().unwrap_or("?").as_bytes())
+        .push(b" of libpq ")
+        .push_number(library.index() as i64);
+    sink::write(&mut line);
+}

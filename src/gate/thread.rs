@@ -1,0 +1,100 @@
+//! What this thread is doing at the gate.
+
+use core::cell::Cell;
+
+std::thread_local! {
+    // Const and without destructors: plain thread-local memory, usable in a
+    // signal handler and at any moment of a thread's life.
+    /// The connection that this thread is dialling anew.
+    static DIALLING: Cell<Dialling> = const { Cell::new(Dialling::NOT) };
+    /// The connection that was made last, by a call inside the one under way.
+    static MADE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Notes a connection that was made, or none.
+pub fn set_made(pgconn: usize) {
+    let _ = MADE.try_with(|made| made.set(pgconn));
+}
+
+/// Whether a call inside the one under way made it.
+pub fn has_made(pgconn: usize) -> bool {
+    MADE.try_with(Cell::get) == Ok(pgconn)
+}
+
+/// A dial under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Dialling {
+    /// Which libpq dials.
+    pub library: usize,
+    /// The number that the new socket is to have; -1 while nothing is dialled.
+    pub fd: i32,
+    /// libpq has closed the number, and we have kept it: the next socket it
+    /// makes goes there.
+    pub kept: bool,
+    /// Where on the stack the dial began: a call that stands higher is none of
+    /// the dial's, which was left by an exception.
+    pub frame: usize,
+}
+
+impl Dialling {
+    /// No dial.
+    pub const NOT: Dialling = Dialling {
+        library: 0,
+        fd: -1,
+        kept: false,
+        frame: 0,
+    };
+
+    /// The dial is done and its replay is not: no descriptor is to be kept or moved.
+    pub fn replaying(self) -> Dialling {
+        Dialling {
+            library: usize::MAX,
+            kept: false,
+            ..self
+        }
+    }
+
+    /// A dial that begins here.
+    #[inline(never)]
+    pub fn begin(library: usize, fd: i32) -> Dialling {
+        Dialling {
+            library,
+            fd,
+            kept: false,
+            frame: frame(),
+        }
+    }
+}
+
+/// Bytes of stack below the beginning of a dial that are still its own.
+const DEEPEST: usize = 64 * 1024;
+
+/// The dial under way on this thread.
+pub fn dialling() -> Dialling {
+    let dialling = DIALLING.try_with(Cell::get).unwrap_or(Dialling::NOT);
+    // Between a page above, for the callee that noted it, and what libpq's frames
+    // and an event procedure's take: a dial that was left by a jump is none.
+    let frame = frame();
+    if frame < dialling.frame + 4096 && dialling.frame < frame + DEEPEST {
+        dialling
+    } else {
+        Dialling::NOT
+    }
+}
+
+/// Whether one is under way.
+pub fn is_dialling() -> bool {
+    dialling().fd >= 0
+}
+
+/// Changes it.
+pub fn set_dialling(dialling: Dialling) {
+    let _ = DIALLING.try_with(|its| its.set(dialling));
+}
+
+/// About where this thread's stack is.
+#[inline(always)]
+pub fn frame() -> usize {
+    let mark = 0u8;
+    (&raw const mark) as usize
+}

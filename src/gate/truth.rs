@@ -1,0 +1,154 @@
+//! The entry points that tell where a connection stands, without the server.
+
+use core::ffi::CStr;
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::connection::{self, Connection, Fate};
+use super::thread;
+use super::{fate, is_quiet, real};
+use crate::libpq::calls::{CONNECTION_BAD, CONNECTION_OK, PQTRANS_UNKNOWN};
+use crate::libpq::Library;
+
+/// The inherited connection that is meant, if one is.
+#[cold]
+#[inline(never)]
+extern "C" fn inherited(library: &Library, pgconn: usize) -> Option<&'static Connection> {
+    crate::interpose::notice_fork();
+    if thread::is_dialling() {
+        return None; // libpq asks itself
+    }
+    let connection = connection::find(pgconn).filter(|known| known.is_inherited())?;
+    super::give_up_half_a_dial(library, connection);
+    // A connection left to this process becomes its own here.
+    fate(library, connection);
+    connection.is_inherited().then_some(connection)
+}
+
+/// Whether an inherited connection is lost and libpq does not know: its next
+/// command finds the dead socket, in the words that clients know. Under `abandon`
+/// libpq is left to find out by itself, as at level 1: psycopg2 marks a
+/// connection closed only where a command has failed.
+fn is_lost_unnoticed(library: &Library, connection: &Connection) -> bool {
+    super::resumes()
+        && connection.fate() == Fate::Lost
+        && library.status(connection.pgconn()) == CONNECTION_OK
+}
+
+macro_rules! truths {
+    ($($name:ident = $answer:expr;)*) => {$(
+        /// See the entry point of this name.
+        ///
+        /// # Safety
+        /// The caller's argument is libpq's.
+        #[allow(non_snake_case)]
+        #[inline(never)]
+        pub unsafe extern "C-unwind" fn $name(pgconn: usize, library: &Library) -> usize {
+            if !is_quiet() {
+                if let Some(connection) = inherited(library, pgconn) {
+                    if is_lost_unnoticed(library, connection) {
+                        return $answer;
+                    }
+                }
+            }
+            real!(library, $name, pgconn)
+        }
+    )*};
+}
+
+truths! {
+    PQstatus = CONNECTION_BAD as usize;
+    PQtransactionStatus = PQTRANS_UNKNOWN as usize;
+    PQsocket = -1_i32 as usize;
+    PQerrorMessage = CLOSED.as_ptr() as usize;
+}
+
+/// What libpq itself will say (fe-misc.c), for who asks why the status is bad
+/// without trying a command: psycopg2 does.
+const CLOSED: &CStr = c"server closed the connection unexpectedly\n\
+    \tThis probably means the server terminated abnormally\n\
+    \tbefore or while processing the request.\n";
+
+/// Whether libpq may escape for the connection. A dial that failed has left it
+/// without the client's encoding, and it would pass what it refused before.
+fn escapes(pgconn: usize) -> bool {
+    is_quiet() || connection::find(pgconn).is_none_or(|known| !known.dialled_in_vain.load(Relaxed))
+}
+
+/// See the entry point of this name.
+///
+/// # Safety
+/// The caller's arguments are libpq's.
+#[allow(non_snake_case)]
+pub unsafe extern "C-unwind" fn PQescapeStringConn(
+    pgconn: usize,
+    to: usize,
+    from: usize,
+    length: usize,
+    error: usize,
+    library: &Library,
+) -> usize {
+    if escapes(pgconn) {
+        return real!(library, PQescapeStringConn, pgconn, to, from, length, error);
+    }
+    // As it fails itself (fe-exec.c): nothing written, and said so.
+    // SAFETY: the caller's buffer, of one byte at least, and null or its int.
+    unsafe {
+        *(to as *mut u8) = 0;
+        if let Some(error) = (error as *mut i32).as_mut() {
+            *error = 1;
+        }
+    }
+    0
+}
+
+/// See the entry point of this name. What libpq had queued before a dial is
+/// handed out first.
+///
+/// # Safety
+/// The caller's argument is libpq's.
+#[allow(non_snake_case)]
+pub unsafe extern "C-unwind" fn PQnotifies(pgconn: usize, library: &Library) -> usize {
+    if !is_quiet() {
+        if let Some(kept) = connection::find(pgconn).and_then(Connection::next_notification) {
+            return kept;
+        }
+    }
+    real!(library, PQnotifies, pgconn)
+}
+
+macro_rules! escapes {
+    ($($name:ident ( $pgconn:ident, $($argument:ident),* );)*) => {$(
+        /// See the entry point of this name. Null is its failure.
+        ///
+        /// # Safety
+        /// The caller's arguments are libpq's.
+        #[allow(non_snake_case)]
+        pub unsafe extern "C-unwind" fn $name($pgconn: usize, $($argument: usize),*, library: &Library) -> usize {
+            if escapes($pgconn) {
+                real!(library, $name, $pgconn, $($argument),*)
+            } else {
+                0
+            }
+        }
+    )*};
+}
+
+escapes! {
+    PQescapeLiteral(pgconn, text, length);
+    PQescapeIdentifier(pgconn, text, length);
+    PQescapeByteaConn(pgconn, from, length, to_length);
+}
+
+/// See the entry point of this name. The number in an inherited connection is
+/// the parent's backend's: good for `pg_terminate_backend` on somebody else.
+///
+/// # Safety
+/// The caller's argument is libpq's.
+#[allow(non_snake_case)]
+#[inline(never)]
+pub unsafe extern "C-unwind" fn PQbackendPID(pgconn: usize, library: &Library) -> usize {
+    if !is_quiet() && inherited(library, pgconn).is_some() {
+        return 0;
+    }
+    real!(library, PQbackendPID, pgconn)
+}

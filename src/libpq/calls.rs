@@ -1,0 +1,91 @@
+//! Calling a libpq.
+//!
+//! Through its real functions, past the gate. All arguments and results of
+//! these functions are of the integer class, one machine word each, so a call
+//! needs their number alone. An entry point that this libpq lacks answers 0.
+
+use core::ffi::{c_char, CStr};
+use core::mem::transmute;
+use std::string::String;
+
+use super::{entry, Library};
+
+/// `CONNECTION_OK` (libpq-fe.h, `ConnStatusType`).
+pub const CONNECTION_OK: i32 = 0;
+/// `CONNECTION_BAD`.
+pub const CONNECTION_BAD: i32 = 1;
+/// `PQTRANS_IDLE` (libpq-fe.h, `PGTransactionStatusType`).
+pub const PQTRANS_IDLE: i32 = 0;
+/// `PQTRANS_UNKNOWN`.
+pub const PQTRANS_UNKNOWN: i32 = 4;
+
+macro_rules! calls {
+    ($($name:ident ( $($argument:ident : $kind:ty),* );)*) => {$(
+        /// Calls an entry point with so many words.
+        #[inline]
+        #[allow(clippy::too_many_arguments)] // PQexecParams's
+        pub fn $name(&self, entry: usize, $($argument: usize),*) -> usize {
+            let real = self.real(entry);
+            if real.is_null() {
+                return 0;
+            }
+            // SAFETY: libpq's function of this entry point, whose arguments and
+            // result are so many words; what they point to is the caller's.
+            unsafe {
+                transmute::<*const (), unsafe extern "C-unwind" fn($($kind),*) -> usize>(real)($($argument),*)
+            }
+        }
+    )*};
+}
+
+impl Library {
+    calls! {
+        call1(a: usize);
+        call2(a: usize, b: usize);
+        call3(a: usize, b: usize, c: usize);
+        call5(a: usize, b: usize, c: usize, d: usize, e: usize);
+        call8(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize, g: usize, h: usize);
+    }
+
+    /// Whether this libpq has the entry point.
+    pub fn has(&self, entry: usize) -> bool {
+        !self.real(entry).is_null()
+    }
+
+    /// `PQsocket`.
+    pub fn socket(&self, pgconn: usize) -> i32 {
+        self.call1(entry::PQsocket, pgconn) as i32
+    }
+
+    /// `PQstatus`.
+    pub fn status(&self, pgconn: usize) -> i32 {
+        self.call1(entry::PQstatus, pgconn) as i32
+    }
+
+    /// `PQtransactionStatus`.
+    pub fn transaction_status(&self, pgconn: usize) -> i32 {
+        self.call1(entry::PQtransactionStatus, pgconn) as i32
+    }
+
+    /// `PQbackendPID`.
+    pub fn backend_pid(&self, pgconn: usize) -> i32 {
+        self.call1(entry::PQbackendPID, pgconn) as i32
+    }
+
+    /// A text that libpq keeps of an object, on one line; empty for none.
+    pub fn text(&self, entry: usize, object: usize) -> String {
+        let text = self.call1(entry, object) as *const c_char;
+        if text.is_null() {
+            return String::new();
+        }
+        // SAFETY: libpq's texts end with a NUL and live until the next call on
+        // the object.
+        let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+        text.trim_end().replace('\n', " ")
+    }
+
+    /// `PQerrorMessage`, on one line.
+    pub fn error(&self, pgconn: usize) -> String {
+        self.text(entry::PQerrorMessage, pgconn)
+    }
+}

@@ -1,0 +1,83 @@
+//! What this process's own epolls hold of an abandoned number.
+//!
+//! An event loop of a child may enter an inherited connection into its epoll
+//! before it first speaks on it. An epoll holds the *description* it was given,
+//! here the dead socket: when the number gets a new session the entry would stay
+//! behind, awake for ever and out of reach (tried). So it is noted, and moved
+//! along. No memory, no lock: a table of few places.
+
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::*};
+
+use crate::signal_safe::descriptors::{self, State};
+use crate::signal_safe::sys;
+
+struct Place {
+    /// The number, -1 while the place is free, -2 while it is being written.
+    fd: AtomicI32,
+    epoll: AtomicI32,
+    events: AtomicU32,
+    data: AtomicU64,
+}
+
+/// One for each connection that a child watches before it has used it; what
+/// finds no place is as it would be without us.
+static PLACES: [Place; 256] = [const {
+    Place {
+        fd: AtomicI32::new(-1),
+        epoll: AtomicI32::new(-1),
+        events: AtomicU32::new(0),
+        data: AtomicU64::new(0),
+    }
+}; 256];
+
+fn is_own(epoll: c_int) -> bool {
+    descriptors::find(epoll).is_some_and(|entry| {
+        let word = entry.word();
+        word.state() == State::Epoll && !word.is_inherited()
+    })
+}
+
+/// `epoll_ctl` has done `command` with the abandoned `fd` in an epoll.
+pub fn note(epoll: c_int, command: c_int, fd: c_int, event: Option<libc::epoll_event>) {
+    let is_its =
+        |place: &&Place| place.fd.load(Acquire) == fd && place.epoll.load(Relaxed) == epoll;
+    let known = PLACES.iter().find(is_its);
+    let Some(event) = event.filter(|_| command != libc::EPOLL_CTL_DEL) else {
+        if let Some(place) = known {
+            place.fd.store(-1, Release);
+        }
+        return;
+    };
+    let free = |place: &&Place| place.fd.compare_exchange(-1, -2, AcqRel, Relaxed).is_ok();
+    if let Some(place) = known.or_else(|| PLACES.iter().find(free)) {
+        place.epoll.store(epoll, Relaxed);
+        place.events.store(event.events, Relaxed);
+        place.data.store(event.u64, Relaxed);
+        place.fd.store(fd, Release);
+    }
+}
+
+/// Puts something else under `fd` by `replace`, and enters it where what was
+/// there had been.
+pub fn moved_along<R>(fd: c_int, replace: impl FnOnce() -> R) -> R {
+    let mut taken = [false; PLACES.len()];
+    for (place, taken) in PLACES.iter().zip(&mut taken) {
+        if place.fd.load(Acquire) == fd {
+            let epoll = place.epoll.load(Relaxed);
+            *taken = is_own(epoll) && sys::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0).is_ok();
+        }
+    }
+    let result = replace();
+    for (place, taken) in PLACES.iter().zip(taken) {
+        if taken {
+            let (events, data) = (place.events.load(Relaxed), place.data.load(Relaxed));
+            let epoll = place.epoll.load(Relaxed);
+            let _ = sys::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, events, data);
+        }
+        if place.fd.load(Relaxed) == fd {
+            place.fd.store(-1, Release);
+        }
+    }
+    result
+}
