@@ -1,0 +1,1148 @@
+//! What a session's client did to its state, so that a child can do it again.
+//!
+//! Commands come in as they are sent ([`Journal::read`] and its like make
+//! [`Effects`] of them) and count when they are done ([`Journal::done`]): what
+//! a transaction changed counts when it commits, a failed statement not at all.
+//! The journal keeps the *texts*, in their order, because a prepared statement
+//! means what the settings of its moment made it. What cannot be followed makes
+//! the session *opaque*, for good: a child then loses it, loudly.
+//!
+//! Normal context only, and one thread at a time: whoever is inside the call on
+//! the connection (libpq's own rule for a `PGconn`).
+
+use std::boxed::Box;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::vec::Vec;
+
+use crate::memory;
+use crate::statements::{self, Mode, Name, Reason, Trusted, Value, What};
+
+type Bytes = Box<[u8]>;
+
+/// What one statement does, when it succeeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Effect {
+    Begin,
+    Commit,
+    Rollback,
+    Savepoint(Bytes),
+    Release(Bytes),
+    RollbackTo(Bytes),
+    Set(Set),
+    ResetAll(Bytes),
+    Prepare(Prepared),
+    /// The unnamed statement that was sent last is there.
+    Unnamed,
+    Deallocate(Bytes),
+    DeallocateAll,
+    Listen {
+        channel: Bytes,
+        text: Bytes,
+    },
+    Unlisten(Bytes),
+    UnlistenAll,
+    DiscardAll,
+    Opaque(Bytes),
+}
+
+/// A change of one setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Set {
+    name: Bytes,
+    local: bool,
+    to_default: bool,
+    text: Bytes,
+}
+
+impl Set {
+    /// A dotted name: one that the server does not know and takes all the same.
+    fn is_custom(&self) -> bool {
+        self.name.contains(&b'.')
+    }
+
+    /// Whether a later value leaves nothing of an earlier one. `DateStyle` is
+    /// merged of two parts; the order of roles is one of rights.
+    fn replaces(&self) -> bool {
+        const MERGED: [&[u8]; 3] = [b"datestyle", b"role", b"session_authorization"];
+        !(MERGED.contains(&&*self.name) || self.is_custom() && self.to_default)
+    }
+
+    fn outlives_reset_all(&self) -> bool {
+        [b"role".as_slice(), b"session_authorization"].contains(&&*self.name)
+    }
+
+    /// Whether `part` stands behind the setting's name in its text, in any case.
+    fn value_holds(&self, part: &[u8]) -> bool {
+        let text = self.text.to_ascii_lowercase();
+        let name = &*self.name;
+        let at = text.windows(name.len()).position(|its| its == name);
+        let value = at
+            .and_then(|at| text.get(at + name.len()..))
+            .unwrap_or(&text);
+        value.windows(part.len()).any(|its| its == part)
+    }
+
+    /// Why later statements do not mean what their text says: a value that the
+    /// server looks up, along the path and for the role of that moment, unless it
+    /// is one of PostgreSQL's own with its schema.
+    fn misleads(&self) -> Option<&'static [u8]> {
+        let looked_up = *self.name == *b"default_text_search_config"
+            && !self.to_default
+            && !self.value_holds(b"pg_catalog.");
+        looked_up.then_some(b"default_text_search_config was looked up along the search path")
+    }
+
+    /// The server reads later texts by it.
+    fn is_about_texts(&self) -> bool {
+        [
+            b"client_encoding".as_slice(),
+            b"standard_conforming_strings",
+        ]
+        .contains(&&*self.name)
+    }
+
+    /// What a constant means depends on it when a statement is analysed, which
+    /// the server does again when a table, the search path or a role changes.
+    fn is_about_constants(&self) -> bool {
+        const NAMES: [&[u8]; 8] = [
+            b"datestyle",
+            b"timezone",
+            b"timezone_abbreviations",
+            b"intervalstyle",
+            b"xmloption",
+            b"array_nulls",
+            b"transform_null_equals",
+            b"lc_monetary",
+        ];
+        NAMES.contains(&&*self.name)
+    }
+}
+
+/// Whether a text is read in more than one way, by [`Set::is_about_texts`].
+fn is_ambiguous(text: &[u8]) -> bool {
+    !text.is_ascii() || text.contains(&b'\\')
+}
+
+fn has_string(text: &[u8]) -> bool {
+    let dollar = |pair: &[u8]| pair[0] == b'$' && !pair[1].is_ascii_digit();
+    text.contains(&b'\'') || text.windows(2).any(dollar)
+}
+
+/// Where a word stands in a text, in any case, not within a longer one.
+fn has_word(text: &[u8], word: &[u8], but_not_before: u8) -> bool {
+    let part = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_');
+    (0..text.len().saturating_sub(word.len() - 1)).any(|at| {
+        let end = at + word.len();
+        text.get(at..end)
+            .is_some_and(|its| its.eq_ignore_ascii_case(word))
+            && !(at > 0 && part(text.get(at - 1)))
+            && !part(text.get(end))
+            && text.get(end) != Some(&but_not_before)
+    })
+}
+
+/// Whether a prepared statement has a constant that
+/// [`Set::is_about_constants`] may change: a string, or a comparison with NULL.
+fn has_constants(text: &[u8]) -> bool {
+    // PHP's PDO prepares every statement, and these are not analysed.
+    let is_set = text
+        .get(..4)
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"set "));
+    !is_set && (has_string(text) || has_word(text, b"null", 0))
+}
+
+/// Whether a prepared statement holds the moment at which it was analysed
+/// (datatype-datetime.html, "Special Values").
+fn holds_its_moment(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 4] = [b"now", b"today", b"tomorrow", b"yesterday"];
+    // A word may be spelled by E'' or U&''; a date's parts need no blanks.
+    let spells = |pair: &[u8]| pair.eq_ignore_ascii_case(b"e'") || pair.eq_ignore_ascii_case(b"u&");
+    let spelled = text.contains(&b'\\') && text.windows(2).any(spells);
+    has_string(text) && (spelled || WORDS.iter().any(|word| has_word(text, word, b'(')))
+}
+
+/// A statement prepared under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Prepared {
+    name: Bytes,
+    /// The whole `PREPARE …`, or, with `types`, the query of a Parse message.
+    text: Bytes,
+    /// The parameters' type ids, where it was prepared by libpq's own call.
+    types: Option<Box<[u32]>>,
+}
+
+/// What the statements of one command do. Empty for the many that do nothing.
+#[derive(Debug, Default)]
+pub struct Effects {
+    effects: Vec<Effect>,
+    /// Statements in the text, harmless ones counted.
+    statements: usize,
+}
+
+impl Effects {
+    fn opaque(reason: &[u8]) -> Self {
+        Effects {
+            effects: std::vec![Effect::Opaque(reason.into())],
+            statements: 1,
+        }
+    }
+
+    /// Whether the session is the same afterwards, whatever becomes of it.
+    pub fn is_none(&self) -> bool {
+        self.effects.is_empty()
+    }
+}
+
+/// Where a session stands, by libpq's account (`PGTransactionStatusType`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// In no transaction.
+    Idle,
+    /// In one.
+    InTransaction,
+    /// In one that has failed.
+    Failed,
+    /// In the middle of a command, or unknown.
+    Other,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// One of its results was an error.
+    pub failed: bool,
+    /// The command tag of its last result was `ROLLBACK`.
+    pub rolled_back: bool,
+    /// The session before it.
+    pub before: Standing,
+    /// The session after it.
+    pub after: Standing,
+}
+
+/// What is waiting for the transaction to end.
+#[derive(Debug)]
+enum Pending {
+    Savepoint(Bytes),
+    Change(Effect),
+}
+
+/// One thing to do again.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// A custom setting that nobody sees and that answers `''`, not NULL.
+    Trace(&'a [u8]),
+    /// A statement's text.
+    Text(&'a [u8]),
+    /// A prepared statement: its name, query and types.
+    Prepare(&'a [u8], &'a [u8], &'a [u32]),
+}
+
+/// A command in a pipeline.
+#[derive(Debug)]
+enum Sent {
+    Command(Effects),
+    Sync,
+}
+
+#[derive(Debug, Default)]
+struct Pipeline {
+    sent: VecDeque<Sent>,
+    /// Of the segment that the next sync ends.
+    succeeded: Vec<Effect>,
+    segment_failed: bool,
+    /// The command whose results are being read.
+    any_result: bool,
+    failed: bool,
+    rolled_back: bool,
+}
+
+/// What the texts that were read depend on, beside themselves. Set when they are
+/// read, and for good: a setting that changes afterwards makes the session
+/// opaque, whichever way and for however long it changes.
+#[derive(Debug, Default, Clone, Copy)]
+struct Marks {
+    /// One may be read in more than one way, by [`Set::is_about_texts`].
+    texts: bool,
+}
+
+/// The journal of one session.
+#[derive(Debug, Default)]
+pub struct Journal {
+    entries: Vec<Effect>,
+    pending: Vec<Pending>,
+    traces: Vec<Bytes>,
+    /// The unnamed statement: its query and types. Gone with the next query.
+    unnamed: Option<(Bytes, Box<[u32]>)>,
+    /// One that has been sent.
+    unnamed_sent: Option<(Bytes, Box<[u32]>)>,
+    /// What executing a prepared statement does, by its name.
+    prepared: HashMap<Bytes, Vec<Effect>, BuildHasherDefault<DefaultHasher>>,
+    pipeline: Pipeline,
+    /// A transaction is open: as of the last command with effects, and only such
+    /// a one begins or ends one.
+    open: bool,
+    marks: Marks,
+    opaque: Option<Bytes>,
+    /// Of entries, traces and names.
+    bytes: usize,
+    pending_bytes: usize,
+}
+
+/// How texts are read, and how much may be kept.
+pub struct Rules<'a> {
+    /// As the server reads strings now.
+    pub mode: Mode<'a>,
+    /// The most that one journal may hold, in bytes.
+    pub limit: usize,
+}
+
+/// `SET TRANSACTION` by another name.
+const OF_ONE_TRANSACTION: [&str; 3] = [
+    "transaction_isolation",
+    "transaction_read_only",
+    "transaction_deferrable",
+];
+
+/// The server cuts longer names of prepared statements (NAMEDATALEN - 1).
+const LONGEST_NAME: usize = 63;
+const TOO_LONG: &[u8] = b"a prepared statement's name is too long";
+
+/// What one entry takes beside its texts.
+const OVERHEAD: usize = 96;
+
+impl Journal {
+    /// Why the session cannot be made again, if so.
+    pub fn opaque(&self) -> Option<&[u8]> {
+        self.opaque.as_deref()
+    }
+
+    /// The session cannot be made again. The first reason stays.
+    pub fn set_opaque(&mut self, reason: &[u8]) {
+        if self.opaque.is_none() {
+            *self = Journal {
+                opaque: Some(reason.into()),
+                ..Journal::default()
+            };
+        }
+    }
+
+    /// Whether nothing waits for a transaction's end or a command's.
+    pub fn is_settled(&self) -> bool {
+        self.pending.is_empty() && self.pipeline.sent.is_empty()
+    }
+
+    /// Whether it changes the setting.
+    pub fn sets(&self, name: &str) -> bool {
+        let name = name.as_bytes();
+        let its = |entry: &Effect| matches!(entry, Effect::Set(set) if set.name.eq_ignore_ascii_case(name));
+        self.entries.iter().any(its)
+    }
+
+    /// Bytes that it takes.
+    pub fn size(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the session has an unnamed prepared statement.
+    pub fn has_unnamed(&self) -> bool {
+        self.unnamed.is_some()
+    }
+
+    /// What to do again, in order.
+    pub fn steps(&self) -> impl Iterator<Item = Step<'_>> {
+        let traces = self.traces.iter().map(|name| Step::Trace(name));
+        let entries = self.entries.iter().filter_map(|entry| match entry {
+            Effect::Set(set) => Some(Step::Text(&set.text)),
+            Effect::ResetAll(text) | Effect::Listen { text, .. } => Some(Step::Text(text)),
+            Effect::Prepare(prepared) => Some(match &prepared.types {
+                Some(types) => Step::Prepare(&prepared.name, &prepared.text, types),
+                None => Step::Text(&prepared.text),
+            }),
+            _ => None,
+        });
+        let unnamed = self.unnamed.iter();
+        let unnamed = unnamed.map(|(query, types)| Step::Prepare(b"", query, types));
+        traces.chain(entries).chain(unnamed)
+    }
+
+    // What is sent.
+
+    /// The text of a simple query: the unnamed statement is gone.
+    pub fn read_simple(&mut self, text: &[u8], rules: &Rules) -> Effects {
+        (self.unnamed, self.unnamed_sent) = (None, None);
+        if !self.prepared.is_empty() {
+            self.forget_prepared(b"");
+        }
+        self.read(text, rules)
+    }
+
+    /// The one statement of an extended query: it is the unnamed one now, of
+    /// which a child that counts on it is told that it does not exist.
+    pub fn read_extended(&mut self, text: &[u8], rules: &Rules) -> Effects {
+        let effects = self.read(text, rules);
+        (self.unnamed, self.unnamed_sent) = (None, None);
+        if self.prepared.contains_key(b"".as_slice()) || !effects.is_none() {
+            let does = Effects {
+                effects: effects.effects.clone(),
+                statements: 1,
+            };
+            self.remember(b"", does);
+        }
+        effects
+    }
+
+    /// What statements do.
+    fn read(&mut self, text: &[u8], rules: &Rules) -> Effects {
+        if self.opaque.is_some() {
+            return Effects::default();
+        }
+        let mut effects = Effects::default();
+        for statement in statements::read(text, &rules.mode) {
+            effects.statements += 1;
+            if matches!(statement.what, What::Harmless) {
+                continue;
+            }
+            // Texts are kept once or twice, and a map may grow.
+            if !memory::is_plenty(4096 + 4 * text.len()) {
+                return Effects::opaque(b"no memory for its journal");
+            }
+            self.note(&statement, rules, &mut effects.effects);
+            if let Some(Effect::Opaque(_)) = effects.effects.last() {
+                break; // nothing after it counts
+            }
+        }
+        effects
+    }
+
+    /// A text that may be replayed was read.
+    fn mark(&mut self, text: &[u8]) {
+        self.marks.texts |= is_ambiguous(text);
+    }
+
+    /// The texts of what is prepared: of what is there, waits, or was sent.
+    fn prepared_texts(&self) -> impl Iterator<Item = &[u8]> {
+        let waiting = self.pending.iter().filter_map(|step| match step {
+            Pending::Change(change) => Some(change),
+            Pending::Savepoint(_) => None,
+        });
+        let sent = self.pipeline.sent.iter().flat_map(|sent| match sent {
+            Sent::Command(effects) => effects.effects.as_slice(),
+            Sent::Sync => &[],
+        });
+        let effects = self.entries.iter().chain(waiting).chain(sent);
+        let effects = effects.chain(&self.pipeline.succeeded);
+        let named = effects.filter_map(|effect| match effect {
+            Effect::Prepare(prepared) => Some(&*prepared.text),
+            _ => None,
+        });
+        let unnamed = self.unnamed.iter().chain(&self.unnamed_sent);
+        named.chain(unnamed.map(|(query, _)| &**query))
+    }
+
+    /// Why the session as it is now cannot be made again, though it may be later.
+    pub fn obstacle(&self) -> Option<&'static [u8]> {
+        self.prepared_texts()
+            .any(holds_its_moment)
+            .then_some(b"a prepared statement holds the moment at which it was prepared")
+    }
+
+    fn note(&mut self, statement: &statements::Statement, rules: &Rules, into: &mut Vec<Effect>) {
+        if !matches!(
+            statement.what,
+            What::Begin | What::Commit | What::Rollback | What::Opaque(_)
+        ) {
+            self.mark(statement.text);
+        }
+        let text = || Bytes::from(statement.text);
+        let own = |name: &Name| name.to_vec().into_boxed_slice();
+        into.push(match &statement.what {
+            What::Harmless | What::Copy | What::DiscardOther => return,
+            What::Set { name, .. } if OF_ONE_TRANSACTION.iter().any(|its| name.is_setting(its)) => {
+                return;
+            }
+            What::Begin => Effect::Begin,
+            What::Commit => Effect::Commit,
+            What::Rollback => Effect::Rollback,
+            What::Savepoint(name) => Effect::Savepoint(own(name)),
+            What::Release(name) => Effect::Release(own(name)),
+            What::RollbackTo(name) => Effect::RollbackTo(own(name)),
+            What::Set { name, local, value } => Effect::Set(Set {
+                // Compared without regard to case, even when quoted (guc.c).
+                name: name.to_vec().to_ascii_lowercase().into_boxed_slice(),
+                local: *local,
+                to_default: matches!(value, Value::Default),
+                text: text(),
+            }),
+            What::SetCharacteristics {
+                isolation,
+                read_only,
+                deferrable,
+                local,
+            } => Effect::Set(Set {
+                // One statement, up to three settings: what replaces it is the same again.
+                name: [
+                    if *isolation { b"i".as_slice() } else { b"" },
+                    if *read_only { b"r" } else { b"" },
+                    if *deferrable { b"d" } else { b"" },
+                ]
+                .concat()
+                .into_boxed_slice(),
+                local: *local,
+                to_default: false,
+                text: text(),
+            }),
+            What::ResetAll => Effect::ResetAll(text()),
+            What::Prepare { name, body } => {
+                let name = own(name);
+                let effects = self.read(body, rules);
+                self.remember(&name, effects);
+                Effect::Prepare(Prepared {
+                    name,
+                    text: text(),
+                    types: None,
+                })
+            }
+            What::Execute { name } => match self.prepared.get(&*name.to_vec()) {
+                Some(effects) if effects.is_empty() => return,
+                // EXPLAIN EXECUTE, or CREATE TABLE AS EXECUTE … WITH NO DATA.
+                Some(_)
+                    if !has_word(statement.text.get(..7).unwrap_or_default(), b"execute", 0) =>
+                {
+                    Effect::Opaque(
+                        b"it may have executed a prepared change of its state"[..].into(),
+                    )
+                }
+                Some(effects) => return into.extend(effects.iter().cloned()),
+                None => Effect::Opaque(b"it executed a statement prepared elsewhere"[..].into()),
+            },
+            What::Deallocate(name) => Effect::Deallocate(own(name)),
+            What::DeallocateAll => Effect::DeallocateAll,
+            What::Listen(channel) => Effect::Listen {
+                channel: own(channel),
+                text: text(),
+            },
+            What::Unlisten(channel) => Effect::Unlisten(own(channel)),
+            What::UnlistenAll => Effect::UnlistenAll,
+            What::DiscardAll => Effect::DiscardAll,
+            What::PrepareTransaction => {
+                Effect::Opaque(b"it prepared a two-phase transaction"[..].into())
+            }
+            What::Opaque(reason) => Effect::Opaque(reason_of(reason)),
+        });
+    }
+
+    /// libpq's own prepare call, or a Parse message by another of its calls.
+    pub fn prepare(&mut self, name: &[u8], query: &[u8], types: &[u32], rules: &Rules) -> Effects {
+        if self.opaque.is_some() {
+            return Effects::default();
+        }
+        if !memory::is_plenty(4096 + 4 * (name.len() + query.len())) {
+            return Effects::opaque(b"no memory for its journal");
+        }
+        if name.len() > LONGEST_NAME {
+            return Effects::opaque(TOO_LONG);
+        }
+        let does = self.read(query, rules);
+        self.remember(name, does);
+        self.mark(name);
+        self.mark(query);
+        let mut effects = Effects {
+            effects: Vec::new(),
+            statements: 1,
+        };
+        if name.is_empty() {
+            (self.unnamed, self.unnamed_sent) = (None, Some((query.into(), types.into())));
+            effects.effects.push(Effect::Unnamed);
+        } else {
+            effects.effects.push(Effect::Prepare(Prepared {
+                name: name.into(),
+                text: query.into(),
+                types: Some(types.into()),
+            }));
+        }
+        effects
+    }
+
+    /// What executing `name` will do. Known from the sending on: the execution
+    /// may be sent before the preparation has been answered.
+    fn remember(&mut self, name: &[u8], does: Effects) {
+        let weight = name.len() + OVERHEAD;
+        if let Some(known) = self.prepared.get_mut(name) {
+            // If the second fails, the first is still there; only a name that
+            // does the same either way is sure.
+            *known = if name.is_empty() || *known == does.effects {
+                does.effects
+            } else {
+                let reason = b"a statement was prepared twice under one name"[..].into();
+                std::vec![Effect::Opaque(reason)]
+            };
+        } else if self.prepared.try_reserve(1).is_ok() {
+            self.prepared.insert(name.into(), does.effects);
+            self.bytes += weight;
+        }
+    }
+
+    /// What was to be prepared was not, so its name means nothing, unless it did before.
+    fn not_prepared(&mut self, effects: &[Effect]) {
+        if effects.contains(&Effect::Unnamed) {
+            self.unnamed_sent = None;
+        }
+        for effect in effects {
+            let Effect::Prepare(prepared) = effect else {
+                continue;
+            };
+            let its = |effect: &Effect| matches!(effect, Effect::Prepare(its) if its.name == prepared.name);
+            let waits = |step: &Pending| matches!(step, Pending::Change(change) if its(change));
+            if !self.entries.iter().any(its) && !self.pending.iter().any(waits) {
+                self.forget_prepared(&prepared.name);
+            }
+        }
+    }
+
+    fn forget_prepared(&mut self, name: &[u8]) {
+        if self.prepared.remove(name).is_some() {
+            self.bytes = self.bytes.saturating_sub(name.len() + OVERHEAD);
+        }
+    }
+
+    /// The command was not sent after all.
+    pub fn not_sent(&mut self, effects: &Effects) {
+        self.not_prepared(&effects.effects);
+    }
+
+    /// A prepared statement is executed by libpq's own call.
+    pub fn execute(&self, name: &[u8]) -> Effects {
+        if self.opaque.is_some() {
+            return Effects::default();
+        }
+        match self.prepared.get(name) {
+            Some(effects) if effects.is_empty() => Effects {
+                effects: Vec::new(),
+                statements: 1,
+            },
+            Some(effects) => Effects {
+                effects: effects.clone(),
+                statements: 1,
+            },
+            None if name.len() > LONGEST_NAME => Effects::opaque(TOO_LONG),
+            None => Effects::opaque(b"it executed a statement prepared elsewhere"),
+        }
+    }
+
+    /// libpq's own call to close a prepared statement.
+    pub fn close(&self, name: &[u8]) -> Effects {
+        if self.opaque.is_some() {
+            return Effects::default();
+        }
+        if name.len() > LONGEST_NAME {
+            return Effects::opaque(TOO_LONG);
+        }
+        Effects {
+            effects: std::vec![Effect::Deallocate(name.into())],
+            statements: 1,
+        }
+    }
+
+    /// A call whose effect nobody can know.
+    pub fn unknown(&self, reason: &[u8]) -> Effects {
+        Effects::opaque(reason)
+    }
+
+    // What is done.
+
+    /// A command outside of a pipeline has ended.
+    pub fn done(&mut self, effects: Effects, outcome: Outcome, rules: &Rules) {
+        if effects.is_none() || self.opaque.is_some() {
+            return;
+        }
+        let Effects {
+            mut effects,
+            statements,
+        } = effects;
+        let unknown = effects.iter().find_map(|effect| match effect {
+            Effect::Opaque(reason) => Some(reason.clone()),
+            _ => None,
+        });
+        if let Some(reason) = unknown {
+            // Failed or not: a lock taken before the error is still held.
+            return self.set_opaque(&reason);
+        }
+        if outcome.failed {
+            self.open = outcome.after != Standing::Idle;
+            self.not_prepared(&effects);
+            self.failed(&effects, statements, outcome);
+            return self.keep_within(rules.limit);
+        }
+        let ends = |effect: &Effect| matches!(effect, Effect::Commit | Effect::Rollback);
+        if statements > 1 && outcome.before == Standing::Other && effects.iter().any(ends) {
+            return self.set_opaque(b"a transaction ended in a text whose beginning is not known");
+        }
+        // The server answers COMMIT in a failed transaction with ROLLBACK.
+        let mut in_failed = outcome.before == Standing::Failed;
+        for effect in &mut effects {
+            match effect {
+                Effect::Commit => {
+                    let one_rolled_back = statements == 1 && outcome.rolled_back;
+                    if core::mem::take(&mut in_failed) || one_rolled_back {
+                        *effect = Effect::Rollback;
+                    }
+                }
+                Effect::Rollback | Effect::RollbackTo(_) => in_failed = false,
+                _ => {}
+            }
+        }
+        let ended = effects.iter().any(ends);
+        for effect in effects {
+            self.apply(effect);
+        }
+        self.open = outcome.after != Standing::Idle;
+        match outcome.after {
+            Standing::Idle => {
+                if outcome.before != Standing::Idle && !ended && !self.pending.is_empty() {
+                    return self
+                        .set_opaque(b"a transaction ended that its journal did not see end");
+                }
+                self.commit();
+            }
+            Standing::InTransaction | Standing::Failed => {}
+            Standing::Other => self.set_opaque(b"libpq does not say where the session stands"),
+        }
+        self.keep_within(rules.limit);
+    }
+
+    fn failed(&mut self, effects: &[Effect], statements: usize, outcome: Outcome) {
+        let control = |effect: &Effect| {
+            use Effect::*;
+            matches!(
+                effect,
+                Begin | Commit | Rollback | Savepoint(_) | Release(_) | RollbackTo(_)
+            )
+        };
+        if statements > 1 {
+            if !(effects.iter().all(control) && self.pending.is_empty()) {
+                self.set_opaque(b"a text of several statements failed among changes of its state");
+            }
+        } else if outcome.before != Standing::Failed
+            && effects.iter().any(|effect| self.leaves_a_doubt(effect))
+        {
+            self.set_opaque(b"a change of a custom setting failed: it may have left a trace");
+        } else if effects.contains(&Effect::DiscardAll) && outcome.before == Standing::Idle {
+            self.set_opaque(b"DISCARD ALL failed");
+        } else if outcome.after == Standing::Idle && outcome.before != Standing::Idle {
+            // A deferred constraint, found at COMMIT.
+            self.rollback(0);
+        }
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Begin => {}
+            Effect::Commit => self.commit(),
+            Effect::Rollback => self.rollback(0),
+            Effect::Savepoint(name) => self.wait(Pending::Savepoint(name)),
+            Effect::Release(name) => match self.savepoint(&name) {
+                Some(from) => {
+                    let released = self.pending.split_off(from);
+                    let is_change = |step: &Pending| matches!(step, Pending::Change(_));
+                    self.pending.extend(released.into_iter().filter(is_change));
+                    self.recount_pending();
+                }
+                None => self.set_opaque(b"a savepoint was released that its journal did not see"),
+            },
+            Effect::RollbackTo(name) => match self.savepoint(&name) {
+                Some(from) => self.rollback(from + 1),
+                None => {
+                    self.set_opaque(b"it rolled back to a savepoint that its journal did not see");
+                }
+            },
+            // Not transactional, and what it names may wait or count already.
+            Effect::Unnamed => self.unnamed = self.unnamed_sent.take(),
+            Effect::Deallocate(name) => self.deallocate(Some(&name)),
+            Effect::DeallocateAll => self.deallocate(None),
+            Effect::DiscardAll => self.discard_all(),
+            change => self.wait(Pending::Change(change)),
+        }
+    }
+
+    fn savepoint(&self, name: &[u8]) -> Option<usize> {
+        self.pending
+            .iter()
+            .rposition(|step| matches!(step, Pending::Savepoint(its) if **its == *name))
+    }
+
+    fn commit(&mut self) {
+        let mut local_before = false;
+        self.pending_bytes = 0;
+        for step in core::mem::take(&mut self.pending) {
+            let Pending::Change(change) = step else {
+                continue;
+            };
+            match change {
+                Effect::Set(set) if set.local => {
+                    local_before = true;
+                    self.changes(&set);
+                    if set.is_custom() {
+                        self.leave_trace(set.name);
+                    }
+                }
+                Effect::Prepare(_) if local_before => {
+                    return self.set_opaque(b"a statement was prepared under SET LOCAL");
+                }
+                change => self.enter(change),
+            }
+        }
+    }
+
+    /// Undoes what is pending from `from` on. `PREPARE` is not transactional.
+    fn rollback(&mut self, from: usize) {
+        let undone = self.pending.split_off(from.min(self.pending.len()));
+        self.recount_pending();
+        let mut setting_before = false;
+        for step in undone {
+            match step {
+                Pending::Change(Effect::Set(set)) => {
+                    setting_before = true;
+                    self.changes(&set);
+                    if set.is_custom() {
+                        self.leave_trace(set.name);
+                    }
+                }
+                Pending::Change(Effect::ResetAll(_)) => {
+                    setting_before = true;
+                    self.changes_all();
+                }
+                Pending::Change(Effect::Prepare(_)) if setting_before => {
+                    return self
+                        .set_opaque(b"a statement was prepared under settings rolled back later");
+                }
+                Pending::Change(prepare @ Effect::Prepare(_)) if from > 0 => {
+                    self.wait(Pending::Change(prepare));
+                }
+                Pending::Change(prepare @ Effect::Prepare(_)) => self.enter(prepare),
+                Pending::Change(_) | Pending::Savepoint(_) => {}
+            }
+        }
+    }
+
+    /// A setting has changed, by itself or by the end of a transaction: what was
+    /// read before must not depend on it.
+    fn changes(&mut self, set: &Set) {
+        if set.is_about_texts() && self.marks.texts {
+            self.set_opaque(b"a setting changed by which texts of its journal are read");
+        } else if set.is_about_constants() && self.prepared_texts().any(has_constants) {
+            self.set_opaque(b"a setting changed that constants of a prepared statement depend on");
+        } else if let Some(reason) = set.misleads() {
+            self.set_opaque(reason);
+        }
+    }
+
+    /// All of those that are set have changed.
+    fn changes_all(&mut self) {
+        let sets = self.entries.iter().filter_map(|entry| match entry {
+            Effect::Set(set) => Some(set.clone()),
+            _ => None,
+        });
+        for set in sets.collect::<Vec<Set>>() {
+            self.changes(&set);
+        }
+    }
+
+    /// A custom setting that may now answer '' and not NULL.
+    fn leaves_a_doubt(&self, effect: &Effect) -> bool {
+        let Effect::Set(set) = effect else {
+            return false;
+        };
+        let same = |entry: &Effect| matches!(entry, Effect::Set(its) if its.name == set.name);
+        set.is_custom() && !self.traces.contains(&set.name) && !self.entries.iter().any(same)
+    }
+
+    fn leave_trace(&mut self, name: Bytes) {
+        if !name.is_ascii() {
+            return self.set_opaque(b"a setting's name is not ASCII");
+        }
+        if !self.traces.contains(&name) {
+            self.bytes += name.len() + OVERHEAD;
+            self.traces.push(name);
+        }
+    }
+
+    /// One more than the last prepared statement's place: what is set after it
+    /// may be set over, what is set before it gave it its meaning.
+    fn after_prepared(&self) -> usize {
+        self.entries
+            .iter()
+            .rposition(|entry| matches!(entry, Effect::Prepare(_)))
+            .map_or(0, |place| place + 1)
+    }
+
+    /// What has been committed.
+    fn enter(&mut self, change: Effect) {
+        match &change {
+            Effect::Set(set) => self.changes(set),
+            Effect::ResetAll(_) => self.changes_all(),
+            _ => {}
+        }
+        if self.opaque.is_some() {
+            return;
+        }
+        let from = self.after_prepared();
+        match &change {
+            Effect::Set(set) if set.replaces() => {
+                let name = set.name.clone();
+                self.drop_entries(
+                    from,
+                    |entry| matches!(entry, Effect::Set(its) if its.name == name),
+                );
+            }
+            Effect::ResetAll(_) => {
+                let customs: Vec<Bytes> = self
+                    .entries
+                    .iter()
+                    .skip(from)
+                    .filter_map(|entry| match entry {
+                        Effect::Set(set) if set.is_custom() => Some(set.name.clone()),
+                        _ => None,
+                    })
+                    .collect();
+                for name in customs {
+                    self.leave_trace(name);
+                }
+                self.drop_entries(from, |entry| match entry {
+                    Effect::Set(set) => !set.outlives_reset_all(),
+                    Effect::ResetAll(_) => true,
+                    _ => false,
+                });
+                if from == 0 {
+                    return; // what a new session has
+                }
+            }
+            Effect::Listen { channel, .. } => {
+                let known = |entry: &Effect| matches!(entry, Effect::Listen { channel: its, .. } if its == channel);
+                if channel.is_ascii() && self.entries.iter().any(known) {
+                    return;
+                }
+            }
+            Effect::Unlisten(channel) => {
+                let channel = channel.clone();
+                if !channel.is_ascii() {
+                    return self.set_opaque(b"UNLISTEN of a channel whose name is not ASCII");
+                }
+                return self.drop_entries(
+                    0,
+                    |entry| matches!(entry, Effect::Listen { channel: its, .. } if *its == channel),
+                );
+            }
+            Effect::UnlistenAll => {
+                return self.drop_entries(0, |entry| matches!(entry, Effect::Listen { .. }));
+            }
+            _ => {}
+        }
+        self.bytes += size_of_entry(&change);
+        self.entries.push(change);
+    }
+
+    fn drop_entries(&mut self, from: usize, which: impl Fn(&Effect) -> bool) {
+        let mut place = 0;
+        let bytes = &mut self.bytes;
+        self.entries.retain(|entry| {
+            place += 1;
+            let goes = place > from && which(entry);
+            if goes {
+                *bytes = bytes.saturating_sub(size_of_entry(entry));
+            }
+            !goes
+        });
+    }
+
+    fn deallocate(&mut self, name: Option<&[u8]>) {
+        let named = |entry: &Effect| matches!(entry, Effect::Prepare(its) if name.is_none_or(|name| *its.name == *name));
+        self.drop_entries(0, named);
+        self.pending
+            .retain(|step| !matches!(step, Pending::Change(change) if named(change)));
+        self.recount_pending();
+        match name {
+            Some(name) => self.forget_prepared(name),
+            None => self.forget_all_prepared(),
+        }
+    }
+
+    /// By the server's own definition (sql-discard.html), what is left of a
+    /// session are its custom settings' traces.
+    fn discard_all(&mut self) {
+        // In a pipeline, what was prepared just before it is still pending.
+        let pending = core::mem::take(&mut self.pending).into_iter();
+        let pending = pending.filter_map(|step| match step {
+            Pending::Change(change) => Some(change),
+            Pending::Savepoint(_) => None,
+        });
+        for entry in core::mem::take(&mut self.entries)
+            .into_iter()
+            .chain(pending)
+        {
+            if let Effect::Set(set) = entry {
+                if set.is_custom() {
+                    self.leave_trace(set.name);
+                }
+            }
+        }
+        self.prepared.clear();
+        self.unnamed = None;
+        self.pending_bytes = 0;
+        self.bytes = self.traces.iter().map(|name| name.len() + OVERHEAD).sum();
+    }
+
+    fn forget_all_prepared(&mut self) {
+        let names = self.prepared.keys();
+        let bytes: usize = names.map(|name| name.len() + OVERHEAD).sum();
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.prepared.clear();
+    }
+
+    fn recount_pending(&mut self) {
+        self.pending_bytes = self.pending.iter().map(size_of_pending).sum();
+    }
+
+    fn wait(&mut self, step: Pending) {
+        self.pending_bytes += size_of_pending(&step);
+        self.pending.push(step);
+    }
+
+    fn keep_within(&mut self, limit: usize) {
+        if self.bytes + self.pending_bytes > limit {
+            self.set_opaque(b"its journal reached FORKGUARD_JOURNAL_KB");
+        }
+    }
+
+    // Pipelines.
+
+    /// A command was sent in a pipeline.
+    pub fn sent_in_pipeline(&mut self, effects: Effects) {
+        self.send(Sent::Command(effects));
+    }
+
+    /// A sync was sent.
+    pub fn sent_sync(&mut self) {
+        self.send(Sent::Sync);
+    }
+
+    fn send(&mut self, sent: Sent) {
+        if self.opaque.is_some() {
+        } else if self.pipeline.sent.try_reserve(1).is_ok() {
+            self.pipeline.sent.push_back(sent);
+        } else {
+            self.set_opaque(b"no memory for its journal");
+        }
+    }
+
+    /// A result in a pipeline that is no sync.
+    pub fn result_in_pipeline(&mut self, failed: bool, rolled_back: bool) {
+        let pipeline = &mut self.pipeline;
+        pipeline.any_result = true;
+        pipeline.failed |= failed;
+        pipeline.rolled_back |= rolled_back;
+    }
+
+    /// The results of the pipeline's first command are all read.
+    pub fn end_in_pipeline(&mut self) {
+        let pipeline = &mut self.pipeline;
+        if !core::mem::take(&mut pipeline.any_result) {
+            return;
+        }
+        let failed = core::mem::take(&mut pipeline.failed);
+        let rolled_back = core::mem::take(&mut pipeline.rolled_back);
+        match pipeline.sent.pop_front() {
+            Some(Sent::Command(Effects { mut effects, .. })) => {
+                for effect in &mut effects {
+                    if rolled_back && *effect == Effect::Commit {
+                        *effect = Effect::Rollback;
+                    }
+                }
+                pipeline.segment_failed |= failed;
+                pipeline.succeeded.append(&mut effects);
+            }
+            _ if self.opaque.is_some() => {}
+            _ => self.set_opaque(b"a pipeline answered more than its journal saw sent"),
+        }
+    }
+
+    /// A sync was answered.
+    pub fn sync_in_pipeline(&mut self, after: Standing, rules: &Rules) {
+        if self.opaque.is_some() {
+            return;
+        }
+        match self.pipeline.sent.pop_front() {
+            Some(Sent::Sync) => {}
+            _ => return self.set_opaque(b"a pipeline answered more than its journal saw sent"),
+        }
+        let effects = core::mem::take(&mut self.pipeline.succeeded);
+        let failed = core::mem::take(&mut self.pipeline.segment_failed);
+        let before = if self.open {
+            Standing::InTransaction
+        } else {
+            Standing::Idle
+        };
+        // libpq says nothing while more of the pipeline is to be read.
+        let ends =
+            |effect: &Effect| matches!(effect, Effect::Begin | Effect::Commit | Effect::Rollback);
+        let after = match after {
+            Standing::Other if !effects.iter().any(ends) => before,
+            after => after,
+        };
+        let outcome = Outcome {
+            failed,
+            rolled_back: false,
+            before,
+            after,
+        };
+        // A segment fails as a text of several statements does.
+        let effects = Effects {
+            effects,
+            statements: 2,
+        };
+        self.done(effects, outcome, rules);
+    }
+
+    /// The pipeline mode was left.
+    pub fn left_pipeline(&mut self) {
+        if self.opaque.is_none() && !self.pipeline.sent.is_empty() {
+            self.set_opaque(b"a pipeline was left before its answers");
+        }
+    }
+}
+
+fn size_of_pending(step: &Pending) -> usize {
+    match step {
+        Pending::Savepoint(name) => OVERHEAD + name.len(),
+        Pending::Change(change) => size_of_entry(change),
+    }
+}
+
+fn size_of_entry(entry: &Effect) -> usize {
+    OVERHEAD
+        + match entry {
+            Effect::Set(set) => set.name.len() + set.text.len(),
+            Effect::ResetAll(text) => text.len(),
+            Effect::Listen { channel, text } => channel.len() + text.len(),
+            Effect::Prepare(prepared) => {
+                prepared.name.len()
+                    + prepared.text.len()
+                    + prepared.types.as_ref().map_or(0, |types| 4 * types.len())
+            }
+            _ => 0,
+        }
+}
+
+fn reason_of(reason: &Reason) -> Bytes {
+    use std::io::Write;
+    let mut text = [0; 120];
+    let mut rest = &mut text[..];
+    let _ = write!(rest, "{reason}"); // cut where it ends
+    let left = rest.len();
+    text[..text.len() - left].into()
+}
+
+/// The functions that nobody vouched for.
+pub fn nobody() -> Trusted {
+    Trusted::default()
+}

@@ -1,0 +1,137 @@
+//! Whether an inherited session can be made again.
+
+use core::ffi::{c_char, CStr};
+use core::sync::atomic::Ordering::Relaxed;
+use std::string::String;
+use std::{borrow::ToOwned, format};
+
+use super::place::Client;
+use crate::gate::connection::Connection;
+use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE};
+use crate::libpq::{entry, Library};
+use crate::signal_safe::descriptors::{self, State, UNSEEN};
+use crate::watch;
+
+/// What an inherited connection is.
+pub enum Judgement {
+    /// Left to this process: handed over, or released by the program.
+    Ours,
+    /// The next call resumes it.
+    Resumable,
+    /// It cannot be made again, for this reason.
+    Lost(String),
+}
+
+/// Whether a file that libpq reads at each dial is named from the working directory.
+fn names_relative_files(library: &Library, pgconn: usize) -> bool {
+    /// `PQconninfoOption` (libpq-fe.h).
+    #[repr(C)]
+    struct Setting {
+        keyword: *const c_char,
+        _variable: usize,
+        _compiled: usize,
+        value: *const c_char,
+        _label: usize,
+        _character: usize,
+        _size: i32,
+    }
+    const FILES: [&CStr; 5] = [
+        c"sslrootcert",
+        c"sslcert",
+        c"sslkey",
+        c"sslcrl",
+        c"sslcrldir",
+    ];
+    let list = library.call1(entry::PQconninfo, pgconn);
+    let mut next = list as *const Setting;
+    let mut found = next.is_null(); // no memory: nobody knows
+                                    // SAFETY: libpq's list ends with a null keyword; its strings end with a NUL.
+    unsafe {
+        while !next.is_null() && !(*next).keyword.is_null() {
+            let (keyword, value) = (CStr::from_ptr((*next).keyword), (*next).value);
+            if FILES.contains(&keyword) && !value.is_null() {
+                let value = CStr::from_ptr(value).to_bytes();
+                // `system` is OpenSSL's own store.
+                found |= !value.is_empty() && value != b"system" && !value.starts_with(b"/");
+            }
+            next = next.add(1);
+        }
+    }
+    library.call1(entry::PQconninfoFree, list);
+    found
+}
+
+/// Judges an inherited connection. Asks libpq and the kernel, not the server.
+pub fn judge(library: &Library, connection: &Connection) -> Judgement {
+    let pgconn = connection.pgconn();
+    let fd = library.socket(pgconn);
+    let lost = |reason: &str| Judgement::Lost(reason.to_owned());
+    let entry = descriptors::find(fd);
+    let word = entry.map(|entry| entry.word());
+    // The very socket it was established on, left alive in this process: handed
+    // over. Not another one under its number.
+    let is_the_same = descriptors::identity_of(fd) == Ok(connection.identity.load(Relaxed));
+    if is_the_same && watch::is_own_session(fd) {
+        return Judgement::Ours;
+    }
+    if !crate::gate::resumes() {
+        return lost("FORKGUARD_POLICY=abandon");
+    }
+    let noted = connection.fd.load(Relaxed);
+    if noted < 0 && library.status(pgconn) != CONNECTION_OK {
+        return Judgement::Lost(String::new()); // never was one, and nobody thinks so
+    }
+    if noted < 0 {
+        return lost("it was not established");
+    }
+    if connection.was_left() {
+        return lost("a call on it was left by a jump or a cancelled thread, or two threads were inside at once");
+    }
+    if connection.is_entered() {
+        return lost("a thread of the parent was inside a call on it");
+    }
+    // SAFETY: nobody was inside at the fork, and this thread is the one in a
+    // call on it now.
+    let books = unsafe { connection.inherited_books() };
+    if let Some(reason) = books.journal.opaque() {
+        return Judgement::Lost(format!("{}", String::from_utf8_lossy(reason)));
+    }
+    if let Some(reason) = books.journal.obstacle() {
+        return Judgement::Lost(String::from_utf8_lossy(reason).into_owned());
+    }
+    if noted != fd {
+        return lost("its descriptor was changed");
+    }
+    let dead =
+        |entry: descriptors::Entry| entry.word().state() == State::Abandoned && entry.is_still(fd);
+    if !entry.is_some_and(dead) {
+        return lost("its descriptor was closed or replaced");
+    }
+    if word.is_some_and(|word| word.has(UNSEEN)) {
+        return lost("bytes went out on it that no call of libpq explains");
+    }
+    if library.status(pgconn) != CONNECTION_OK {
+        return lost("it was broken before the fork");
+    }
+    if library.transaction_status(pgconn) != PQTRANS_IDLE {
+        return lost("it was not idle at the fork");
+    }
+    if library.has(entry::PQpipelineStatus)
+        && library.call1(entry::PQpipelineStatus, pgconn) as i32 != 0
+    {
+        return lost("it was in pipeline mode at the fork");
+    }
+    if !(books.journal.is_settled() && books.sent.is_none()) {
+        return lost("a command was under way at the fork");
+    }
+    let Some(place) = books.place else {
+        return lost("its peer is not known");
+    };
+    if !place
+        .client
+        .is_still(&Client::now(), names_relative_files(library, pgconn))
+    {
+        return lost("the user, the root or working directory or a PG…/HOME/SSL/KRB5 variable of the environment has changed since it was made");
+    }
+    Judgement::Resumable
+}

@@ -1,0 +1,222 @@
+//! The dial: the same `PGconn`, the same descriptor number, a new session.
+//!
+//! libpq waits for the server here, where `pthread_cancel` ends a thread, and
+//! calls the program's event procedures, which may leave by an exception. So
+//! what is kept across its calls lies in a [`Task`] behind a plain pointer (left
+//! where it lies, if need be), and what is ours runs [`guarded`] in between.
+
+use core::sync::atomic::Ordering::Relaxed;
+use std::boxed::Box;
+use std::string::String;
+use std::{borrow::ToOwned, format};
+
+use super::replay::Replay;
+use super::told::Told;
+use super::{place, replay};
+use crate::gate::connection::{Connection, Fate, Notification};
+use crate::gate::established;
+use crate::gate::thread::{self, Dialling};
+use crate::interpose::guarded;
+use crate::libpq::calls::CONNECTION_OK;
+use crate::libpq::{entry, Library};
+use crate::signal_safe::{descriptors, stats, steps, sys};
+use crate::{memory, watch};
+
+/// What is kept while libpq dials and replays.
+struct Task {
+    fd: i32,
+    before: Told,
+    non_blocking: bool,
+    parent: i32,
+    replay: Replay,
+    /// There is a new session, and it must not be used.
+    refused: bool,
+    error: Option<String>,
+}
+
+/// Bytes: more than a task takes, without its replay.
+const NEEDED: usize = 64 * 1024;
+
+/// Makes the session of an inherited, resumable connection anew. True: it is
+/// this process's, equal to what it was. False: it is lost, libpq says so, and
+/// the log says why.
+pub fn resume(library: &Library, connection: &'static Connection) -> bool {
+    let pgconn = connection.pgconn();
+    let task = guarded(core::ptr::null_mut(), || {
+        if !memory::is_plenty(NEEDED) {
+            return core::ptr::null_mut(); // libpq finds the session lost by itself
+        }
+        Box::into_raw(Box::new(Task {
+            fd: connection.fd.load(Relaxed),
+            before: Told::of(library, pgconn),
+            non_blocking: library.call1(entry::PQisnonblocking, pgconn) as i32 != 0,
+            parent: library.backend_pid(pgconn),
+            replay: Replay::default(),
+            refused: false,
+            error: None,
+        }))
+    });
+    if task.is_null() {
+        return false;
+    }
+    keep_notifications(library, connection);
+    established::silence(library, connection);
+    dial(library, pgconn, connection.fd.load(Relaxed));
+    // SAFETY: made above, and freed below.
+    guarded((), || unsafe { &mut *task }.dialled(library, connection));
+    // SAFETY: as above; this frame keeps the borrow, which needs no cleaning up.
+    replay::run(library, pgconn, unsafe { &mut (*task).replay });
+    established::unsilence(library, connection);
+    // SAFETY: as above.
+    let refused = guarded(true, || unsafe { &mut *task }.replayed(library, connection));
+    if refused {
+        // SAFETY: as above.
+        hang_up(library, pgconn, unsafe { (*task).replay.length() });
+    }
+    thread::set_dialling(Dialling::NOT);
+    guarded(false, || {
+        // SAFETY: from `Box::into_raw` above, and not used after this.
+        unsafe { Box::from_raw(task) }.finish(library, connection)
+    })
+}
+
+/// Shuts this process's own session. libpq finds it closed, in the words that
+/// clients know; where a replay was cut off, out of its pipeline first.
+fn hang_up(library: &Library, pgconn: usize, sent: usize) {
+    sys::shutdown(library.socket(pgconn));
+    library.call1(entry::PQconsumeInput, pgconn);
+    // A result and a null for each command and the sync, and some to spare: what
+    // is left is made up by libpq, without waiting.
+    for _ in 0..2 * sent + 4 {
+        library.call1(entry::PQclear, library.call1(entry::PQgetResult, pgconn));
+    }
+    if library.has(entry::PQexitPipelineMode) {
+        library.call1(entry::PQexitPipelineMode, pgconn);
+    }
+}
+
+/// Takes what libpq has queued of notifications: the dial would forget it.
+fn keep_notifications(library: &Library, connection: &Connection) {
+    let mut first = 0;
+    let mut last: *mut Notification = core::ptr::null_mut();
+    loop {
+        let next = library.call1(entry::PQnotifies, connection.pgconn());
+        if next == 0 {
+            break;
+        }
+        if last.is_null() {
+            first = next;
+        } else {
+            // SAFETY: given to us by libpq just now.
+            unsafe { (*last).next = next };
+        }
+        last = next as *mut Notification;
+    }
+    if first != 0 {
+        connection.keep_notifications(first);
+    }
+}
+
+fn dial(library: &Library, pgconn: usize, fd: i32) {
+    thread::set_dialling(Dialling::begin(library.index(), fd));
+    let step = steps::enter();
+    library.call1(entry::PQreset, pgconn);
+    steps::leave(step);
+    let dialling = thread::dialling();
+    thread::set_dialling(dialling.replaying());
+    if dialling.kept {
+        // libpq has closed it, and made no other: the close is made good.
+        guarded((), || {
+            if let Some(entry) = descriptors::find(fd) {
+                watch::closed(fd, entry, entry.word());
+            }
+            sys::close(fd);
+        });
+    }
+}
+
+impl Task {
+    fn refuse(&mut self, reason: String) {
+        self.refused = true;
+        self.error.get_or_insert(reason);
+    }
+
+    /// After the dial: is there a session, in the same place? Then what is to be replayed.
+    fn dialled(&mut self, library: &Library, connection: &'static Connection) {
+        let pgconn = connection.pgconn();
+        if library.status(pgconn) != CONNECTION_OK {
+            self.error = Some(format!("dialling anew failed: {}", library.error(pgconn)));
+            return;
+        }
+        if library.socket(pgconn) != self.fd {
+            return self.refuse("the new session came under another descriptor number".to_owned());
+        }
+        // SAFETY: judged resumable: nobody was inside at the fork, and the
+        // caller's thread is the one in a call on it.
+        let books = unsafe { connection.inherited_books() };
+        if books.place.map(|place| place.peer) != place::peer(self.fd) {
+            return self.refuse("dialling anew reached another address".to_owned());
+        }
+        if let Some(what) = self.before.other_place(&Told::of(library, pgconn)) {
+            return self.refuse(format!("dialling anew reached another place: {what}"));
+        }
+        match Replay::of(library, pgconn, &books.journal, self.parent, books.ran) {
+            Ok(replay) => self.replay = replay,
+            Err(reason) => self.refuse(reason),
+        }
+    }
+
+    /// After the replay: is the session equal?
+    /// True if there is a session that must not be used.
+    fn replayed(&mut self, library: &Library, connection: &'static Connection) -> bool {
+        if self.error.is_some() {
+            return self.refused;
+        }
+        if let Err(reason) = self.replay.outcome() {
+            self.refuse(reason);
+            return true;
+        }
+        // A pooler keeps some parameters itself, and does not always report that
+        // it set them: then it is enough that the server took the journal's SET.
+        let pooled = self.replay.is_behind_a_pooler();
+        // SAFETY: as in `dialled`.
+        let journal = &unsafe { connection.inherited_books() }.journal;
+        let excused = |name: &str| pooled && journal.sets(name);
+        let now = Told::of(library, connection.pgconn());
+        if let Some(what) = self.before.unequal(&now, excused) {
+            self.refuse(format!("its replay left another {what}"));
+        }
+        self.refused
+    }
+
+    fn finish(&self, library: &Library, connection: &'static Connection) -> bool {
+        let (pgconn, fd) = (connection.pgconn(), self.fd);
+        if let Some(reason) = &self.error {
+            connection.dialled_in_vain.store(true, Relaxed);
+            connection.set_fate(Fate::Lost);
+            stats::OPAQUE.add(1);
+            log::warn!(
+                "the session on descriptor {fd}, inherited, is lost in this child: {reason}"
+            );
+            return false;
+        }
+        if self.non_blocking {
+            library.call2(entry::PQsetnonblocking, pgconn, 1);
+        }
+        connection.own();
+        let identity = descriptors::identity_of(fd).unwrap_or(0);
+        connection.identity.store(identity, Relaxed);
+        connection
+            .cancel
+            .store(library.call1(entry::PQgetCancel, pgconn), Relaxed);
+        if !watch::journalled(fd, connection.inside()) {
+            // SAFETY: as in `dialled`.
+            unsafe { connection.inherited_books() }
+                .journal
+                .set_opaque(b"its descriptor is not known as a session");
+        }
+        stats::RESUMED.add(1);
+        log::info!("resumed the session on descriptor {fd}");
+        true
+    }
+}

@@ -1,0 +1,327 @@
+//! What was done to the session, done again, in one round trip.
+//!
+//! Through libpq's pipeline (since 14): each step is its own message, read by
+//! the server under the settings of its moment, in order. Older libpqs go one
+//! by one.
+
+use core::ffi::{c_char, CStr};
+use core::ptr::null;
+use std::ffi::CString;
+use std::string::String;
+use std::vec::Vec;
+use std::{borrow::ToOwned, format};
+
+use super::journal::{Journal, Step};
+use crate::interpose::guarded;
+use crate::libpq::{entry, Library};
+use crate::memory;
+use crate::signal_safe::sys;
+
+/// libpq's result statuses (libpq-fe.h, `ExecStatusType`).
+const COMMAND_OK: i32 = 1;
+const TUPLES_OK: i32 = 2;
+/// What a query gives where the client's last command had asked for single rows
+/// or chunks of them: libpq forgets that only with a command outside a pipeline.
+const SINGLE_TUPLE: i32 = 9;
+const TUPLES_CHUNK: i32 = 12;
+const PIPELINE_SYNC: i32 = 10;
+
+/// Analysed without a complaint, and not to be executed.
+const NO_UNNAMED: &[u8] =
+    b"SELECT pg_catalog.repeat('unnamed prepared statement does not exist', 1)::pg_catalog.int4";
+
+/// How long the server may take for each answer: a `PREPARE` may wait for a
+/// lock on its table.
+const PATIENCE_MS: u64 = 60_000;
+
+/// `text`'s type id (pg_type.dat).
+const TEXT: u32 = 25;
+
+/// Whether the parent's backend holds what no text of its client showed:
+/// advisory locks of its session, tables in its temporary schema. Asked only of
+/// the server that gave the number (and before 16 only whether a search path that
+/// was there from the start makes tables temporary): behind a pooler, whose numbers are its own,
+/// nothing is found. From 16 on a backend's number in
+/// `pg_stat_get_backend_idset` is that of its `pg_temp_N` (16's release notes).
+const ASK: &CStr = c"SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) $1::pg_catalog.int4 THEN 3 \
+    WHEN EXISTS (SELECT FROM pg_catalog.pg_lock_status() WHERE locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND pid OPERATOR(pg_catalog.=) $2::pg_catalog.int4) THEN 1 \
+    WHEN pg_catalog.strpos(pg_catalog.lower(pg_catalog.current_setting('search_path')), 'pg_temp') OPERATOR(pg_catalog.>) 0 THEN 2 \
+    ELSE 0 END";
+const ASK_16: &CStr = c"SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) $1::pg_catalog.int4 THEN 3 \
+    WHEN EXISTS (SELECT FROM pg_catalog.pg_lock_status() WHERE locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND pid OPERATOR(pg_catalog.=) $2::pg_catalog.int4) THEN 1 \
+    WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_get_backend_idset() AS b(id), pg_catalog.pg_namespace AS n, pg_catalog.pg_class AS c \
+      WHERE pg_catalog.pg_stat_get_backend_pid(b.id) OPERATOR(pg_catalog.=) $2::pg_catalog.int4 \
+      AND n.nspname OPERATOR(pg_catalog.=) ('pg_temp_' OPERATOR(pg_catalog.||) b.id::pg_catalog.text)::pg_catalog.name \
+      AND c.relnamespace OPERATOR(pg_catalog.=) n.oid) THEN 2 \
+    ELSE 0 END";
+
+/// One message to the server, with what its pointers point to.
+struct Message {
+    /// A Parse message under this name; else a query.
+    name: Option<CString>,
+    text: CString,
+    types: Vec<u32>,
+    values: Vec<*const c_char>,
+    _arguments: Vec<CString>,
+}
+
+/// What is to be done again, and what became of it.
+#[derive(Default)]
+pub struct Replay {
+    messages: Vec<Message>,
+    asks: bool,
+    /// The first byte of the first message's first value.
+    answer: Option<u8>,
+    error: Option<String>,
+}
+
+fn c_string(bytes: &[u8]) -> CString {
+    // From C strings, so without a NUL.
+    CString::new(bytes).unwrap_or_default()
+}
+
+impl Message {
+    fn query(text: &[u8], arguments: Vec<CString>) -> Message {
+        Message {
+            name: None,
+            text: c_string(text),
+            types: arguments.iter().map(|_| TEXT).collect(),
+            values: arguments.iter().map(|value| value.as_ptr()).collect(),
+            _arguments: arguments,
+        }
+    }
+
+    fn of(step: Step) -> Message {
+        match step {
+            Step::Trace(name) => Message::query(
+                b"SELECT pg_catalog.set_config($1, '', true)",
+                std::vec![c_string(name)],
+            ),
+            Step::Text(text) => Message::query(text, Vec::new()),
+            Step::Prepare(name, query, types) => Message {
+                name: Some(c_string(name)),
+                types: types.to_vec(),
+                ..Message::query(query, Vec::new())
+            },
+        }
+    }
+}
+
+impl Replay {
+    /// On the fresh, idle, blocking session of `pgconn`. `parent` is the
+    /// parent's backend; `asks` whether it may hold what nobody saw.
+    pub fn of(
+        library: &Library,
+        pgconn: usize,
+        journal: &Journal,
+        parent: i32,
+        asks: bool,
+    ) -> Result<Replay, String> {
+        if !memory::is_plenty(2 * journal.size() + 65_536) {
+            return Err("no memory for its replay".to_owned());
+        }
+        let mut messages = Vec::new();
+        if asks {
+            let own = library.backend_pid(pgconn);
+            let version = library.call1(entry::PQserverVersion, pgconn) as i32;
+            let number = |pid: i32| c_string(format!("{pid}").as_bytes());
+            let text = if version >= 160_000 { ASK_16 } else { ASK };
+            messages.push(Message::query(
+                text.to_bytes(),
+                std::vec![number(own), number(parent)],
+            ));
+        }
+        messages.extend(journal.steps().map(Message::of));
+        if !messages.is_empty() && !journal.has_unnamed() {
+            // What is sent here leaves an unnamed statement behind. Who executes
+            // one that its parent did not have must hear of it.
+            messages.push(Message {
+                name: Some(CString::default()),
+                ..Message::query(NO_UNNAMED, Vec::new())
+            });
+        }
+        Ok(Replay {
+            messages,
+            asks,
+            ..Replay::default()
+        })
+    }
+
+    /// Whether a pooler stands before the server: the number that libpq was given
+    /// is not the backend's.
+    pub fn is_behind_a_pooler(&self) -> bool {
+        self.asks && self.answer == Some(b'3')
+    }
+
+    /// How many commands it sends.
+    pub fn length(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// What became of it.
+    pub fn outcome(&self) -> Result<(), String> {
+        if let Some(error) = &self.error {
+            return Err(format!("its replay failed: {error}"));
+        }
+        match (self.asks, self.answer) {
+            (false, _) | (true, Some(b'0' | b'3')) => Ok(()),
+            (true, Some(b'1')) => Err("the parent's backend holds an advisory lock".to_owned()),
+            (true, Some(b'2')) => {
+                Err("the parent's backend has, or may have, temporary tables".to_owned())
+            }
+            (true, _) => Err("the server did not say what the parent's backend holds".to_owned()),
+        }
+    }
+
+    fn failed(&mut self, text: impl FnOnce() -> String) {
+        guarded((), || {
+            self.error.get_or_insert(text());
+        });
+    }
+}
+
+/// Does it all. Holds nothing with a `Drop` across libpq's calls, which wait for
+/// the server.
+pub fn run(library: &Library, pgconn: usize, replay: &mut Replay) {
+    if replay.messages.is_empty() {
+        return;
+    }
+    let pipelined = library.has(entry::PQenterPipelineMode);
+    let done = if pipelined {
+        in_one(library, pgconn, replay)
+    } else {
+        one_by_one(library, pgconn, replay)
+    };
+    if !done {
+        // Where a result has said why, that stays.
+        replay.failed(|| library.error(pgconn));
+    }
+}
+
+fn send(library: &Library, pgconn: usize, message: &Message) -> bool {
+    let types = if message.types.is_empty() {
+        null()
+    } else {
+        message.types.as_ptr()
+    };
+    let values = if message.values.is_empty() {
+        null()
+    } else {
+        message.values.as_ptr()
+    };
+    let text = message.text.as_ptr() as usize;
+    let sent = match &message.name {
+        None => library.call8(
+            entry::PQsendQueryParams,
+            pgconn,
+            text,
+            message.values.len(),
+            types as usize,
+            values as usize,
+            0,
+            0,
+            0,
+        ),
+        Some(name) => library.call5(
+            entry::PQsendPrepare,
+            pgconn,
+            name.as_ptr() as usize,
+            text,
+            message.types.len(),
+            types as usize,
+        ),
+    };
+    sent as i32 == 1
+}
+
+/// Waits until `PQgetResult` need not. Bounded: where libpq has lost a result,
+/// for want of memory, it would wait for ever (tried).
+fn is_answered(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
+    let end = sys::now_us() / 1000 + PATIENCE_MS;
+    while library.call1(entry::PQisBusy, pgconn) as i32 != 0 {
+        let left = end.saturating_sub(sys::now_us() / 1000);
+        if left == 0 {
+            replay.failed(|| "the server does not answer".to_owned());
+            return false;
+        }
+        let mut wait = libc::pollfd {
+            fd: library.socket(pgconn),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one pollfd, ours. By its name: a thread that is cancelled waits here.
+        unsafe { libc::poll(&mut wait, 1, left as i32) };
+        if library.call1(entry::PQconsumeInput, pgconn) as i32 != 1 {
+            return false;
+        }
+    }
+    true
+}
+
+/// Reads a command's results. False: one was an error.
+fn answers(library: &Library, pgconn: usize, replay: &mut Replay, is_first: bool) -> bool {
+    loop {
+        if !is_answered(library, pgconn, replay) {
+            return false;
+        }
+        let result = library.call1(entry::PQgetResult, pgconn);
+        if result == 0 {
+            return true;
+        }
+        let status = library.call1(entry::PQresultStatus, result) as i32;
+        let fine = matches!(status, COMMAND_OK | TUPLES_OK | SINGLE_TUPLE | TUPLES_CHUNK);
+        if !fine {
+            replay.failed(|| library.text(entry::PQresultErrorMessage, result));
+        } else if is_first
+            && replay.answer.is_none()
+            && library.call1(entry::PQntuples, result) as i32 > 0
+        {
+            let text = library.call3(entry::PQgetvalue, result, 0, 0) as *const u8;
+            // SAFETY: libpq's value ends with a NUL, so it has one byte at least.
+            replay.answer = (!text.is_null()).then(|| unsafe { *text });
+        }
+        library.call1(entry::PQclear, result);
+        if !fine {
+            return false;
+        }
+    }
+}
+
+fn in_one(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
+    if library.call1(entry::PQenterPipelineMode, pgconn) as i32 != 1 {
+        return false;
+    }
+    for message in &replay.messages {
+        if !send(library, pgconn, message) {
+            return false;
+        }
+    }
+    if library.call1(entry::PQpipelineSync, pgconn) as i32 != 1 {
+        return false;
+    }
+    for place in 0..replay.messages.len() {
+        if !answers(library, pgconn, replay, place == 0) {
+            return false;
+        }
+    }
+    if !is_answered(library, pgconn, replay) {
+        return false;
+    }
+    let result = library.call1(entry::PQgetResult, pgconn);
+    let status = library.call1(entry::PQresultStatus, result) as i32;
+    library.call1(entry::PQclear, result);
+    status == PIPELINE_SYNC && library.call1(entry::PQexitPipelineMode, pgconn) as i32 == 1
+}
+
+fn one_by_one(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
+    for place in 0..replay.messages.len() {
+        let sent = replay
+            .messages
+            .get(place)
+            .is_some_and(|message| send(library, pgconn, message));
+        if !sent || !answers(library, pgconn, replay, place == 0) {
+            return false;
+        }
+    }
+    true
+}

@@ -1,0 +1,91 @@
+//! What the server has told libpq of a session.
+
+use core::ffi::{c_char, CStr};
+use std::vec::Vec;
+
+use crate::libpq::{entry, Library};
+
+/// Parameters that servers report of themselves (protocol-flow.html, "Asynchronous
+/// Operations"; `search_path` since 18, `scram_iterations` since 16).
+const REPORTED: [&CStr; 15] = [
+    c"server_version",
+    c"server_encoding",
+    c"in_hot_standby",
+    c"integer_datetimes",
+    c"is_superuser",
+    c"session_authorization",
+    c"default_transaction_read_only",
+    c"client_encoding",
+    c"application_name",
+    c"DateStyle",
+    c"IntervalStyle",
+    c"TimeZone",
+    c"standard_conforming_strings",
+    c"search_path",
+    c"scram_iterations",
+];
+/// How many of them name the server: nothing a client sets later.
+const IDENTITY: usize = 4;
+
+type Text = Option<Vec<u8>>;
+
+/// All of it, copied: a dial frees what libpq keeps.
+#[derive(PartialEq, Eq)]
+pub struct Told {
+    database: Text,
+    user: Text,
+    tls: bool,
+    gss: bool,
+    reported: Vec<Text>,
+}
+
+impl Told {
+    /// As of now.
+    pub fn of(library: &Library, pgconn: usize) -> Told {
+        // SAFETY: libpq's strings, null or terminated, valid until the next
+        // call on the connection, which is this thread's.
+        let text = |address: usize| unsafe {
+            let address = address as *const c_char;
+            (!address.is_null()).then(|| CStr::from_ptr(address).to_bytes().to_vec())
+        };
+        let flag = |entry| library.has(entry) && library.call1(entry, pgconn) as i32 != 0;
+        Told {
+            database: text(library.call1(entry::PQdb, pgconn)),
+            user: text(library.call1(entry::PQuser, pgconn)),
+            tls: flag(entry::PQsslInUse),
+            gss: flag(entry::PQgssEncInUse),
+            reported: REPORTED
+                .iter()
+                .map(|name| {
+                    text(library.call2(entry::PQparameterStatus, pgconn, name.as_ptr() as usize))
+                })
+                .collect(),
+        }
+    }
+
+    /// What makes `other`, told right after a dial, another place than this.
+    pub fn other_place(&self, other: &Told) -> Option<&'static str> {
+        if self.database != other.database || self.user != other.user {
+            Some("another database or user")
+        } else if self.tls && !other.tls || self.gss && !other.gss {
+            Some("no encryption, where the parent's session had it")
+        } else {
+            let first = self.reported.iter().zip(&other.reported).take(IDENTITY);
+            differing(first)
+        }
+    }
+
+    /// What a replay has not made equal, but for what `excused` says.
+    pub fn unequal(&self, other: &Told, excused: impl Fn(&str) -> bool) -> Option<&'static str> {
+        let pairs = self.reported.iter().zip(&other.reported).zip(REPORTED);
+        let names = pairs.filter(|((one, other), _)| one != other);
+        names
+            .filter_map(|(_, name)| name.to_str().ok())
+            .find(|name| !excused(name))
+    }
+}
+
+fn differing<'a>(pairs: impl Iterator<Item = (&'a Text, &'a Text)>) -> Option<&'static str> {
+    let place = pairs.into_iter().position(|(one, other)| one != other)?;
+    REPORTED.get(place)?.to_str().ok()
+}
