@@ -17,7 +17,7 @@ LIBRARY  = target/release/libforkguard.so
 
 help:
 	@echo 'make build      the library: $(LIBRARY)'
-	@echo 'make demo       a Celery worker without and with it; one table (half a minute)'
+	@echo 'make demo       a Celery worker without and with it; one table (a minute)'
 	@echo 'make test       every test, against a private PostgreSQL server'
 	@echo 'make bench      what it costs, measured side by side'
 	@echo 'make lint       formatting, clippy, documentation'
@@ -38,14 +38,15 @@ demo: setup build
 # The tests load the release library, the one that is shipped. Every program they run has a
 # time limit of its own; .ci/run has one on the whole.
 test: setup build
-	cargo test
+	cargo test --workspace
 
 bench: setup build
 	cargo bench --bench cost
 
 lint:
-	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTFLAGS='--cfg forkguard_other_processor' cargo clippy --lib --target-dir target/other -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
 
 # Builds nothing: `make build`, then `sudo make install`, and root needs no Rust.

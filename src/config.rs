@@ -5,10 +5,13 @@ use std::vec::Vec;
 use std::{borrow::ToOwned, format};
 
 use crate::signal_safe::sink::Level;
+use crate::statements::Trusted;
 
 /// What happens to a session that a child inherits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Policy {
+    /// The child's first use of it makes it anew, equal to what it was.
+    Resume,
     /// It is dead in the child; the parent keeps it.
     Abandon,
     /// Nothing: the library steps aside.
@@ -29,6 +32,10 @@ pub struct Config {
     /// `FORKGUARD_FORK_WAIT`, in milliseconds: the longest a fork waits for other
     /// threads' connection attempts.
     pub fork_wait: u16,
+    /// `FORKGUARD_TRUST_FUNCTIONS`: functions that leave a session as it is.
+    pub trusted: Trusted,
+    /// `FORKGUARD_JOURNAL_KB`: the most one session's journal may hold.
+    pub journal_kb: u32,
 }
 
 /// Programs that hand a session to their child on purpose and are known for
@@ -41,13 +48,17 @@ pub const HANDS_OVER: &[&str] = &["pg_basebackup"];
 impl Default for Config {
     fn default() -> Self {
         Config {
-            policy: Policy::Abandon,
+            policy: Policy::Resume,
             exempt: Vec::new(),
             level: Level::Warn,
             file: None,
             // Steps of a connection attempt take some milliseconds, under TLS and
             // on a busy machine; what takes longer is a look-up that is stuck.
             fork_wait: 100,
+            trusted: Trusted::default(),
+            // A thousand prepared statements (ActiveRecord keeps so many) of a
+            // kilobyte each.
+            journal_kb: 1024,
         }
     }
 }
@@ -83,10 +94,11 @@ pub fn read<'a>(variables: impl Iterator<Item = &'a [u8]>) -> (Config, Vec<Strin
         let text = String::from_utf8_lossy(value);
         match name {
             b"POLICY" => match text.to_ascii_lowercase().as_str() {
+                "resume" => config.policy = Policy::Resume,
                 "abandon" => config.policy = Policy::Abandon,
                 "off" => config.policy = Policy::Off,
                 _ => complaints.push(format!(
-                    "FORKGUARD_POLICY={}: no such policy (abandon, off); using abandon",
+                    "FORKGUARD_POLICY={}: no such policy (resume, abandon, off); using resume",
                     shown(&text)
                 )),
             },
@@ -122,9 +134,25 @@ pub fn read<'a>(variables: impl Iterator<Item = &'a [u8]>) -> (Config, Vec<Strin
                     shown(&text)
                 )),
             },
+            b"TRUST_FUNCTIONS" => {
+                let (trusted, misread) = Trusted::parse(&text);
+                config.trusted = trusted;
+                complaints.extend(
+                    misread
+                        .iter()
+                        .map(|name| format!("FORKGUARD_TRUST_FUNCTIONS: {}", shown(name))),
+                );
+            }
+            b"JOURNAL_KB" => match text.parse() {
+                Ok(kilobytes @ 0..=1_048_576) => config.journal_kb = kilobytes,
+                _ => complaints.push(format!(
+                    "FORKGUARD_JOURNAL_KB={}: not a number of kilobytes from 0 to 1048576; using 1024",
+                    shown(&text)
+                )),
+            },
             b"LOG_FILE" => config.file = Some(value.to_owned()),
             _ => complaints.push(format!(
-                "{}: no such setting (FORKGUARD_POLICY, _EXEMPT, _FORK_WAIT, _LOG, _LOG_FILE)",
+                "{}: no such setting (FORKGUARD_POLICY, _EXEMPT, _FORK_WAIT, _JOURNAL_KB, _LOG, _LOG_FILE, _TRUST_FUNCTIONS)",
                 shown(&format!("FORKGUARD_{}", String::from_utf8_lossy(name)))
             )),
         }

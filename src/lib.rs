@@ -13,7 +13,11 @@
 //!    identity holds is covered by a dead socket ([`signal_safe::abandon`]):
 //!    the client library sees a lost connection and opens its own, and the
 //!    parent's is out of reach.
-//! 3. A child made without handlers (`_Fork`, `clone`) finds a page wiped
+//! 3. Calls to libpq pass a [`gate`], into which every libpq of the process is
+//!    redirected ([`libpq`]). It keeps a journal of each session, by what its
+//!    statements say ([`statements`]), and in the child makes an idle one anew
+//!    before its first use, equal to what it was or not at all ([`resume`]).
+//! 4. A child made without handlers (`_Fork`, `clone`) finds a page wiped
 //!    ([`signal_safe::generation`]) at its first interposed call, and does the
 //!    same then.
 //!
@@ -24,6 +28,7 @@
 //! | [`load`] | the constructor |
 //! | [`config`] | `FORKGUARD_*` into one `Config`; pure |
 //! | [`wire`] | what a client's first bytes say; pure |
+//! | [`statements`] | what a statement does to its session, by its text; pure |
 //! | [`interpose`] | every exported libc symbol |
 //! | [`watch`] | what becomes of a number: connecting, a session, duplicated, closed |
 //! | [`sessions`] | the sessions, for who asks; normal context only |
@@ -32,6 +37,12 @@
 //! | [`normal`] | the proof of being in normal context |
 //! | [`report`] | the `log` facade |
 //! | [`memory`] | an allocator that has a last reserve |
+//! | [`libpq`] | the libpqs of the process, found and redirected |
+//! | [`gate`] | where redirected calls pass |
+//! | [`statements`] | what a statement does to its session; pure |
+//! | [`resume`] | the journal, and a child's session made anew |
+//! | [`registrations`] | what the child's epolls hold of an abandoned number |
+//! | [`processor`] | what is written for one processor |
 //! | [`ffi`] | the C interface, `include/forkguard.h` |
 
 // No prelude of std: the rooms of `signal_safe` see `core` alone unless they
@@ -44,12 +55,19 @@
 extern crate std;
 
 pub mod config;
+// What calls and binds libpq is left out below.
+#[cfg_attr(test, allow(dead_code, unused_imports))]
+pub mod libpq;
+pub mod processor;
+pub mod resume;
 pub mod signal_safe;
+pub mod statements;
 pub mod wire;
 
 pub mod memory;
 pub mod normal;
 pub mod peer;
+pub mod registrations;
 pub mod report;
 pub mod sessions;
 pub mod watch;
@@ -62,6 +80,8 @@ pub mod broken;
 pub mod ffi;
 #[cfg(not(test))]
 pub mod fork;
+#[cfg(not(test))]
+pub mod gate;
 #[cfg(not(test))]
 pub mod interpose;
 #[cfg(not(test))]

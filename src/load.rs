@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use crate::config::{self, Config, Policy};
 use crate::signal_safe::{generation, sink, steps};
-use crate::{fork, interpose, report};
+use crate::{fork, gate, interpose, libpq, processor, report};
 
 /// False where the policy is off: the hooks look at nothing.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -91,7 +91,18 @@ fn start() {
         log::debug!("this kernel has no MADV_WIPEONFORK: children of _Fork and clone go unnoticed");
     }
     steps::start(config.fork_wait);
+    if config.policy == Policy::Resume {
+        gate::resume_by(gate::Settings {
+            trusted: config.trusted,
+            journal_limit: config.journal_kb as usize * 1024,
+        });
+    }
     ACTIVE.store(true, Relaxed);
+    if processor::HAS_TRAMPOLINE {
+        libpq::bind::start();
+    } else {
+        log::info!("no libpq is looked for on this processor: inherited sessions are abandoned");
+    }
 }
 
 /// C strings of a list that ends with a null pointer.

@@ -7,7 +7,7 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, Ordering::*};
 use std::alloc::System;
 
 /// Bytes. An entry of the sessions' map takes about 200, its growth a few
@@ -21,12 +21,19 @@ struct Reserve(UnsafeCell<[u8; RESERVE]>);
 unsafe impl Sync for Reserve {}
 
 static RESERVED: Reserve = Reserve(UnsafeCell::new([0; RESERVE]));
-static USED: AtomicUsize = AtomicUsize::new(0);
+/// How much of it is used (lower half), by how many blocks (upper half): when
+/// the last is given back, all is free again.
+static USED: AtomicU64 = AtomicU64::new(0);
+const BLOCK: u64 = 1 << 32;
+
+fn used(state: u64) -> usize {
+    (state & (BLOCK - 1)) as usize
+}
 
 /// Whether `bytes` could be allocated now, with the reserve's last half to spare.
 pub fn is_plenty(bytes: usize) -> bool {
     let layout = Layout::array::<u64>(bytes / 8 + 1);
-    USED.load(Relaxed) < RESERVE / 2
+    used(USED.load(Relaxed)) < RESERVE / 2
         && layout.is_ok_and(|layout| {
             // SAFETY: of some size; given back at once with the same layout.
             unsafe {
@@ -46,17 +53,30 @@ static ALLOCATOR: Allocator = Allocator;
 impl Allocator {
     fn reserve(&self, layout: Layout) -> *mut u8 {
         let start = RESERVED.0.get().cast::<u8>();
-        let mut used = USED.load(Relaxed);
+        let mut state = USED.load(Relaxed);
         loop {
-            let begin = used.next_multiple_of(layout.align().min(64));
+            let begin = used(state).next_multiple_of(layout.align().min(64));
             let end = begin.saturating_add(layout.size());
             if end > RESERVE || layout.align() > 64 {
                 return core::ptr::null_mut();
             }
-            match USED.compare_exchange_weak(used, end, Relaxed, Relaxed) {
+            let new = (state & !(BLOCK - 1)) + BLOCK + end as u64;
+            match USED.compare_exchange_weak(state, new, Acquire, Relaxed) {
                 // SAFETY: `begin..end` lies within the reserve.
                 Ok(_) => return unsafe { start.add(begin) },
-                Err(now) => used = now,
+                Err(now) => state = now,
+            }
+        }
+    }
+
+    fn give_back(&self) {
+        let mut state = USED.load(Relaxed);
+        loop {
+            let left = state - BLOCK;
+            let new = if left < BLOCK { 0 } else { left };
+            match USED.compare_exchange_weak(state, new, Release, Relaxed) {
+                Ok(_) => return,
+                Err(now) => state = now,
             }
         }
     }
@@ -68,7 +88,7 @@ impl Allocator {
 }
 
 // SAFETY: memory comes from `System` or from the reserve, each block from one
-// of them; what the reserve gave is never given twice.
+// of them; what the reserve gave is given again when all of it came back.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise on `layout` is passed on.
@@ -81,7 +101,9 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        if !self.is_reserve(memory) {
+        if self.is_reserve(memory) {
+            self.give_back();
+        } else {
             // SAFETY: not from the reserve, so from `System`, with this layout.
             unsafe { System.dealloc(memory, layout) };
         }

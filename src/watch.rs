@@ -6,12 +6,12 @@
 //! table of descriptors is all that is written.
 
 use core::ffi::c_int;
-use core::sync::atomic::{AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
 use crate::signal_safe::abandon::{DeadSockets, Outcome};
 use crate::signal_safe::descriptors::{
     self, identity_of, Entry, PeerText, State, Word, CLOSE_ON_EXEC, DUPLICATED, EXPECTED,
-    HANDED_OVER, NON_BLOCKING,
+    HANDED_OVER, JOURNALLED, NON_BLOCKING, UNSEEN,
 };
 use crate::signal_safe::{fence, generation, stats, sys};
 use crate::{peer, wire};
@@ -204,6 +204,36 @@ pub fn set_flag_everywhere(entry: Entry, flag: u64, on: bool) {
     }
 }
 
+/// Whether the session at `fd` was opened by this process.
+pub fn is_own_session(fd: c_int) -> bool {
+    descriptors::find(fd).is_some_and(|entry| {
+        let word = entry.word();
+        word.state() == State::Session && !word.is_inherited() && entry.is_still(fd)
+    })
+}
+
+/// libpq has established a session at `fd`, and its calls pass the gate: `inside`
+/// tells which thread is in one. False if no session is known there.
+pub fn journalled(fd: c_int, inside: &'static AtomicUsize) -> bool {
+    let entry = descriptors::find(fd);
+    let entry = entry.filter(|entry| entry.word().state() == State::Session && entry.is_still(fd));
+    let Some(entry) = entry else { return false };
+    entry.set_caller(inside);
+    set_flag_everywhere(entry, JOURNALLED, true);
+    true
+}
+
+/// Bytes are about to go out at `fd`: by a call at the gate, or past it.
+pub fn sending(fd: c_int) {
+    if let Some(entry) = descriptors::find(fd) {
+        let word = entry.word();
+        let unseen = word.state() == State::Session && word.has(JOURNALLED) && !word.has(UNSEEN);
+        if unseen && !descriptors::is_called(fd) && generation::is_own_memory() {
+            set_flag_everywhere(entry, UNSEEN, true);
+        }
+    }
+}
+
 /// `new` was made a duplicate of the candidate `entry`. Called inside the
 /// fence, together with the call that made it.
 pub fn duplicated(entry: Entry, new: c_int, close_on_exec: bool) {
@@ -215,7 +245,7 @@ pub fn duplicated(entry: Entry, new: c_int, close_on_exec: bool) {
     // The flags of the description are shared, that of the descriptor is not.
     let shared = entry
         .word()
-        .flags(NON_BLOCKING | HANDED_OVER | EXPECTED | DUPLICATED);
+        .flags(NON_BLOCKING | HANDED_OVER | EXPECTED | DUPLICATED | JOURNALLED | UNSEEN);
     copy.copy_from(
         entry,
         shared | if close_on_exec { CLOSE_ON_EXEC } else { 0 },

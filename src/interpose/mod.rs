@@ -22,6 +22,7 @@
 )]
 
 pub mod descriptor;
+pub mod loader;
 pub mod process;
 pub mod socket;
 pub mod wait;
@@ -72,6 +73,15 @@ macro_rules! hooks {
             $($name: core::sync::atomic::AtomicPtr::new(core::ptr::null_mut()),)*
         };
 
+        /// Our function in the place of libc's of this name, if `held` is that.
+        pub fn instead_of(name: &[u8], held: usize) -> Option<usize> {
+            $(if name == stringify!($name).as_bytes() {
+                let real = REAL.$name.load(core::sync::atomic::Ordering::Relaxed);
+                return (held != 0 && real as usize == held).then_some($name::$name as *const () as usize);
+            })*
+            None
+        }
+
         /// Looks up every real function of this room: `redhook` would do so at
         /// the first call, holding a `Once` that a fork in another thread
         /// would leave held in the child. One that this libc lacks is left out.
@@ -89,7 +99,7 @@ use hooks;
 /// as a stranger's. Out of line and unable to unwind, so that its landing pads
 /// are not its caller's.
 #[inline(never)]
-extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
+pub extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(ours)) {
         Ok(result) => result,
         Err(payload) => {
@@ -102,10 +112,23 @@ extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
 
 /// Looks up every real function. Called by the constructor.
 pub fn resolve_all() {
+    loader::resolve();
     socket::resolve();
     wait::resolve();
     descriptor::resolve();
     process::resolve();
+}
+
+/// Our function of this name, where `held` is libc's: for a slot that was bound
+/// past us (`RTLD_DEEPBIND`).
+pub fn instead_of(name: &[u8], held: usize) -> Option<usize> {
+    let rooms = [
+        socket::instead_of,
+        wait::instead_of,
+        descriptor::instead_of,
+        process::instead_of,
+    ];
+    rooms.iter().find_map(|room| room(name, held))
 }
 
 fn is_in_libc(name_with_nul: &'static str) -> bool {
@@ -123,6 +146,12 @@ fn passes(fd: c_int) -> bool {
 #[inline(always)]
 fn moves_freely(fd: c_int) -> bool {
     generation::is_settled() && descriptors::is_plain(fd)
+}
+
+/// The same for calls that send.
+#[inline(always)]
+fn sends_freely(fd: c_int) -> bool {
+    generation::is_settled() && descriptors::sends_plainly(fd)
 }
 
 /// What a hook finds at a descriptor that does not pass.

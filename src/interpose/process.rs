@@ -10,12 +10,27 @@ use core::ffi::{c_char, c_int};
 
 use libc::{pid_t, termios, winsize};
 
-use super::hooks;
-use crate::signal_safe::{child, steps};
+use super::{guarded, hooks, loader};
+use crate::signal_safe::exclusion::Waited;
+use crate::signal_safe::{child, descriptors, steps};
+
+/// Whether a fork may go ahead at once.
+#[inline(always)]
+fn nothing_to_do() -> bool {
+    !steps::any() && !descriptors::any()
+}
+
+/// Looks for libpqs that came unseen, then waits for other threads' steps.
+fn before_fork() -> Waited {
+    if descriptors::any() {
+        guarded((), loader::before_fork);
+    }
+    steps::before_fork()
+}
 
 hooks! {
-    unsafe fn fork() -> pid_t => on_fork if !steps::any(), else slow_fork {
-        let waited = steps::before_fork();
+    unsafe fn fork() -> pid_t => on_fork if nothing_to_do(), else slow_fork {
+        let waited = before_fork();
         // SAFETY: takes nothing.
         let result = unsafe { redhook::real!(fork)() };
         // A child starts afresh: `steps::reset`.
@@ -25,8 +40,8 @@ hooks! {
         result
     }
 
-    unsafe fn forkpty(master: *mut c_int, name: *mut c_char, terminal: *const termios, window: *const winsize) -> pid_t => on_forkpty if !steps::any(), else slow_forkpty {
-        let waited = steps::before_fork();
+    unsafe fn forkpty(master: *mut c_int, name: *mut c_char, terminal: *const termios, window: *const winsize) -> pid_t => on_forkpty if nothing_to_do(), else slow_forkpty {
+        let waited = before_fork();
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { redhook::real!(forkpty)(master, name, terminal, window) };
         if result != 0 {
@@ -39,7 +54,7 @@ hooks! {
     // with its epoll registrations, LISTENs and advisory locks, and the one to
     // tell how long the fork waited.
     unsafe fn daemon(keep_folder: c_int, keep_files: c_int) -> c_int => on_daemon if false, else slow_daemon {
-        let waited = steps::before_fork();
+        let waited = before_fork();
         child::set_in_daemon(true);
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { redhook::real!(daemon)(keep_folder, keep_files) };

@@ -6,8 +6,8 @@ use core::mem::size_of;
 
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
-use super::{guarded, hooks, look, moves_freely, Found};
-use crate::signal_safe::descriptors::Entry;
+use super::{guarded, hooks, look, moves_freely, sends_freely, Found};
+use crate::signal_safe::descriptors::{self, Entry};
 use crate::signal_safe::generation;
 use crate::signal_safe::sys::{self, KeepErrno};
 use crate::{load, watch, wire};
@@ -59,8 +59,15 @@ fn copied<T: Copy>(address: *const T) -> Option<T> {
 
 /// Before bytes go out on `fd`: true if they must not.
 fn refuses_outgoing(fd: c_int, bytes: Outgoing) -> bool {
+    // Most of what comes here: libpq's own, in a call that the gate saw.
+    if generation::is_settled() && descriptors::is_called(fd) {
+        return false;
+    }
     let refused = guarded(false, || match look(fd) {
-        Found::Nothing => false,
+        Found::Nothing => {
+            watch::sending(fd);
+            false
+        }
         Found::Refused => true,
         Found::Pending(entry) => generation::is_own_memory() && refuses_first(fd, entry, bytes),
     });
@@ -132,7 +139,7 @@ hooks! {
         result
     }
 
-    unsafe fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t => on_send if moves_freely(fd), else slow_send {
+    unsafe fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t => on_send if sends_freely(fd), else slow_send {
         if refuses_outgoing(fd, Outgoing::One(buffer, length)) {
             return -1;
         }
@@ -140,7 +147,7 @@ hooks! {
         unsafe { redhook::real!(send)(fd, buffer, length, flags) }
     }
 
-    unsafe fn sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t) -> ssize_t => on_sendto if moves_freely(fd), else slow_sendto {
+    unsafe fn sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t) -> ssize_t => on_sendto if sends_freely(fd), else slow_sendto {
         if refuses_outgoing(fd, Outgoing::One(buffer, length)) {
             return -1;
         }
@@ -148,7 +155,7 @@ hooks! {
         unsafe { redhook::real!(sendto)(fd, buffer, length, flags, to, to_length) }
     }
 
-    unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => on_sendmsg if moves_freely(fd), else slow_sendmsg {
+    unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => on_sendmsg if sends_freely(fd), else slow_sendmsg {
         if refuses_outgoing(fd, Outgoing::Message(message)) {
             return -1;
         }
@@ -156,7 +163,7 @@ hooks! {
         unsafe { redhook::real!(sendmsg)(fd, message, flags) }
     }
 
-    unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t => on_write if moves_freely(fd), else slow_write {
+    unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t => on_write if sends_freely(fd), else slow_write {
         if refuses_outgoing(fd, Outgoing::One(buffer, length)) {
             return -1;
         }
@@ -164,7 +171,7 @@ hooks! {
         unsafe { redhook::real!(write)(fd, buffer, length) }
     }
 
-    unsafe fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_writev if moves_freely(fd), else slow_writev {
+    unsafe fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_writev if sends_freely(fd), else slow_writev {
         if refuses_outgoing(fd, Outgoing::Many(vectors, usize::try_from(count).unwrap_or(0))) {
             return -1;
         }

@@ -8,10 +8,10 @@ use core::ffi::{c_int, c_void};
 use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 
 use super::{guarded, hooks, is_refused, notice_fork, passes};
-use crate::load;
 use crate::signal_safe::descriptors::{self, State};
 use crate::signal_safe::generation;
 use crate::signal_safe::sys::{self, KeepErrno};
+use crate::{load, registrations};
 
 /// Marks the refused descriptors of a `poll` as hung up, and nothing else as
 /// ready, if there are any: how many, or `None`. The others' turn comes at the
@@ -107,6 +107,19 @@ fn foreign_epoll(epoll: c_int, command: c_int, fd: c_int) -> Option<c_int> {
     })
 }
 
+/// Notes what an epoll holds of an abandoned number. `errno` is kept.
+fn entered(epoll: c_int, command: c_int, fd: c_int, event: *const epoll_event) {
+    guarded((), || {
+        let _errno = KeepErrno::now();
+        let abandoned = |entry: descriptors::Entry| entry.word().state() == State::Abandoned;
+        if descriptors::find(fd).is_some_and(abandoned) && generation::is_own_memory() {
+            // SAFETY: null, or the caller's event, which the kernel has just read.
+            let event = (!event.is_null()).then(|| unsafe { event.read_unaligned() });
+            registrations::note(epoll, command, fd, event);
+        }
+    });
+}
+
 hooks! {
     unsafe fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => on_poll if generation::is_settled() && !descriptors::any_refused(), else slow_poll {
         notice_fork();
@@ -185,7 +198,11 @@ hooks! {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(epoll_ctl)(epoll, command, fd, event) }
+        let result = unsafe { redhook::real!(epoll_ctl)(epoll, command, fd, event) };
+        if result == 0 {
+            entered(epoll, command, fd, event);
+        }
+        result
     }
 
     unsafe fn epoll_wait(epoll: c_int, events: *mut epoll_event, count: c_int, timeout: c_int) -> c_int => on_epoll_wait if generation::is_settled() && !descriptors::any_refused(), else slow_epoll_wait {

@@ -8,7 +8,7 @@ use super::descriptors::{self, Entry, PeerText, State, EXPECTED, HANDED_OVER};
 use super::line::Line;
 use super::sink::{self, Level};
 use super::sys::{self, Errno, KeepErrno};
-use super::{fence, generation, stats, steps};
+use super::{fence, generation, ownership, stats, steps, threads};
 
 /// The thread that is inside `daemon(3)`, by `pthread_self`, or 0. Its child is
 /// the heir: the parent leaves with `_exit`, and touches nothing again.
@@ -111,8 +111,12 @@ fn look_after(raw: bool, mine: u32) {
     let _errno = KeepErrno::now();
     let parent = generation::last_pid();
     stats::reset();
+    threads::in_child();
+    let heir = IN_DAEMON.load(Relaxed) == sys::this_thread();
+    if !heir {
+        ownership::inherit(mine);
+    }
     if descriptors::any() {
-        let heir = IN_DAEMON.load(Relaxed) == sys::this_thread();
         let mut report = Report {
             abandoned: 0,
             handed_over: 0,

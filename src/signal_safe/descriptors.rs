@@ -38,7 +38,7 @@ pub enum State {
 
 /// An entry's state and flags, one atomic word.
 ///
-/// bits 0-3 state, 4-7 and 12 flags, 8-11 first bytes seen while pending, 16-39
+/// bits 0-3 state, 4-7 and 12-14 flags, 8-11 first bytes seen while pending, 16-39
 /// generation, 40-63 serial (so that a reused number is never mistaken for what
 /// it was).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,14 @@ pub const DUPLICATED: u64 = 1 << 7;
 /// Pending, and towards a server of sessions of ours: a session to be.
 pub const EXPECTED: u64 = 1 << 12;
 
+/// Its bytes are libpq's, and libpq's calls pass the gate: others are noted.
+pub const JOURNALLED: u64 = 1 << 13;
+/// Bytes went out that no call at the gate explains.
+pub const UNSEEN: u64 = 1 << 14;
+
 const STATE_BITS: u64 = 0xf;
+const FLAGS: u64 =
+    NON_BLOCKING | CLOSE_ON_EXEC | HANDED_OVER | DUPLICATED | EXPECTED | JOURNALLED | UNSEEN;
 const SEEN_SHIFT: u32 = 8;
 const GENERATION_SHIFT: u32 = 16;
 const SERIAL_SHIFT: u32 = 40;
@@ -115,7 +122,7 @@ impl Word {
     }
 
     fn with_flags(self, flags: u64) -> Self {
-        Word(self.0 & !(NON_BLOCKING | CLOSE_ON_EXEC | HANDED_OVER | DUPLICATED | EXPECTED) | flags)
+        Word(self.0 & !FLAGS | flags)
     }
 
     fn with_seen(self, seen: usize) -> Self {
@@ -152,6 +159,7 @@ pub fn trimmed(text: &PeerText) -> &[u8] {
 pub struct Entry {
     word: &'static AtomicU64,
     identity: &'static AtomicU64,
+    caller: &'static AtomicPtr<AtomicUsize>,
     /// The peer; while pending, the first bytes seen and the server's hash.
     text: &'static [AtomicU64; 6],
 }
@@ -198,6 +206,7 @@ impl Entry {
             expected.map_or((0, 0), |(identity, flags)| (identity, flags | EXPECTED));
         let word = self.word().anew().with_flags(flags);
         self.publish(word);
+        self.no_caller();
         self.identity.store(identity, Relaxed);
         for (place, value) in self.text.iter().zip([0, server]) {
             place.store(value, Relaxed);
@@ -237,6 +246,7 @@ impl Entry {
         if self.word().state() != State::Pending {
             self.publish(word);
         }
+        self.no_caller();
         self.identity.store(identity, Relaxed);
         for (place, text) in self.text.iter().zip(peer.chunks_exact(8)) {
             place.store(text.try_into().map_or(0, u64::from_ne_bytes), Relaxed);
@@ -253,6 +263,7 @@ impl Entry {
             .with_flags(flags)
             .with_seen(others.seen());
         self.publish(word);
+        self.no_caller(); // libpq writes to the number that it made
         self.identity.store(other.identity(), Relaxed);
         for (to, from) in self.text.iter().zip(other.text) {
             to.store(from.load(Relaxed), Relaxed);
@@ -284,6 +295,16 @@ impl Entry {
     /// The inherited descriptor belongs to this process from now on.
     pub fn set_owned(&self, generation: u32) {
         self.publish(self.word().with_generation(generation));
+    }
+
+    /// Who is inside a call of libpq's on the session here, by `pthread_self`, is
+    /// told there from now on. Before [`JOURNALLED`] is set.
+    pub fn set_caller(&self, caller: &'static AtomicUsize) {
+        self.caller.store((&raw const *caller).cast_mut(), Release);
+    }
+
+    fn no_caller(&self) {
+        self.caller.store(core::ptr::null_mut(), Relaxed);
     }
 
     /// Sets or takes away one flag.
@@ -339,6 +360,7 @@ struct Chunk {
     used: [AtomicU64; CHUNK / 64],
     words: [AtomicU64; CHUNK],
     identities: [AtomicU64; CHUNK],
+    callers: [AtomicPtr<AtomicUsize>; CHUNK],
     texts: [[AtomicU64; 6]; CHUNK],
 }
 
@@ -348,17 +370,18 @@ impl Chunk {
             used: [const { AtomicU64::new(0) }; CHUNK / 64],
             words: [const { AtomicU64::new(0) }; CHUNK],
             identities: [const { AtomicU64::new(0) }; CHUNK],
+            callers: [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNK],
             texts: [const { [const { AtomicU64::new(0) }; 6] }; CHUNK],
         }
     }
 
     #[inline]
     fn entry(&'static self, place: usize) -> Option<Entry> {
-        let (words, identities, texts) = (&self.words, &self.identities, &self.texts);
         Some(Entry {
-            word: words.get(place)?,
-            identity: identities.get(place)?,
-            text: texts.get(place)?,
+            word: self.words.get(place)?,
+            identity: self.identities.get(place)?,
+            caller: self.callers.get(place)?,
+            text: self.texts.get(place)?,
         })
     }
 }
@@ -435,6 +458,27 @@ pub fn is_stranger(fd: c_int) -> bool {
 #[inline]
 pub fn is_plain(fd: c_int) -> bool {
     word_bits(fd) & 1 == 0
+}
+
+/// The same for bytes that go out: where a session's are journalled, the gate
+/// must have seen the call.
+#[inline]
+pub fn sends_plainly(fd: c_int) -> bool {
+    word_bits(fd) & (1 | JOURNALLED) == 0
+}
+
+/// Whether this thread is inside a call of libpq's on the session at `fd`.
+#[inline]
+pub fn is_called(fd: c_int) -> bool {
+    find(fd).is_some_and(|entry| {
+        let word = entry.word();
+        if word.state() != State::Session || !word.has(JOURNALLED) {
+            return false;
+        }
+        // SAFETY: null, or what `set_caller` was given, which lives for ever.
+        let caller = unsafe { entry.caller.load(Acquire).as_ref() };
+        caller.is_some_and(|caller| caller.load(Relaxed) == sys::this_thread())
+    })
 }
 
 /// The entry of a number, made if need be. `None`: a negative number, one past

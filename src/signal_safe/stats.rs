@@ -70,13 +70,27 @@ pub static REFUSED: Counter = Counter::new();
 #[link_section = ".data.forkguard"]
 pub static HANDED_OVER: Counter = Counter::new();
 
+/// Inherited sessions made anew.
+#[link_section = ".data.forkguard"]
+pub static RESUMED: Counter = Counter::new();
+/// Inherited sessions that could not be, or were not equal.
+#[link_section = ".data.forkguard"]
+pub static OPAQUE: Counter = Counter::new();
+
 /// Forks that looked whether another thread was inside a step.
 #[link_section = ".data.forkguard"]
 pub static FORK_WAITS: Waits = Waits::new();
 
 /// Begins anew, in a child.
 pub fn reset() {
-    let counters = [&OPENED, &ABANDONED, &REFUSED, &HANDED_OVER];
+    let counters = [
+        &OPENED,
+        &ABANDONED,
+        &REFUSED,
+        &HANDED_OVER,
+        &RESUMED,
+        &OPAQUE,
+    ];
     for counter in counters.into_iter().chain(&FORK_WAITS.0) {
         // Only what is not 0 already: the first write to a page costs a copy.
         if counter.get() != 0 {

@@ -150,6 +150,20 @@ pub fn peer(fd: c_int, address: &mut libc::sockaddr_storage) -> Result<usize, Er
     Ok(size as usize)
 }
 
+/// `epoll_ctl(2)` with an event of these bits and data.
+pub fn epoll_ctl(
+    epoll: c_int,
+    command: c_int,
+    fd: c_int,
+    events: u32,
+    data: u64,
+) -> Result<(), Errno> {
+    let event = libc::epoll_event { events, u64: data };
+    // SAFETY: the kernel reads `event`.
+    check(unsafe { libc::syscall(libc::SYS_epoll_ctl, epoll, command, fd, &raw const event) })
+        .map(|_| ())
+}
+
 /// `getpid(2)`, asked of the kernel each time.
 pub fn pid() -> c_int {
     // SAFETY: no memory is passed.
@@ -185,9 +199,9 @@ pub fn shares_descriptors_with(other: c_int) -> Option<bool> {
 }
 
 /// This thread, as `pthread_self(3)` names it: the same in a forked child.
+#[inline(always)]
 pub fn this_thread() -> usize {
-    // SAFETY: takes nothing, reads a register of this thread.
-    unsafe { libc::pthread_self() as usize }
+    crate::processor::this_thread()
 }
 
 /// Whether libc's record of this thread's id is right. It is in a child of
@@ -318,6 +332,45 @@ fn is_readable(address: usize) -> bool {
             8usize,
         )
     }) != Err(libc::EFAULT)
+}
+
+/// Whether four bytes at an aligned address can be written. The kernel is asked
+/// by an operation that changes nothing: `FUTEX_WAKE_OP` with "or 0" writes what
+/// it has read, atomically, and is `EFAULT` where it may not (futex(2)).
+pub fn is_writable(address: usize) -> bool {
+    const WAKE_OP: c_int = 5;
+    const PRIVATE: c_int = 128;
+    const OR_NOTHING: u32 = 2 << 28;
+    let nobody_waits_here = 0u32;
+    // SAFETY: the first address is a local's; at the second the kernel writes
+    // what is there, or fails. It wakes nobody.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            &raw const nobody_waits_here,
+            WAKE_OP | PRIVATE,
+            0usize,
+            0usize,
+            address,
+            OR_NOTHING,
+        )
+    })
+    .is_ok()
+}
+
+/// `mprotect(2)` of whole pages.
+pub fn protect(pages: core::ops::Range<usize>, protection: c_int) -> Result<(), Errno> {
+    // SAFETY: the callers' pages are those of objects, and lose no right that
+    // anybody uses.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mprotect,
+            pages.start,
+            pages.end.saturating_sub(pages.start),
+            protection,
+        )
+    })
+    .map(drop)
 }
 
 /// Copies up to `into.len()` bytes of this process at `address`, as far as they
