@@ -1,0 +1,121 @@
+//! A child's session is equal to the one it inherited, or lost: over random lives of sessions.
+//!
+//! FORKGUARD_TEST_SEED repeats a run; FORKGUARD_TEST_SEQUENCES makes it longer. A sequence that
+//! came out different is printed with a seed of its own.
+
+use crate::facts::Facts;
+use crate::support::{compile, own, Cluster, Policy, Run, Transport};
+use std::time::Duration;
+
+/// What the sequences play with: tables of one name in two schemas, roles, functions that change
+/// the session.
+fn prepared() -> Cluster {
+    let server = own();
+    for sql in [
+        "create role one; create role two",
+        "create schema alt",
+        "create table things (name text); insert into things values ('public thing')",
+        "create table alt.things (name text); insert into alt.things values ('alt thing'), ('and another')",
+        "create table sink (a text)",
+        "create table gone (a int)",
+        "create table deferred (a int unique deferrable initially deferred)",
+        "create sequence counter",
+        "create function changes() returns int language plpgsql as \
+            $$ begin perform set_config('my.b', 'by a function', false); return 1; end $$",
+        "create procedure changes_too() language plpgsql as \
+            $$ begin perform set_config('my.c', 'by a procedure', false); end $$",
+        "create function pure() returns int immutable language sql as 'select 1'",
+        "grant all on schema public, alt to public; grant all on all tables in schema public, alt to public; \
+            grant all on sequence counter to public",
+    ] {
+        server.ask(sql);
+    }
+    server
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+struct Counts {
+    sequences: u64,
+    equal: u64,
+    /// Lost for a reason that a stricter reader than need be gives.
+    strict: u64,
+}
+
+/// What the journal could follow with more thought, and does not: nobody's program does it often.
+const STRICT: [&str; 5] = [
+    "a setting changed by which texts of its journal are read",
+    "a setting changed that constants of a prepared statement depend on",
+    "a change of a custom setting failed",
+    "a prepared statement holds the moment",
+    "default_text_search_config was looked up",
+];
+
+fn sequences(server: &Cluster, transport: Transport, kind: &str, seed: u64, many: u64) -> Counts {
+    let outcome = Run::new(compile("equal"))
+        .arg(server.conninfo(transport))
+        .args([seed.to_string(), many.to_string(), kind.to_owned()])
+        .policy(Policy::Resume)
+        // A hundred take about two seconds; ten times that on a loaded machine.
+        .timeout(Duration::from_secs(60 + many / 5))
+        .run();
+    let counts = outcome.ok().fact("counts").to_owned();
+    println!("{kind} over {transport:?}, seed {seed}: {counts}");
+    let mut reasons: Vec<String> = Vec::new();
+    for line in outcome.stderr.lines() {
+        if let Some((_, reason)) = line.split_once("is lost in this child: ") {
+            reasons.push(reason.chars().take(70).collect());
+        }
+    }
+    reasons.sort_unstable();
+    for reason in reasons.chunk_by(|one, other| one == other) {
+        println!("    {} {}", reason.len(), reason[0]);
+    }
+    let count = |what: &str| -> u64 {
+        let before = counts.split(what).next().unwrap();
+        before.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let strict = reasons
+        .iter()
+        .filter(|reason| STRICT.iter().any(|its| reason.starts_with(its)));
+    let strict = strict.count() as u64;
+    outcome
+        .check(count(" different") == 0, "never different in silence")
+        .check(count(" stuck") == 0, "no child hangs or crashes")
+        .check(count(" refused") <= strict, "what can be made again is");
+    Counts {
+        sequences: count(" sequences"),
+        equal: count(" equal"),
+        strict,
+    }
+}
+
+#[test]
+fn a_childs_session_is_equal_or_lost() {
+    let server = prepared();
+    // The default is one run of many: seeds follow one another.
+    let seed = number("FORKGUARD_TEST_SEED").unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.unwrap().as_secs() * 1000
+    });
+    let many = number("FORKGUARD_TEST_SEQUENCES").unwrap_or(400);
+    println!("FORKGUARD_TEST_SEED={seed}");
+    // Those that were different once, and what looks like them: all there are, whatever the seed.
+    let traps = sequences(&server, Transport::Unix, "traps", 0, 0);
+    assert!(2 * traps.equal >= traps.sequences, "too few are made again");
+    // Only what can be made again: all of it must be, but for what the journal is strict about.
+    let tame = sequences(&server, Transport::Unix, "resumable", seed, many * 3 / 8);
+    let tls = sequences(&server, Transport::Tls, "resumable", seed + many, many / 8);
+    for counts in [tame, tls] {
+        assert_eq!(counts.equal + counts.strict, counts.sequences);
+        assert!(
+            3 * counts.equal >= 2 * counts.sequences,
+            "too few are made again"
+        );
+    }
+    // Anything at all: a quarter at least is made again (two fifths were, of 2,000).
+    let any = sequences(&server, Transport::Unix, "any", seed + 2 * many, many / 2);
+    assert!(4 * any.equal >= any.sequences, "too few are made again");
+}
