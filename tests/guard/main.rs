@@ -3,15 +3,21 @@
 mod support;
 
 mod c_interface;
+mod cancel;
 mod child_fails_well;
 mod child_handler;
 mod clients;
 mod cluster;
 mod configuration;
 mod descriptors;
+mod equal;
 mod facts;
+mod fork_waits;
 mod hard_times;
+mod libpq_binding;
+mod libpq_names;
 mod parent_undisturbed;
+mod resume;
 mod signals;
 mod strangers;
 mod threads;

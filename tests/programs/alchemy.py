@@ -1,7 +1,7 @@
-"""usage: alchemy.py psycopg2|psycopg plain|ping SECONDS
+"""usage: alchemy.py psycopg2|psycopg plain|ping CHILDREN SECONDS
 
 An application with an SQLAlchemy engine of three connections, used before it forks: two are in
-the pool, the third is in the middle of a transaction. First one child alone, then three at once
+the pool, the third is in the middle of a transaction. First one child alone, then so many at once
 beside the parent, then one that does what SQLAlchemy's manual asked for of old:
 `engine.dispose()`. A failed query is tried once more, as applications do.
 """
@@ -12,35 +12,43 @@ import sys
 
 from sqlalchemy import create_engine, exc, text
 
-from facts import child, first_line, is_right, query, say
+from facts import WHO, child, first_line, is_right, query, say
 
 ROUNDS = 15
-dialect, ping, seconds = sys.argv[1], sys.argv[2] == "ping", int(sys.argv[3])
+dialect, ping = sys.argv[1], sys.argv[2] == "ping"
+together, seconds = map(int, sys.argv[3:])
 engine = create_engine(
     f"postgresql+{dialect}://", pool_size=3, max_overflow=0, pool_timeout=10, pool_pre_ping=ping
 )
 
 
-def mark(connection, transaction=False):
-    connection.execute(text("create temp table mark as select pg_backend_pid() as backend"))
+def mark(number):
+    """Opens one: its settings are its state, and for the one that is held a temporary table."""
+    connection = engine.connect()
+    connection.execute(text(f"set application_name = 'mark {number}'"))
+    if number == 0:
+        connection.execute(text("create temp table held as select 7 as n"))
     connection.commit()
-    return look(connection, transaction)
+    return connection
 
 
-def look(connection, transaction=False):
-    number = "txid_current()" if transaction else "0"
-    row = connection.execute(text(f"select pg_backend_pid(), (select backend from mark), {number}")).one()
-    return list(row)
+def look(connection, more="0"):
+    return list(connection.execute(text(WHO.replace(" from", f", current_setting('application_name'), {more} from"))).one())
+
+
+def look_held():
+    return look(held, "txid_current() + (select n from held)")
 
 
 def ask(connection, number):
     row = connection.execute(text(query(number))).one()
-    return is_right(number, row), row[2]
+    marked = connection.scalar(text("show application_name")).startswith("mark ")
+    return is_right(number, row), row[2], marked
 
 
 def use(kind, first):
     """Asks over two connections at a time, which is all that the pool has to spare."""
-    asked = right = failed = lost = 0
+    asked = right = failed = lost = state = 0
     backends, errors = set(), set()
     for number in range(first, first + ROUNDS):
         for attempt in (1, 2):
@@ -55,9 +63,11 @@ def use(kind, first):
         else:
             continue
         asked += 2
-        right += sum(answer for answer, _ in answers)
-        backends.update(backend for _, backend in answers)
-    say(kind, asked=asked, right=right, failed=failed, lost=lost, backends=backends, errors=sorted(errors))
+        right += sum(answer[0] for answer in answers)
+        backends.update(answer[1] for answer in answers)
+        state += sum(answer[2] for answer in answers)
+    say(kind, asked=asked, right=right, failed=failed, lost=lost, state=state, backends=backends,
+        errors=sorted(errors))  # fmt: skip
 
 
 def disposed():
@@ -65,24 +75,24 @@ def disposed():
     use("disposed", 40_000)
 
 
-held = engine.connect()
-pooled = [engine.connect() for _ in range(2)]
-before = [mark(held, transaction=True), *map(mark, pooled)]
+held, *pooled = [mark(number) for number in range(3)]
+before = [look_held(), *map(look, pooled)]
 for connection in pooled:
     connection.close()
 del connection, pooled
-say("parent", backends=[backend for backend, _, _ in before])
+say("parent", backends=[backend for backend, *_ in before])
 
 os.waitpid(child(lambda: use("alone", 10_000), seconds), 0)
 signal.alarm(seconds)
-children = [child(lambda: use("together", 20_000 + number), seconds) for number in range(3)]
-use("asking", 30_000)
+children = [child(lambda: use("together", 20_000 + number), seconds) for number in range(together)]
+if together:
+    use("asking", 30_000)
 for pid in children:
     os.waitpid(pid, 0)
 os.waitpid(child(disposed, seconds), 0)
 
 try:
-    after = [look(held, transaction=True)]
+    after = [look_held()]
     with engine.connect() as one, engine.connect() as other:
         after += sorted(map(look, (one, other)))
     before[1:] = sorted(before[1:])

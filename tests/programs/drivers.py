@@ -30,8 +30,10 @@ class Psycopg2:
             cursor.execute(sql)
             return cursor.fetchall() if cursor.description else []
 
-    def lost(self, _):
-        return self.connection.closed != 0
+    def lost(self, error):
+        # SQLAlchemy's dialect does not rely on `closed` either: a connection whose status is bad
+        # before a query psycopg2 refuses without closing it.
+        return self.connection.closed != 0 or "server closed the connection" in str(error)
 
     def close(self):
         self.connection.close()

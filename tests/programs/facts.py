@@ -6,6 +6,10 @@ import sys
 
 ASK = "select {0} * 7, repeat(chr(97 + {0} % 26), {1}), pg_backend_pid()"
 
+# A session that answers twice alike is the same one: a backend's number may come again, but not
+# with the same time. Nothing is left in it, as with a temporary table, that no other can have.
+WHO = "select pid, backend_start::text from pg_stat_activity where pid = pg_backend_pid()"
+
 
 def query(number):
     """From an answer that fits one read to one that takes several (libpq's buffer and a TLS

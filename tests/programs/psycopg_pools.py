@@ -1,8 +1,9 @@
-"""usage: psycopg_pools.py SECONDS
+"""usage: psycopg_pools.py CHILDREN SECONDS
 
-A psycopg_pool of three connections, used before the fork. A child finds them lost; its pool's
-threads have stayed with the parent (as without the library), so it opens a pool of its own, and
-closes both. The parent asks meanwhile.
+A psycopg_pool of three connections, used before the fork. A child that finds them alive goes on
+with them, and then asks for one more than there are; its pool's threads have stayed with the
+parent (as without the library), so nobody makes that. A child that finds them lost opens a pool
+of its own. First one child alone, then so many beside the parent.
 """
 
 import os
@@ -10,17 +11,17 @@ import signal
 import sys
 
 import psycopg
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
-from facts import child, first_line, is_right, query, say
+from facts import WHO, child, first_line, is_right, query, say
 
 SIZE = 3
 ROUNDS = 15
-seconds = int(sys.argv[1])
+together, seconds = map(int, sys.argv[1:])
 
 
 def new():
-    pool = ConnectionPool("", min_size=SIZE, max_size=SIZE, timeout=10, open=True)
+    pool = ConnectionPool("", min_size=SIZE, max_size=SIZE + 1, timeout=10, open=True)
     pool.wait(10)
     return pool
 
@@ -36,7 +37,9 @@ def give_back(connections):
 
 
 def look(connection):
-    return list(connection.execute("select pg_backend_pid(), (select backend from mark)").fetchone())
+    row = list(connection.execute(WHO).fetchone())
+    connection.commit()  # or the pool's threads end its transaction, sooner or later
+    return row
 
 
 def ask(pool, kind, first, **more):
@@ -62,26 +65,33 @@ def in_child(first):
         except psycopg.OperationalError as error:
             lost += connection.closed
             words.add(first_line(error))
-    own = new()
-    ask(own, "child", first, tried=tried, lost=lost, words=sorted(words), inherited=inherited)
+    own = new() if words else pool
+    facts = {"tried": tried, "lost": lost, "words": sorted(words), "inherited": inherited}
+    ask(own, "child", first, **facts)
+    if own is pool:
+        connections = all_of(pool)
+        try:
+            pool.getconn(timeout=0.3)
+            say("grown")
+        except PoolTimeout:
+            say("not grown")
+        give_back(connections)
     own.close()
     pool.close()
 
 
 pool = new()
 connections = all_of(pool)
-for connection in connections:
-    connection.execute("create temp table mark as select pg_backend_pid() as backend")
-    connection.commit()
 before = sorted(map(look, connections))
 give_back(connections)
-del connections, connection
+del connections
 say("parent", backends=[backend for backend, _ in before])
 
 signal.alarm(seconds)
 os.waitpid(child(lambda: in_child(10_000), seconds), 0)
-children = [child(lambda: in_child(20_000 + number), seconds) for number in range(2)]
-ask(pool, "asking", 30_000)
+children = [child(lambda: in_child(20_000 + number), seconds) for number in range(together)]
+if together:
+    ask(pool, "asking", 30_000)
 for pid in children:
     os.waitpid(pid, 0)
 

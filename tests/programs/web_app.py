@@ -1,11 +1,13 @@
-"""What gunicorn serves: one connection for the whole module, opened again when it is lost, as
-small applications have it. Also gunicorn's configuration, for the hook at the end."""
+"""What gunicorn and uWSGI serve: one connection for the whole module, opened again when it is
+lost, as small applications have it. The module is loaded by the main process, before it forks."""
 
+import atexit
+import os
 from urllib.parse import parse_qs
 
 import psycopg2
 
-from facts import first_line, query, say
+from facts import WHO, first_line, query, say
 
 
 def connect():
@@ -36,19 +38,19 @@ def application(environ, start_response):
 
 
 connect()
-ask("create temp table mark as select pg_backend_pid() as backend; select 1")
-before = ask("select pg_backend_pid(), (select backend from mark)")
+before = ask(WHO)
 
 
-# In gunicorn's main process, when the workers are gone.
-def on_exit(_):
+def after():
+    if os.getpid() != main_process:
+        return
     try:
-        after = ask("select pg_backend_pid(), (select backend from mark)")
-        say("after", same=int(after == before))
+        say("after", same=int(ask(WHO) == before))
     except Exception as error:
         say("after", same=0, error=first_line(error))
 
 
-# Also in the main process, when it listens.
-def when_ready(_):
-    say("parent", backends=before[:1])
+# When the workers are gone.
+main_process = os.getpid()
+atexit.register(after)
+say("parent", backends=before[:1])

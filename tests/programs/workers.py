@@ -11,7 +11,7 @@ import sys
 
 import psycopg2
 
-from facts import first_line, is_right, query, say
+from facts import WHO, first_line, is_right, query, say
 
 TASKS = 60
 WORKERS = 3
@@ -46,8 +46,7 @@ def task(number):
 
 kind, seconds = sys.argv[1], int(sys.argv[2])
 connect()
-ask("create temp table mark as select pg_backend_pid() as backend; select 1")
-before = ask("select pg_backend_pid(), (select backend from mark)")
+before = ask(WHO)
 say("parent", backends=before[:1])
 
 fork = multiprocessing.get_context("fork")
@@ -83,7 +82,7 @@ for pid in sorted({answer[0] for answer in answers}):
         errors=sorted(set(errors)),
     )
 try:
-    after = ask("select pg_backend_pid(), (select backend from mark)")
+    after = ask(WHO)
     say("after", same=int(after == before))
 except Exception as error:
     say("after", same=0, error=first_line(error))

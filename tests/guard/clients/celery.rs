@@ -2,7 +2,7 @@
 //! `tests/programs/celery_client.py`.
 
 use super::{parents, said, set, UNGUARDED_LIMIT};
-use crate::support::{cluster, python, root, Run, Transport};
+use crate::support::{cluster, python, root, Policy, Run, Transport};
 use std::collections::HashMap;
 
 const TASKS: usize = 40;
@@ -12,14 +12,19 @@ const WORKERS: usize = 2;
 
 #[test]
 fn with_psycopg2_over_tls() {
-    unguarded("psycopg2", Transport::Tls);
-    guarded("psycopg2", Transport::Tls);
+    everywhere("psycopg2", Transport::Tls);
 }
 
 #[test]
 fn with_psycopg_over_the_unix_socket() {
-    unguarded("psycopg", Transport::Unix);
-    guarded("psycopg", Transport::Unix);
+    everywhere("psycopg", Transport::Unix);
+}
+
+fn everywhere(dialect: &str, transport: Transport) {
+    unguarded(dialect, transport);
+    for policy in Policy::all() {
+        guarded(dialect, transport, *policy);
+    }
 }
 
 /// The tasks may take so many seconds, and the worker's way out as long.
@@ -51,11 +56,13 @@ fn unguarded(dialect: &str, transport: Transport) {
     );
 }
 
-fn guarded(dialect: &str, transport: Transport) {
+fn guarded(dialect: &str, transport: Transport, policy: Policy) {
     let server = cluster();
     let mark = server.log_mark();
     let folder = tempfile::tempdir().unwrap();
-    let outcome = program(dialect, transport, &folder, 25).guarded(true).run();
+    let outcome = program(dialect, transport, &folder, 25)
+        .policy(policy)
+        .run();
     outcome.ok();
     let parents = parents(&outcome, SESSIONS);
 
@@ -69,13 +76,16 @@ fn guarded(dialect: &str, transport: Transport) {
             done.iter().all(|said| said.is("right", "True")),
             "no wrong answer",
         );
-    // The first loss makes SQLAlchemy renew the whole pool.
     let workers = set(&done, "worker");
     outcome
         .check(workers.len() == WORKERS, "both workers worked")
         .check(
-            failed.len() == WORKERS && set(&failed, "worker") == workers,
-            "one error each",
+            match policy {
+                // The first loss makes SQLAlchemy renew the whole pool.
+                Policy::Abandon => failed.len() == WORKERS && set(&failed, "worker") == workers,
+                Policy::Resume => failed.is_empty(),
+            },
+            "one error each, or none",
         )
         .check(
             failed.iter().all(|said| said.is("disconnect", "True")),

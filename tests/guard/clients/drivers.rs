@@ -1,7 +1,8 @@
-//! The drivers by themselves, each over every transport: `tests/programs/drivers.py`.
+//! The drivers by themselves, each over every transport, with sessions that are in use, which no
+//! policy can resume, or that do not go through libpq: `tests/programs/drivers.py`.
 
 use super::{parents, said, set, Said, UNGUARDED_LIMIT};
-use crate::support::{cluster, python, Run, Transport};
+use crate::support::{cluster, python, Policy, Run, Transport};
 use std::collections::HashSet;
 
 /// What `drivers.py` does: sessions, children that use all of them, questions of a process.
@@ -13,6 +14,8 @@ const QUESTIONS: u64 = 45;
 /// Debian and psycopg2's wheel; with that of psycopg's.
 const LIBPQ: &[&str] = &[
     "server closed the connection unexpectedly",
+    // psycopg, of one whose status is bad before the query.
+    "the connection is closed",
     "SSL SYSCALL error: EOF detected",
     "SSL error: unexpected eof while reading",
 ];
@@ -45,7 +48,9 @@ fn pg8000() {
 fn everywhere(driver: &str, implementation: &str, lost: &[&str]) {
     for transport in Transport::ALL {
         unguarded(driver, implementation, transport);
-        guarded(driver, implementation, transport, lost);
+        for policy in Policy::all() {
+            guarded(driver, implementation, transport, lost, *policy);
+        }
     }
 }
 
@@ -86,12 +91,18 @@ fn unguarded(driver: &str, implementation: &str, transport: Transport) {
     );
 }
 
-fn guarded(driver: &str, implementation: &str, transport: Transport, lost: &[&str]) {
+fn guarded(
+    driver: &str,
+    implementation: &str,
+    transport: Transport,
+    lost: &[&str],
+    policy: Policy,
+) {
     let server = cluster();
     let mark = server.log_mark();
     // 30 seconds: half a second's work on a loaded machine.
     let outcome = program(driver, implementation, transport, 30)
-        .guarded(true)
+        .policy(policy)
         .run();
     outcome.ok();
     let parents = parents(&outcome, SESSIONS);

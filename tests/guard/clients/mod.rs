@@ -3,12 +3,14 @@
 
 mod celery;
 mod drivers;
-mod gunicorn;
+mod idle;
 mod multiprocessing;
 mod pg_basebackup;
 mod pg_dump;
+mod pgbouncer;
 mod psycopg_pool;
 mod sqlalchemy;
+mod web_servers;
 
 use crate::support::{Cluster, Outcome};
 use std::collections::{HashMap, HashSet};
@@ -34,7 +36,7 @@ fn postgresql(program: &str) -> PathBuf {
 }
 
 /// One line of `facts.say`.
-struct Said<'a>(HashMap<&'a str, &'a str>);
+pub(super) struct Said<'a>(HashMap<&'a str, &'a str>);
 
 impl<'a> Said<'a> {
     fn get(&self, name: &str) -> Option<&'a str> {
@@ -42,7 +44,7 @@ impl<'a> Said<'a> {
     }
 
     /// Whether the name was said with this text.
-    fn is(&self, name: &str, text: &str) -> bool {
+    pub(super) fn is(&self, name: &str, text: &str) -> bool {
         self.get(name) == Some(text)
     }
 
@@ -70,7 +72,7 @@ impl<'a> Said<'a> {
 }
 
 /// Every line of one kind.
-fn said<'a>(outcome: &'a Outcome, kind: &str) -> Vec<Said<'a>> {
+pub(super) fn said<'a>(outcome: &'a Outcome, kind: &str) -> Vec<Said<'a>> {
     let lines = outcome.stdout.lines();
     lines
         .filter_map(|line| {
@@ -130,23 +132,7 @@ impl Cluster {
     /// their life, and no backend of the run a fault.
     #[track_caller]
     fn saw_nothing_wrong(&self, mark: u64, parents: &[u64], all: &HashSet<u64>) {
-        // Ten seconds: a server notices a client's end some milliseconds late.
-        let end = Instant::now() + Duration::from_secs(10);
-        let log = loop {
-            let log = self.log_since(mark);
-            let gone = |backend: &u64| {
-                of_backend(&log, *backend).any(|line| line.contains("disconnection: session time"))
-            };
-            if parents.iter().all(gone) {
-                break log;
-            }
-            assert!(
-                Instant::now() < end,
-                "sessions {parents:?} do not end:\n{log}"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        };
-        assert!(!parents.is_empty());
+        let log = self.wait_for_end(mark, parents);
         for backend in parents {
             let quiet = ["connection received", "connection auth", "disconnection"];
             for line in of_backend(&log, *backend) {
@@ -158,7 +144,36 @@ impl Cluster {
                 );
             }
         }
-        for backend in all {
+        self.saw_no_fault(mark, all);
+    }
+
+    /// Waits for the end of sessions: the log since the mark.
+    #[track_caller]
+    fn wait_for_end(&self, mark: u64, backends: &[u64]) -> String {
+        assert!(!backends.is_empty());
+        // Ten seconds: a server notices a client's end some milliseconds late.
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let log = self.log_since(mark);
+            let gone = |backend: &u64| {
+                of_backend(&log, *backend).any(|line| line.contains("disconnection: session time"))
+            };
+            if backends.iter().all(gone) {
+                return log;
+            }
+            assert!(
+                Instant::now() < end,
+                "sessions {backends:?} do not end:\n{log}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Fails if a backend's client has left it in the middle of a message, or was two.
+    #[track_caller]
+    fn saw_no_fault(&self, mark: u64, backends: &HashSet<u64>) {
+        let log = self.log_since(mark);
+        for backend in backends {
             for line in of_backend(&log, *backend) {
                 let fault = FAULTS.iter().find(|fault| line.contains(**fault));
                 assert!(fault.is_none(), "backend {backend} met: {line}");

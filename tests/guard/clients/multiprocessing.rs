@@ -1,7 +1,7 @@
 //! `multiprocessing.Pool` and `ProcessPoolExecutor`, started by fork: `tests/programs/workers.py`.
 
 use super::{parents, said, set_of_lists, UNGUARDED_LIMIT};
-use crate::support::{cluster, python, Run, Transport};
+use crate::support::{cluster, python, Policy, Run, Transport};
 
 /// What `workers.py` does.
 const WORKERS: usize = 3;
@@ -20,7 +20,9 @@ fn an_executor() {
 fn everywhere(kind: &str) {
     for transport in Transport::ALL {
         unguarded(kind, transport);
-        guarded(kind, transport);
+        for policy in Policy::all() {
+            guarded(kind, transport, *policy);
+        }
     }
 }
 
@@ -49,10 +51,10 @@ fn unguarded(kind: &str, transport: Transport) {
     );
 }
 
-fn guarded(kind: &str, transport: Transport) {
+fn guarded(kind: &str, transport: Transport, policy: Policy) {
     let server = cluster();
     let mark = server.log_mark();
-    let outcome = program(kind, transport, 30).guarded(true).run();
+    let outcome = program(kind, transport, 30).policy(policy).run();
     outcome.ok();
     let parents = parents(&outcome, 1);
 
@@ -63,12 +65,13 @@ fn guarded(kind: &str, transport: Transport) {
             workers.iter().map(|said| said.number("asked")).sum::<u64>() == TASKS,
             "every task was done",
         );
+    let lost = u64::from(policy == Policy::Abandon);
     for worker in &workers {
         outcome
             .check(worker.all_right(worker.number("asked")), "right answers")
             .check(
-                worker.number("failed") == 1 && worker.number("lost") == 1,
-                "one error, and the driver knows the connection for lost",
+                worker.number("failed") == lost && worker.number("lost") == lost,
+                "one error, and the driver knows the connection for lost; or none",
             );
     }
     let fresh = set_of_lists(&workers, "backends");

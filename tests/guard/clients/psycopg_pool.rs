@@ -1,7 +1,9 @@
-//! psycopg_pool: `tests/programs/psycopg_pools.py`.
+//! psycopg_pool: `tests/programs/psycopg_pools.py`. Its threads are gone in a child, and with
+//! them all that grows it, and renews what breaks.
 
 use super::{parents, said, set_of_lists, UNGUARDED_LIMIT};
-use crate::support::{cluster, python, Run, Transport};
+use crate::support::{cluster, python, Policy, Run, Transport};
+use std::collections::HashSet;
 
 /// What `psycopg_pools.py` does: connections of a pool, children, questions of a process.
 const SIZE: usize = 3;
@@ -9,25 +11,26 @@ const CHILDREN: usize = 3;
 const QUESTIONS: u64 = 15;
 
 #[test]
-fn a_child_finds_the_pool_lost_and_opens_its_own() {
+fn a_child_goes_on_with_the_pool_or_finds_it_lost() {
     for implementation in ["binary", "python"] {
         for transport in Transport::ALL {
             unguarded(implementation, transport);
-            guarded(implementation, transport);
+            for policy in Policy::all() {
+                guarded(implementation, transport, *policy);
+            }
         }
     }
 }
 
-/// No process of it lives longer than so many seconds.
-fn program(implementation: &str, transport: Transport, seconds: u32) -> Run {
+fn program(implementation: &str, transport: Transport, children: usize, seconds: &str) -> Run {
     python("psycopg_pools")
-        .arg(seconds.to_string())
+        .args([&(children - 1).to_string(), seconds])
         .env("PSYCOPG_IMPL", implementation)
         .envs(cluster().environment(transport))
 }
 
 fn unguarded(implementation: &str, transport: Transport) {
-    let outcome = program(implementation, transport, 3)
+    let outcome = program(implementation, transport, 1, "3")
         .timeout(UNGUARDED_LIMIT)
         .run();
     let inherited = said(&outcome, "child")[0].numbers("inherited");
@@ -46,37 +49,49 @@ fn unguarded(implementation: &str, transport: Transport) {
     );
 }
 
-fn guarded(implementation: &str, transport: Transport) {
+fn guarded(implementation: &str, transport: Transport, policy: Policy) {
     let server = cluster();
     let mark = server.log_mark();
-    let outcome = program(implementation, transport, 30).guarded(true).run();
+    let outcome = program(implementation, transport, CHILDREN, "30")
+        .policy(policy)
+        .run();
     outcome.ok();
     let parents = parents(&outcome, SIZE);
 
     let children = said(&outcome, "child");
     outcome.check(children.len() == CHILDREN, "every child");
+    let fresh = set_of_lists(&children, "backends");
     for child in &children {
         outcome
-            .check(
-                child.numbers("inherited").is_empty(),
-                "no answer from the parent's sessions",
-            )
-            .check(
-                child.number("tried") == SIZE as u64 && child.number("lost") == SIZE as u64,
-                "each of them lost, and the driver knows",
-            )
-            .check(
-                child.all_right(QUESTIONS),
-                "right answers from its own pool",
-            );
+            .check(child.number("tried") == SIZE as u64, "each was tried")
+            .check(child.all_right(QUESTIONS), "right answers");
     }
-    let fresh = set_of_lists(&children, "backends");
+    let (lost, inherited) = match policy {
+        Policy::Abandon => (SIZE as u64, HashSet::new()),
+        Policy::Resume => (0, fresh.clone()),
+    };
     outcome
         .check(
+            children.iter().all(|child| child.number("lost") == lost),
+            "lost, as the driver knows, or none",
+        )
+        .check(
+            set_of_lists(&children, "inherited") == inherited,
+            "what was inherited answers from the child's own sessions, or not at all",
+        )
+        .check(
             parents.iter().all(|parent| !fresh.contains(parent)),
-            "fresh",
+            "none the parent's",
         )
         .check(said(&outcome, "broken").is_empty(), "no child broke off");
+    if policy == Policy::Resume {
+        outcome
+            .check(fresh.len() == CHILDREN * SIZE, "a pool of each child's own")
+            .check(
+                said(&outcome, "not grown").len() == CHILDREN,
+                "it serves what it holds, and nobody makes more",
+            );
+    }
 
     let asking = said(&outcome, "asking");
     let after = said(&outcome, "after");

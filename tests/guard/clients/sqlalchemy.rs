@@ -1,8 +1,8 @@
-//! SQLAlchemy over both of its psycopg dialects: its pool renews what it knows for lost, and
-//! with `pool_pre_ping` the application sees no error at all: `tests/programs/alchemy.py`.
+//! SQLAlchemy over both of its psycopg dialects: `tests/programs/alchemy.py`. What is abandoned
+//! its pool renews when it knows it for lost; with `pool_pre_ping` the application sees no error.
 
 use super::{parents, said, set_of_lists, UNGUARDED_LIMIT};
-use crate::support::{cluster, python, Run, Transport};
+use crate::support::{cluster, python, Policy, Run, Transport};
 
 /// What `alchemy.py` does: the parent's connections, children, questions of each process.
 const SESSIONS: usize = 3;
@@ -10,7 +10,7 @@ const TOGETHER: usize = 3;
 const QUESTIONS: u64 = 30;
 
 #[test]
-fn the_pool_renews_what_a_child_inherited() {
+fn a_child_goes_on_with_the_pool_or_its_pool_is_renewed() {
     everywhere("plain");
 }
 
@@ -23,21 +23,23 @@ fn everywhere(ping: &str) {
     for dialect in ["psycopg2", "psycopg"] {
         for transport in Transport::ALL {
             unguarded(dialect, ping, transport);
-            guarded(dialect, ping, transport);
+            for policy in Policy::all() {
+                guarded(dialect, ping, transport, *policy);
+            }
         }
     }
 }
 
-/// No process of it lives longer than so many seconds.
-fn program(dialect: &str, ping: &str, transport: Transport, seconds: u32) -> Run {
+fn program(dialect: &str, ping: &str, transport: Transport, together: usize) -> Run {
     python("alchemy")
-        .args([dialect, ping])
-        .arg(seconds.to_string())
+        .args([dialect, ping, &together.to_string()])
+        // No process of it lives longer than so many seconds; half a second is what it takes.
+        .arg(if together == 0 { "3" } else { "30" })
         .envs(cluster().environment(transport))
 }
 
 fn unguarded(dialect: &str, ping: &str, transport: Transport) {
-    let outcome = program(dialect, ping, transport, 3)
+    let outcome = program(dialect, ping, transport, 0)
         .timeout(UNGUARDED_LIMIT)
         .run();
     let alone = &said(&outcome, "alone")[0].numbers("backends");
@@ -56,11 +58,12 @@ fn unguarded(dialect: &str, ping: &str, transport: Transport) {
     );
 }
 
-fn guarded(dialect: &str, ping: &str, transport: Transport) {
+fn guarded(dialect: &str, ping: &str, transport: Transport, policy: Policy) {
     let server = cluster();
     let mark = server.log_mark();
-    // 30 seconds: half a second's work on a loaded machine.
-    let outcome = program(dialect, ping, transport, 30).guarded(true).run();
+    let outcome = program(dialect, ping, transport, TOGETHER)
+        .policy(policy)
+        .run();
     outcome.ok();
     let parents = parents(&outcome, SESSIONS);
 
@@ -70,15 +73,16 @@ fn guarded(dialect: &str, ping: &str, transport: Transport) {
         (alone.len(), together.len(), disposed.len()) == (1, TOGETHER, 1),
         "every child",
     );
-    for child in alone.iter().chain(&together) {
+    let (failed, state) = match policy {
         // The first loss makes SQLAlchemy renew the whole pool.
-        let expected = u64::from(ping == "plain");
+        Policy::Abandon => (u64::from(ping == "plain"), 0),
+        Policy::Resume => (0, QUESTIONS),
+    };
+    for child in alone.iter().chain(&together) {
         outcome
-            .check(
-                child.number("failed") == expected,
-                "one error, or none with a ping",
-            )
-            .check(child.number("lost") == expected, "connection_invalidated");
+            .check(child.number("failed") == failed, "errors")
+            .check(child.number("lost") == failed, "connection_invalidated")
+            .check(child.number("state") == state, "in its parent's settings");
     }
     outcome.check(
         disposed[0].number("failed") == 0,

@@ -8,7 +8,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 /// The repository.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    // tests/reader is a package of its own.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = package.ancestors();
+    folders
+        .find(|folder| folder.join("Cargo.lock").exists())
+        .unwrap()
 }
 
 /// The library under test: `$FORKGUARD_LIBRARY`, or what `make build` built.
@@ -91,6 +96,28 @@ pub fn venv(program: &str) -> PathBuf {
 }
 
 /// A run of `tests/programs/SCRIPT.py`.
-pub fn python(script: &str) -> Run {
-    Run::new(venv("python")).arg(root().join("tests/programs").join(format!("{script}.py")))
+pub fn python(name: &str) -> Run {
+    script(venv("python"), &format!("{name}.py"))
+}
+
+/// A run of `tests/programs/NAME` by its interpreter.
+pub fn script(interpreter: impl AsRef<std::ffi::OsStr>, name: &str) -> Run {
+    Run::new(interpreter).arg(root().join("tests/programs").join(name))
+}
+
+/// A run of `tests/programs/idle.php` by Debian's PHP, which `tools/setup` has unpacked.
+pub fn php() -> Run {
+    let installed = root().join("target/unpacked/usr");
+    // A folder for PHP's internal version; beside it lie Debian's own.
+    let extensions = std::fs::read_dir(installed.join("lib/php"))
+        .expect("target/unpacked: run tools/setup")
+        .map(|folder| folder.unwrap().path())
+        .find(|folder| folder.join("pgsql.so").exists())
+        .expect("pgsql.so: run tools/setup");
+    Run::new(installed.join("bin/php8.2"))
+        .arg("-n") // no php.ini of this machine's
+        .args(["-d", "extension=pgsql", "-d", "extension=pdo"])
+        .args(["-d", "extension=pdo_pgsql", "-d"])
+        .arg(format!("extension_dir={}", extensions.display()))
+        .arg(root().join("tests/programs/idle.php"))
 }

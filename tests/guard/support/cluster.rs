@@ -4,7 +4,7 @@
 
 use super::{root, Run};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::OnceLock;
@@ -94,19 +94,7 @@ impl Cluster {
 
     /// The same as libpq's environment variables, which asyncpg reads, too.
     pub fn environment(&self, transport: Transport) -> [(&'static str, String); 6] {
-        let (host, sslmode) = match transport {
-            Transport::Unix => (self.socket_dir.to_str().unwrap(), "disable"),
-            Transport::Tcp => (self.host.as_str(), "disable"),
-            Transport::Tls => (self.host.as_str(), "require"),
-        };
-        [
-            ("PGHOST", host.to_owned()),
-            ("PGPORT", self.port.to_string()),
-            ("PGUSER", "forkguard".to_owned()),
-            ("PGDATABASE", "forkguard".to_owned()),
-            ("PGSSLMODE", sslmode.to_owned()),
-            ("PGGSSENCMODE", "disable".to_owned()),
-        ]
+        environment(&self.host, &self.socket_dir, self.port, transport)
     }
 
     /// What the server answers to a statement in a session of psql's own (`-At`).
@@ -152,6 +140,28 @@ impl Cluster {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// libpq's environment for a server or a pooler.
+pub(super) fn environment(
+    tcp: &str,
+    unix: &Path,
+    port: u16,
+    transport: Transport,
+) -> [(&'static str, String); 6] {
+    let (host, sslmode) = match transport {
+        Transport::Unix => (unix.to_str().unwrap(), "disable"),
+        Transport::Tcp => (tcp, "disable"),
+        Transport::Tls => (tcp, "require"),
+    };
+    [
+        ("PGHOST", host.to_owned()),
+        ("PGPORT", port.to_string()),
+        ("PGUSER", "forkguard".to_owned()),
+        ("PGDATABASE", "forkguard".to_owned()),
+        ("PGSSLMODE", sslmode.to_owned()),
+        ("PGGSSENCMODE", "disable".to_owned()),
+    ]
 }
 
 impl Drop for Cluster {

@@ -4,10 +4,12 @@
 // A helper is here because a test wants it; which ones do changes with the tests.
 #![allow(dead_code, unused_imports)]
 
+mod bouncer;
 mod build;
 mod cluster;
 mod run;
 
-pub use build::{compile, compile_with, library, python, root, venv};
+pub use bouncer::Bouncer;
+pub use build::{compile, compile_with, library, php, python, root, script, venv};
 pub use cluster::{cluster, own, Cluster, Transport};
-pub use run::{Outcome, Run};
+pub use run::{Outcome, Policy, Run};

@@ -7,13 +7,38 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// In the environment of a run's every process: finds them again, wherever `setsid` or
 /// `daemon` took them.
 const MARK: &str = "GUARD_TEST_RUN";
+
+/// What becomes of an inherited session in a child, `FORKGUARD_POLICY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// It is lost.
+    Abandon,
+    /// If idle, it is a new one, equal to its parent's.
+    Resume,
+}
+
+impl Policy {
+    /// Those the library under test knows. Until it knows `resume`, tests for both run for one.
+    pub fn all() -> &'static [Policy] {
+        static ALL: OnceLock<&[Policy]> = OnceLock::new();
+        ALL.get_or_init(|| {
+            let outcome = Run::new("true").policy(Policy::Resume).run();
+            if outcome.ok().stderr.is_empty() {
+                &[Policy::Abandon, Policy::Resume]
+            } else {
+                eprintln!("RESUME IS NOT TESTED: {}", outcome.stderr);
+                &[Policy::Abandon]
+            }
+        })
+    }
+}
 
 /// A program to run.
 pub struct Run {
@@ -73,10 +98,20 @@ impl Run {
         self
     }
 
-    /// With the library in `LD_PRELOAD`, or without.
+    /// With the library in `LD_PRELOAD`, or without. What the descriptors alone do is to be
+    /// seen: the policy is `abandon`, unless the run's environment says otherwise.
     pub fn guarded(mut self, guarded: bool) -> Run {
         self.guarded = guarded;
         self
+    }
+
+    /// With the library, and this policy.
+    pub fn policy(self, policy: Policy) -> Run {
+        let name = match policy {
+            Policy::Abandon => "abandon",
+            Policy::Resume => "resume",
+        };
+        self.guarded(true).env("FORKGUARD_POLICY", name)
     }
 
     /// Past this it is killed, and says so in `Outcome::timed_out`.
@@ -95,6 +130,11 @@ impl Run {
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
+        // For programs linked with the library as well.
+        let mut set = self.command.get_envs().map(|(name, _)| name);
+        if !set.any(|name| name == "FORKGUARD_POLICY") {
+            self.command.env("FORKGUARD_POLICY", "abandon");
+        }
         if self.guarded {
             self.command.env("LD_PRELOAD", library());
         }
