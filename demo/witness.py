@@ -24,20 +24,16 @@ def first_line(error):
     return (str(error).strip() or repr(error)).splitlines()[0]
 
 
-# In the main process, before the fork: leave a mark in each pooled session that only this
-# very session can show again, a temporary table.
-def mark(connection):
-    connection.execute(text("create temp table witness as select pg_backend_pid() as backend"))
-    connection.commit()
-    return connection.scalar(text("select backend from witness"))
-
+# Who a session is. A server may give a backend's number again, but not with the same time. It
+# leaves nothing behind in the session, for then no child's could be equal to it.
+WHO = text("select pid, backend_start::text from pg_stat_activity where pid = pg_backend_pid()")
 
 pool = [engine.connect() for _ in range(engine.pool.size())]
-backends = [mark(connection) for connection in pool]
+before = [connection.execute(WHO).one() for connection in pool]
 for connection in pool:
     connection.close()
 del pool, connection
-note(kind="parent", pid=os.getpid(), backends=backends)
+note(kind="parent", pid=os.getpid(), backends=[who.pid for who in before])
 
 
 # In the children.
@@ -67,14 +63,11 @@ def look_again(**_):
     intact = 0
     errors = []
     held = []  # one after another, or the pool would hand out the first one three times
-    for _ in backends:
+    for _ in before:
         try:
             connection = engine.connect()
             held.append(connection)
-            mine, marked = connection.execute(
-                text("select pg_backend_pid(), (select backend from witness)")
-            ).one()
-            intact += mine == marked and mine in backends
+            intact += connection.execute(WHO).one() in before
         except Exception as error:
             errors.append(f"{type(error).__name__}: {first_line(error)}")
     note(kind="parent's sessions", intact=intact, errors=errors)
