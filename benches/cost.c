@@ -5,42 +5,17 @@
  *   cost fork N CHILD   fork with N sessions; CHILD is "exit" or "close" (of
  *                       each session). From before fork() until the child is
  *                       done with that, median of many.
- *   cost send|write|close|connect
+ *   cost send|write|close|connect|dlsym
  *
- * The sessions are real connections over loopback TCP to a listener of this
+ * The sessions of "fork" are real connections over loopback TCP to a listener of this
  * process, opened by a real startup packet: only their descriptors matter here.
  */
+#include "measure.h"
 #include <arpa/inet.h>
-#include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
+#include <dlfcn.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-static void need(int ok, const char *what) {
-    if (!ok) {
-        perror(what);
-        exit(1);
-    }
-}
-
-static int64_t now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
-
-static int ascending(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
 
 static struct sockaddr_in listen_on_loopback(int *listener) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -68,8 +43,7 @@ static void fork_cost(int sessions, int close_them) {
         need(send(fds[i], startup, sizeof startup, 0) == sizeof startup, "send");
         need(accept(listener, NULL, NULL) >= 0, "accept");
     }
-    int64_t *done = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    need(done != MAP_FAILED, "mmap");
+    int64_t *done = shared();
     for (int round = 0; round < ROUNDS; round++) {
         *done = 0;
         int64_t start = now();
@@ -83,8 +57,7 @@ static void fork_cost(int sessions, int close_them) {
         need(pid > 0 && waitpid(pid, NULL, 0) == pid, "fork");
         took[round] = *done - start;
     }
-    qsort(took, ROUNDS, sizeof *took, ascending);
-    printf("%.0f\n", (double)took[ROUNDS / 2]);
+    printf("%.0f\n", median(took, ROUNDS));
 }
 
 /* The cheapest form of each call, so that what is added shows: on a number
@@ -100,6 +73,9 @@ static void call_cost(const char *call) {
         else if (!strcmp(call, "write"))
             for (int i = 0; i < CALLS; i++)
                 need(write(900, "x", 1) == -1, "write");
+        else if (!strcmp(call, "dlsym"))
+            for (int i = 0; i < CALLS; i++)
+                need(dlsym(RTLD_DEFAULT, "malloc") != NULL, "dlsym");
         else
             for (int i = 0; i < CALLS; i++)
                 close(900);

@@ -8,9 +8,10 @@
 #[path = "../tests/guard/support/mod.rs"]
 mod support;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
+use support::{cluster, Transport};
 
 /// Turns with and without. Odd, for the median.
 const TURNS: usize = 7;
@@ -43,27 +44,67 @@ impl With {
     }
 }
 
-fn one(program: &Path, arguments: &[&str], with: With) -> f64 {
-    let mut command = Command::new(program);
-    with.set(command.args(arguments));
+/// A program of this folder, and how it reaches the server.
+struct Program {
+    path: PathBuf,
+    transport: Transport,
+}
+
+impl Program {
+    fn build(name: &str, libraries: &[&str]) -> Program {
+        let folder = support::root().join("target/tests");
+        std::fs::create_dir_all(&folder).expect("target/tests");
+        let path = folder.join(name);
+        let built = Command::new("cc")
+            .args(["-O2", "-Wall", "-Werror", "-o"])
+            .arg(&path)
+            .arg(support::root().join(format!("benches/{name}.c")))
+            .args(libraries)
+            .status()
+            .expect("cc");
+        assert!(built.success(), "benches/{name}.c does not compile");
+        Program {
+            path,
+            transport: Transport::Unix,
+        }
+    }
+
+    /// What a run of it prints.
+    fn numbers(&self, arguments: &[&str], with: With) -> Vec<f64> {
+        let mut command = Command::new(&self.path);
+        command.envs(cluster().environment(self.transport));
+        printed(command.args(arguments), with)
+            .split_whitespace()
+            .map(|number| number.parse().expect("a number"))
+            .collect()
+    }
+
+    fn one(&self, arguments: &[&str], with: With) -> f64 {
+        self.numbers(arguments, with)[0]
+    }
+}
+
+fn printed(command: &mut Command, with: With) -> String {
+    with.set(command);
     let output = command.output().expect("the program runs");
     assert!(
         output.status.success(),
-        "{arguments:?}: {}",
+        "{command:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    String::from_utf8_lossy(&output.stdout)
-        .trim()
-        .parse()
-        .expect("one number")
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Medians of several measurements, taken in turn.
-fn in_turn<const N: usize>(program: &Path, turns: usize, what: [(&[&str], With); N]) -> [f64; N] {
+fn in_turn<const N: usize>(
+    program: &Program,
+    turns: usize,
+    what: [(&[&str], With); N],
+) -> [f64; N] {
     let mut results = [(); N].map(|()| Vec::new());
     for _ in 0..turns {
         for (results, (arguments, with)) in results.iter_mut().zip(what) {
-            results.push(one(program, arguments, with));
+            results.push(program.one(arguments, with));
         }
     }
     results.map(median)
@@ -75,7 +116,7 @@ fn us(ns: f64) -> String {
 
 /// More turns: what the handlers add is less than what the layout of a
 /// process's memory moves a fork by.
-fn fork_with_none(program: &Path) {
+fn fork_with_none(program: &Program) {
     let fork: &[&str] = &["fork", "0", "exit"];
     let what = [
         (fork, With::Nothing),
@@ -97,7 +138,7 @@ fn fork_with_none(program: &Path) {
     );
 }
 
-fn forks(program: &Path) {
+fn forks(program: &Program) {
     println!("| sessions | fork | fork, child closes them | fork, guarded | a session: close | a session: guarded | ratio beyond 25 µs |");
     println!("|---|---|---|---|---|---|---|");
     for sessions in [1, 10, 100, 1000] {
@@ -124,10 +165,10 @@ fn forks(program: &Path) {
     }
 }
 
-fn calls(program: &Path) {
-    println!("\n| call on a descriptor that is no session | without | with | added |");
+fn calls(program: &Program) {
+    println!("\n| call that concerns no session | without | with | added |");
     println!("|---|---|---|---|");
-    for call in ["send", "write", "close", "connect"] {
+    for call in ["send", "write", "close", "connect", "dlsym"] {
         let [without, with] = in_turn(
             program,
             TURNS,
@@ -138,6 +179,119 @@ fn calls(program: &Path) {
             with - without
         );
     }
+}
+
+/// Threads that wait in no call count for nothing at a fork.
+fn fork_with_threads(program: &Program) {
+    let threads: &[&str] = &["threads"];
+    let what = [(threads, With::Nothing), (threads, With::Library)];
+    let [without, with] = in_turn(program, TURNS, what);
+    println!("\n| fork | without | with | added |\n|---|---|---|---|");
+    println!(
+        "| 4 threads have connected and wait, 4 sessions | {} | {} | {} |",
+        us(without),
+        us(with),
+        us(with - without)
+    );
+}
+
+/// What passing the gate costs: a call that needs no server, and whole queries.
+fn gate(program: &Program) {
+    println!("\n| call on a session of this process's own | without | with | added | ratio |");
+    println!("|---|---|---|---|---|");
+    let row = |name: &str, arguments: &[&str], turns| {
+        let what = [(arguments, With::Nothing), (arguments, With::Library)];
+        let [without, with] = in_turn(program, turns, what);
+        let (added, ratio) = (with - without, with / without);
+        println!("| `{name}` | {without:.1} ns | {with:.1} ns | {added:+.1} ns | {ratio:.3} |");
+    };
+    for call in ["PQtransactionStatus", "PQflush"] {
+        row(call, &["call", call], TURNS);
+    }
+    for sql in [
+        "SELECT 1",
+        "SELECT relname FROM pg_class WHERE oid = 1259",
+        "SET work_mem = '5MB'",
+    ] {
+        row(&format!("PQexec: {sql}"), &["exec", sql], 3 * TURNS);
+    }
+}
+
+/// `pgbench -S` through the Unix socket: how many transactions a second are left.
+fn pgbench() {
+    let run = |arguments: &[&str], with| {
+        let mut command = Command::new("pgbench");
+        command.envs(cluster().environment(Transport::Unix));
+        printed(command.args(arguments), with)
+    };
+    run(&["-i", "-q"], With::Nothing);
+    println!("\n| `pgbench -S` | without | with | ratio |\n|---|---|---|---|");
+    for protocol in ["simple", "prepared"] {
+        let (mut without, mut with) = (Vec::new(), Vec::new());
+        let tps = |with| {
+            let text = run(&["-n", "-S", "-T", "1", "-M", protocol], with);
+            let rest = text.split("tps = ").nth(1).expect("tps");
+            rest.split(' ')
+                .next()
+                .and_then(|tps| tps.parse().ok())
+                .expect("a number")
+        };
+        // Many short turns, each in the other order than the last: what else the machine
+        // does comes and goes more slowly.
+        for turn in 0..3 * TURNS {
+            if turn % 2 == 0 {
+                without.push(tps(With::Nothing));
+                with.push(tps(With::Library));
+            } else {
+                with.push(tps(With::Library));
+                without.push(tps(With::Nothing));
+            }
+        }
+        let ratios = with
+            .iter()
+            .zip(&without)
+            .map(|(with, without): (&f64, &f64)| with / without);
+        let ratio = median(ratios.collect());
+        let (without, with) = (median(without), median(with));
+        println!("| {protocol} | {without:.0} a second | {with:.0} a second | {ratio:.4} |");
+    }
+}
+
+/// A child's first query: on a connection of its own, and on one that it inherited.
+fn resumes(sessions: &mut Program) {
+    println!("\n| child's first query | statements | `PQconnectdb` | and prepared | inherited | ratio | beside prepared |");
+    println!("|---|---|---|---|---|---|---|");
+    for transport in [Transport::Unix, Transport::Tls] {
+        sessions.transport = transport;
+        for statements in ["0", "1", "100"] {
+            let mut results = [Vec::new(), Vec::new(), Vec::new()];
+            for _ in 0..TURNS {
+                let numbers = sessions.numbers(&["resume", statements], With::Library);
+                for (results, number) in results.iter_mut().zip(numbers) {
+                    results.push(number);
+                }
+            }
+            let [fresh, prepared, inherited] = results.map(median);
+            println!(
+                "| {transport:?} | {statements} | {} | {} | {} | {:.3} | {:.3} |",
+                us(fresh),
+                us(prepared),
+                us(inherited),
+                inherited / fresh,
+                inherited / prepared
+            );
+        }
+    }
+}
+
+/// What a million commands leave behind.
+fn growth(program: &Program) {
+    let of = |with| program.one(&["memory"], with);
+    let (without, with) = (of(With::Nothing), of(With::Library));
+    println!(
+        "\n| heap after 1,000,000 `PQexec` | {without:+} bytes | {with:+} bytes | {:+} bytes |",
+        with - without
+    );
 }
 
 /// `/bin/true`, from its start to its end.
@@ -219,20 +373,19 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let folder = support::root().join("target/tests");
-    std::fs::create_dir_all(&folder).expect("target/tests");
-    let program = folder.join("cost");
-    let built = Command::new("cc")
-        .args(["-O2", "-Wall", "-Werror", "-o"])
-        .arg(&program)
-        .arg(support::root().join("benches/cost.c"))
-        .status()
-        .expect("cc");
-    assert!(built.success(), "benches/cost.c does not compile");
+    // The first without libpq: what a process has loaded is most of what its fork costs.
+    let program = Program::build("cost", &[]);
+    let libpq = ["-I", "/usr/include/postgresql", "-lpq", "-pthread"];
+    let mut sessions = Program::build("sessions", &libpq);
     fork_with_none(&program);
     forks(&program);
+    fork_with_threads(&sessions);
     calls(&program);
+    gate(&sessions);
+    pgbench();
+    resumes(&mut sessions);
     load();
     memory();
+    growth(&sessions);
     size();
 }
