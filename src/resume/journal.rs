@@ -398,6 +398,10 @@ impl Journal {
             return Effects::default();
         }
         let mut effects = Effects::default();
+        if statements::is_plain_select(text) {
+            effects.statements = 1;
+            return effects;
+        }
         for statement in statements::read(text, &rules.mode) {
             effects.statements += 1;
             if matches!(statement.what, What::Harmless) {
