@@ -278,6 +278,9 @@ pub struct Journal {
     unnamed_sent: Option<(Bytes, Box<[u32]>)>,
     /// What executing a prepared statement does, by its name.
     prepared: HashMap<Bytes, Vec<Effect>, BuildHasherDefault<DefaultHasher>>,
+    /// The name of those that was executed last, if it does nothing: a program
+    /// in a loop is not looked up again.
+    last_harmless: Option<Bytes>,
     pipeline: Pipeline,
     /// A transaction is open: as of the last command with effects, and only such
     /// a one begins or ends one.
@@ -571,6 +574,7 @@ impl Journal {
     /// What executing `name` will do. Known from the sending on: the execution
     /// may be sent before the preparation has been answered.
     fn remember(&mut self, name: &[u8], does: Effects) {
+        self.last_harmless = None;
         let weight = name.len() + OVERHEAD;
         if let Some(known) = self.prepared.get_mut(name) {
             // If the second fails, the first is still there; only a name that
@@ -605,6 +609,7 @@ impl Journal {
     }
 
     fn forget_prepared(&mut self, name: &[u8]) {
+        self.last_harmless = None;
         if self.prepared.remove(name).is_some() {
             self.bytes = self.bytes.saturating_sub(name.len() + OVERHEAD);
         }
@@ -616,15 +621,15 @@ impl Journal {
     }
 
     /// A prepared statement is executed by libpq's own call.
-    pub fn execute(&self, name: &[u8]) -> Effects {
-        if self.opaque.is_some() {
+    pub fn execute(&mut self, name: &[u8]) -> Effects {
+        if self.opaque.is_some() || self.last_harmless.as_deref() == Some(name) {
             return Effects::default();
         }
         match self.prepared.get(name) {
-            Some(effects) if effects.is_empty() => Effects {
-                effects: Vec::new(),
-                statements: 1,
-            },
+            Some(effects) if effects.is_empty() => {
+                self.last_harmless = memory::is_plenty(name.len()).then(|| name.into());
+                Effects::default()
+            }
             Some(effects) => Effects {
                 effects: effects.clone(),
                 statements: 1,
@@ -990,6 +995,7 @@ impl Journal {
                 }
             }
         }
+        self.last_harmless = None;
         self.prepared.clear();
         self.unnamed = None;
         self.pending_bytes = 0;
@@ -1000,6 +1006,7 @@ impl Journal {
         let names = self.prepared.keys();
         let bytes: usize = names.map(|name| name.len() + OVERHEAD).sum();
         self.bytes = self.bytes.saturating_sub(bytes);
+        self.last_harmless = None;
         self.prepared.clear();
     }
 
