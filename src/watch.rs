@@ -252,6 +252,13 @@ pub fn duplicated(entry: Entry, new: c_int, close_on_exec: bool) {
     );
 }
 
+/// `fd` is about to mean something else, or nothing.
+pub fn given_up(fd: c_int) {
+    if let Some(entry) = descriptors::find(fd) {
+        closed(fd, entry, entry.word());
+    }
+}
+
 /// `fd` was closed; `word` is what its entry said before.
 pub fn closed(fd: c_int, entry: Entry, word: Word) {
     if !generation::is_own_memory() {

@@ -141,18 +141,25 @@ pub unsafe extern "C-unwind" fn PQcancel(
     }
 }
 
-/// See the entry point of this name.
-///
-/// # Safety
-/// The caller's argument is libpq's.
-#[allow(non_snake_case)]
-#[inline(never)]
-pub unsafe extern "C-unwind" fn PQfreeCancel(cancel: usize, library: &Library) -> usize {
-    if let Some(record) = CANCELS.find(cancel) {
-        CANCELS.forget(record);
-    }
-    real!(library, PQfreeCancel, cancel)
+macro_rules! frees {
+    ($($name:ident)*) => {$(
+        /// See the entry point of this name.
+        ///
+        /// # Safety
+        /// The caller's argument is libpq's.
+        #[allow(non_snake_case)]
+        #[inline(never)]
+        pub unsafe extern "C-unwind" fn $name(cancel: usize, library: &Library) -> usize {
+            // Before the real one frees the address for another.
+            if let Some(record) = CANCELS.find(cancel) {
+                CANCELS.forget(record);
+            }
+            real!(library, $name, cancel)
+        }
+    )*};
 }
+
+frees! { PQfreeCancel PQcancelFinish }
 
 /// Whether the `PGconn` holds the key of this process's own session. An
 /// inherited one that can be is made anew for that.
@@ -285,17 +292,4 @@ pub unsafe extern "C-unwind" fn PQcancelReset(cancel: usize, library: &Library) 
     let answer = real!(library, PQcancelReset, cancel);
     steps::leave(step);
     answer
-}
-
-/// See the entry point of this name.
-///
-/// # Safety
-/// The caller's argument is libpq's.
-#[allow(non_snake_case)]
-#[inline(never)]
-pub unsafe extern "C-unwind" fn PQcancelFinish(cancel: usize, library: &Library) -> usize {
-    if let Some(record) = CANCELS.find(cancel) {
-        CANCELS.forget(record);
-    }
-    real!(library, PQcancelFinish, cancel)
 }

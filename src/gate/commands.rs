@@ -1,32 +1,16 @@
 //! The entry points that send commands and read their results.
 
-use core::ffi::{c_char, CStr};
 use core::mem::take;
 use std::format;
 
 use super::connection::{Books, Inside, Role};
 use super::{cross, failed_result, guarded, real, rules, Crossing};
+use crate::libpq::calls::{
+    string, COMMAND_OK, COPY_BOTH, COPY_IN, COPY_OUT, EMPTY_QUERY, NONFATAL_ERROR, PIPELINE_SYNC,
+    SINGLE_TUPLE, TUPLES_CHUNK, TUPLES_OK,
+};
 use crate::libpq::{entry, Library};
 use crate::resume::journal::{Effects, Journal, Outcome, Rules, Standing};
-
-// libpq-fe.h, `ExecStatusType`.
-const EMPTY_QUERY: i32 = 0;
-const COMMAND_OK: i32 = 1;
-const TUPLES_OK: i32 = 2;
-const COPY_OUT: i32 = 3;
-const COPY_IN: i32 = 4;
-const NONFATAL_ERROR: i32 = 6;
-const COPY_BOTH: i32 = 8;
-const SINGLE_TUPLE: i32 = 9;
-const PIPELINE_SYNC: i32 = 10;
-const TUPLES_CHUNK: i32 = 12;
-
-/// A C string of the caller's; `None` for null, which libpq refuses.
-fn string<'a>(address: usize) -> Option<&'a [u8]> {
-    let address = address as *const c_char;
-    // SAFETY: a C string that libpq is about to read, too.
-    (!address.is_null()).then(|| unsafe { CStr::from_ptr(address) }.to_bytes())
-}
 
 fn standing(library: &Library, pgconn: usize) -> Standing {
     // libpq-fe.h, `PGTransactionStatusType`.
@@ -75,9 +59,7 @@ fn was_sent(inside: &Inside, taken: bool) {
                 books.journal.set_opaque(b"two commands overlapped");
             }
             books.sent = effects;
-            books.before = books.standing;
-            books.failed = false;
-            books.rolled_back = false;
+            books.expect_an_answer();
         }
     });
 }
@@ -98,9 +80,7 @@ fn was_done(library: &Library, pgconn: usize, inside: &Inside, result: usize) {
         if result == 0 {
             return books.journal.set_opaque(b"a command had no result");
         }
-        books.before = books.standing;
-        books.failed = false;
-        books.rolled_back = false;
+        books.expect_an_answer();
         take_result(library, books, result);
         finish(library, pgconn, books, effects);
     });
@@ -326,9 +306,8 @@ pub unsafe extern "C-unwind" fn PQsetClientEncoding(
     guarded((), || {
         let books = inside.books();
         let effects = take(&mut books.sending);
-        books.before = books.standing;
+        books.expect_an_answer();
         books.failed = result as i32 != 0;
-        books.rolled_back = false;
         finish(library, pgconn, books, effects);
     });
     inside.leave();

@@ -7,7 +7,6 @@ use core::sync::atomic::{
 
 use super::table::{Record, Table};
 use super::thread::frame;
-use crate::libpq::Library;
 use crate::resume::journal::{Effects, Journal, Standing};
 use crate::resume::place::Place;
 use crate::signal_safe::{generation, ownership, sys};
@@ -32,8 +31,6 @@ pub struct Connection {
     /// on its stack. A child that finds one here inherits half a call.
     inside: AtomicUsize,
     frame: AtomicUsize,
-    /// Which libpq made it: its index.
-    pub library: AtomicUsize,
     /// The generation it belongs to.
     owner: AtomicU32,
     /// Changes when the record is used for another `PGconn`.
@@ -150,6 +147,15 @@ impl Books {
     }
 }
 
+impl Books {
+    /// The command of the call under way is the one to be answered.
+    pub fn expect_an_answer(&mut self) {
+        self.before = self.standing;
+        self.failed = false;
+        self.rolled_back = false;
+    }
+}
+
 // SAFETY: `books` is touched by the thread inside an outermost call alone
 // (`inside`; two threads on one PGconn are forbidden by libpq), or by a child
 // that found nobody inside.
@@ -159,7 +165,6 @@ impl Record for Connection {
     fn new() -> Self {
         Connection {
             key: AtomicUsize::new(0),
-            library: AtomicUsize::new(0),
             owner: AtomicU32::new(0),
             serial: AtomicU32::new(0),
             inside: AtomicUsize::new(0),
@@ -196,10 +201,9 @@ pub fn find(pgconn: usize) -> Option<&'static Connection> {
     CONNECTIONS.find(pgconn)
 }
 
-/// A `PGconn` was made by `library`.
-pub fn made(library: &Library, pgconn: usize) -> Option<&'static Connection> {
+/// A `PGconn` was made.
+pub fn made(pgconn: usize) -> Option<&'static Connection> {
     CONNECTIONS.insert(pgconn, |connection| {
-        connection.library.store(library.index(), Relaxed);
         connection.serial.fetch_add(1, Relaxed);
         connection.inside.store(0, Relaxed);
         connection.notice_argument.store(0, Relaxed);

@@ -1,6 +1,5 @@
 //! The entry points that begin and end connections.
 
-use core::ffi::{c_char, CStr};
 use core::sync::atomic::{AtomicPtr, Ordering::*};
 use std::boxed::Box;
 
@@ -8,7 +7,7 @@ use super::connection::{self, Books, Connection};
 use super::thread;
 use super::{guarded, real};
 use crate::interpose::notice_fork;
-use crate::libpq::calls::CONNECTION_OK;
+use crate::libpq::calls::{string, CONNECTION_OK};
 use crate::libpq::{entry, Library};
 use crate::resume::place::Place;
 use crate::signal_safe::{descriptors, steps};
@@ -33,17 +32,12 @@ const NOT_ASCII_SAFE: [&[u8]; 7] = [
 /// How the server reads strings now.
 pub fn read_mode(library: &Library, pgconn: usize, books: &mut Books) {
     let name = c"standard_conforming_strings".as_ptr() as usize;
-    let value = library.call2(entry::PQparameterStatus, pgconn, name) as *const c_char;
-    // SAFETY: libpq's string, or null where the server does not report it.
-    let off = !value.is_null() && unsafe { CStr::from_ptr(value) } == c"off";
-    books.standard_strings = !off;
+    // Null where the server does not report it.
+    let value = string(library.call2(entry::PQparameterStatus, pgconn, name));
+    books.standard_strings = value != Some(b"off");
     let encoding = library.call1(entry::PQclientEncoding, pgconn);
-    let name = library.call1(entry::pg_encoding_to_char, encoding) as *const c_char;
-    books.ascii_safe = !name.is_null() && {
-        // SAFETY: a string constant of libpq's.
-        let name = unsafe { CStr::from_ptr(name) }.to_bytes();
-        !NOT_ASCII_SAFE.contains(&name)
-    };
+    let name = string(library.call1(entry::pg_encoding_to_char, encoding));
+    books.ascii_safe = name.is_some_and(|name| !NOT_ASCII_SAFE.contains(&name));
 }
 
 /// A connection is up, and is this process's.
@@ -53,21 +47,26 @@ fn established(library: &Library, connection: &'static Connection) {
         connection.begin_anew();
         let fd = library.socket(pgconn);
         connection.fd.store(fd, Relaxed);
-        let identity = descriptors::identity_of(fd).unwrap_or(0);
-        connection.identity.store(identity, Relaxed);
-        if !super::resumes() {
-            return;
-        }
         // SAFETY: this thread is in the call that made it; nobody else knows it yet.
         let books = unsafe { connection.inherited_books() };
-        books.place = Place::of(fd);
-        read_mode(library, pgconn, books);
-        if !watch::journalled(fd, connection.inside()) {
-            books
-                .journal
-                .set_opaque(b"its descriptor is not known as a session");
+        if super::resumes() {
+            books.place = Place::of(fd);
+            read_mode(library, pgconn, books);
         }
+        stands_at(connection, fd, books);
     });
+}
+
+/// A session of this process's stands at `fd`: what is open there is noted, and
+/// from now on bytes there must come from calls at the gate.
+pub fn stands_at(connection: &'static Connection, fd: i32, books: &mut Books) {
+    let identity = descriptors::identity_of(fd).unwrap_or(0);
+    connection.identity.store(identity, Relaxed);
+    if super::resumes() && !watch::journalled(fd, connection.inside()) {
+        books
+            .journal
+            .set_opaque(b"its descriptor is not known as a session");
+    }
 }
 
 /// A connection attempt has ended well, or one that had is asked once more.
@@ -138,7 +137,7 @@ fn made(library: &Library, pgconn: usize) {
     }
     guarded((), || {
         let known = connection::find(pgconn).filter(|_| thread::has_made(pgconn));
-        let Some(connection) = known.or_else(|| connection::made(library, pgconn)) else {
+        let Some(connection) = known.or_else(|| connection::made(pgconn)) else {
             return;
         };
         thread::set_made(pgconn);

@@ -24,14 +24,14 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
 use std::boxed::Box;
 
 use crate::interpose::{guarded, notice_fork};
-use crate::libpq::calls::CONNECTION_OK;
+use crate::libpq::calls::{CONNECTION_OK, FATAL_ERROR};
 use crate::libpq::entry_points::{entry, entry_points, NAMES, REDIRECTED};
 use crate::libpq::{library, Library, LIBRARIES};
 use crate::resume::journal::Rules;
 use crate::resume::{judge, redial, Judgement};
 use crate::signal_safe::sink;
 use crate::signal_safe::sys::{self, KeepErrno};
-use crate::signal_safe::{descriptors, generation, ownership, stats};
+use crate::signal_safe::{generation, ownership, stats};
 use crate::statements::{Mode, Trusted};
 use crate::{memory, processor, registrations, watch};
 use connection::{Books, Connection, Fate, Inside, Role};
@@ -142,7 +142,6 @@ fn cross_in_child(library: &Library, pgconn: usize, dials: bool, role: Role) -> 
         return Crossing::Pass;
     };
     if connection.is_inherited() {
-        give_up_half_a_dial(library, connection);
         match fate(library, connection) {
             Fate::Resumable if dials => return resume(library, connection, role),
             _ if connection.is_inherited() => return Crossing::Pass,
@@ -159,15 +158,12 @@ fn cross_in_child(library: &Library, pgconn: usize, dials: bool, role: Role) -> 
 /// A dial was left in the middle (`pthread_cancel`, an exception): what it has
 /// made is nobody's session.
 fn give_up_half_a_dial(library: &Library, connection: &Connection) {
-    if connection.is_half_dialled() {
+    if connection.is_half_dialled() && !thread::is_dialling() {
         connection.set_fate(Fate::Lost);
         let fd = library.socket(connection.pgconn());
-        guarded((), || {
-            let _errno = KeepErrno::now();
-            if watch::is_own_session(fd) {
-                sys::shutdown(fd);
-            }
-        });
+        if watch::is_own_session(fd) {
+            sys::shutdown(fd);
+        }
     }
 }
 
@@ -199,34 +195,38 @@ fn resume(library: &Library, connection: &'static Connection, role: Role) -> Cro
 fn fate(library: &Library, connection: &Connection) -> Fate {
     guarded(Fate::Lost, || {
         let _errno = KeepErrno::now();
-        if !memory::is_plenty(JUDGING) {
-            return Fate::Lost; // for this time: libpq finds it lost by itself
-        }
+        give_up_half_a_dial(library, connection);
         if connection.fate() == Fate::Open {
+            if !memory::is_plenty(JUDGING) {
+                return Fate::Lost; // for this time: libpq finds it lost by itself
+            }
             match judge(library, connection) {
                 Judgement::Ours => connection.leave_to_us(),
                 Judgement::Resumable => {
                     connection.nobody_inside();
                     connection.set_fate(Fate::Resumable);
                 }
-                Judgement::Lost(reason) => {
-                    connection.set_fate(Fate::Lost);
-                    if resumes() && !reason.is_empty() {
-                        stats::OPAQUE.add(1);
-                        let fd = connection.fd.load(Relaxed);
-                        log::warn!("the session on descriptor {fd}, inherited, is lost in this child: {reason}");
-                    }
+                Judgement::Lost(reason) if resumes() && !reason.is_empty() => {
+                    lose(connection, &reason);
                 }
+                Judgement::Lost(_) => connection.set_fate(Fate::Lost),
             }
         }
         connection.fate()
     })
 }
 
+/// An inherited session is lost in this process, and the log says why.
+pub fn lose(connection: &Connection, reason: &str) {
+    connection.set_fate(Fate::Lost);
+    stats::OPAQUE.add(1);
+    let fd = connection.fd.load(Relaxed);
+    log::warn!("the session on descriptor {fd}, inherited, is lost in this child: {reason}");
+}
+
 /// A result that says what the dial said, as `PQexec` returns on a lost connection.
 fn failed_result(library: &Library, pgconn: usize) -> usize {
-    const PGRES_FATAL_ERROR: usize = 7; // libpq-fe.h, `ExecStatusType`
-    library.call2(entry::PQmakeEmptyPGresult, pgconn, PGRES_FATAL_ERROR)
+    library.call2(entry::PQmakeEmptyPGresult, pgconn, FATAL_ERROR as usize)
 }
 
 /// A function's address, for the tables.
@@ -356,9 +356,7 @@ unsafe extern "C-unwind" fn libpq_socket<const L: usize>(
 
 fn moved(made: c_int, kind: c_int, dialling: thread::Dialling) -> c_int {
     let _errno = KeepErrno::now();
-    if let Some(entry) = descriptors::find(dialling.fd) {
-        watch::closed(dialling.fd, entry, entry.word());
-    }
+    watch::given_up(dialling.fd);
     let flags = if kind & libc::SOCK_CLOEXEC != 0 {
         libc::O_CLOEXEC
     } else {

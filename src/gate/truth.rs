@@ -18,7 +18,6 @@ extern "C" fn inherited(library: &Library, pgconn: usize) -> Option<&'static Con
         return None; // libpq asks itself
     }
     let connection = connection::find(pgconn).filter(|known| known.is_inherited())?;
-    super::give_up_half_a_dial(library, connection);
     // A connection left to this process becomes its own here.
     fate(library, connection);
     connection.is_inherited().then_some(connection)

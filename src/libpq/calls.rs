@@ -19,6 +19,38 @@ pub const PQTRANS_IDLE: i32 = 0;
 /// `PQTRANS_UNKNOWN`.
 pub const PQTRANS_UNKNOWN: i32 = 4;
 
+// Result statuses (libpq-fe.h, `ExecStatusType`).
+/// `PGRES_EMPTY_QUERY`.
+pub const EMPTY_QUERY: i32 = 0;
+/// `PGRES_COMMAND_OK`.
+pub const COMMAND_OK: i32 = 1;
+/// `PGRES_TUPLES_OK`.
+pub const TUPLES_OK: i32 = 2;
+/// `PGRES_COPY_OUT`.
+pub const COPY_OUT: i32 = 3;
+/// `PGRES_COPY_IN`.
+pub const COPY_IN: i32 = 4;
+/// `PGRES_NONFATAL_ERROR`.
+pub const NONFATAL_ERROR: i32 = 6;
+/// `PGRES_FATAL_ERROR`.
+pub const FATAL_ERROR: i32 = 7;
+/// `PGRES_COPY_BOTH`.
+pub const COPY_BOTH: i32 = 8;
+/// `PGRES_SINGLE_TUPLE`.
+pub const SINGLE_TUPLE: i32 = 9;
+/// `PGRES_PIPELINE_SYNC`.
+pub const PIPELINE_SYNC: i32 = 10;
+/// `PGRES_TUPLES_CHUNK`.
+pub const TUPLES_CHUNK: i32 = 12;
+
+/// A string that libpq, or its caller, holds at an address; `None` for null.
+/// Valid until the next call on the object that it is of.
+pub fn string<'a>(address: usize) -> Option<&'a [u8]> {
+    let address = address as *const c_char;
+    // SAFETY: libpq's strings, and those it is given, end with a NUL.
+    (!address.is_null()).then(|| unsafe { CStr::from_ptr(address) }.to_bytes())
+}
+
 macro_rules! calls {
     ($($name:ident ( $($argument:ident : $kind:ty),* );)*) => {$(
         /// Calls an entry point with so many words.
@@ -74,13 +106,8 @@ impl Library {
 
     /// A text that libpq keeps of an object, on one line; empty for none.
     pub fn text(&self, entry: usize, object: usize) -> String {
-        let text = self.call1(entry, object) as *const c_char;
-        if text.is_null() {
-            return String::new();
-        }
-        // SAFETY: libpq's texts end with a NUL and live until the next call on
-        // the object.
-        let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+        let text = string(self.call1(entry, object)).unwrap_or_default();
+        let text = String::from_utf8_lossy(text);
         text.trim_end().replace('\n', " ")
     }
 

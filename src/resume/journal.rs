@@ -16,7 +16,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::vec::Vec;
 
 use crate::memory;
-use crate::statements::{self, Mode, Name, Reason, Trusted, Value, What};
+use crate::statements::{self, Mode, Name, Reason, Value, What};
 
 type Bytes = Box<[u8]>;
 
@@ -257,15 +257,6 @@ struct Pipeline {
     rolled_back: bool,
 }
 
-/// What the texts that were read depend on, beside themselves. Set when they are
-/// read, and for good: a setting that changes afterwards makes the session
-/// opaque, whichever way and for however long it changes.
-#[derive(Debug, Default, Clone, Copy)]
-struct Marks {
-    /// One may be read in more than one way, by [`Set::is_about_texts`].
-    texts: bool,
-}
-
 /// The journal of one session.
 #[derive(Debug, Default)]
 pub struct Journal {
@@ -276,6 +267,8 @@ pub struct Journal {
     unnamed: Option<(Bytes, Box<[u32]>)>,
     /// One that has been sent.
     unnamed_sent: Option<(Bytes, Box<[u32]>)>,
+    /// What executing the unnamed statement does, if one was prepared.
+    unnamed_does: Option<Vec<Effect>>,
     /// What executing a prepared statement does, by its name.
     prepared: HashMap<Bytes, Vec<Effect>, BuildHasherDefault<DefaultHasher>>,
     /// The name of those that was executed last, if it does nothing: a program
@@ -285,7 +278,10 @@ pub struct Journal {
     /// A transaction is open: as of the last command with effects, and only such
     /// a one begins or ends one.
     open: bool,
-    marks: Marks,
+    /// A text was read that may be read in more than one way. For good: a setting
+    /// of [`Set::is_about_texts`] that changes afterwards makes the session
+    /// opaque, whichever way and for however long it changes.
+    ambiguous: bool,
     opaque: Option<Bytes>,
     /// Of entries, traces and names.
     bytes: usize,
@@ -373,10 +369,7 @@ impl Journal {
 
     /// The text of a simple query: the unnamed statement is gone.
     pub fn read_simple(&mut self, text: &[u8], rules: &Rules) -> Effects {
-        (self.unnamed, self.unnamed_sent) = (None, None);
-        if !self.prepared.is_empty() {
-            self.forget_prepared(b"");
-        }
+        (self.unnamed, self.unnamed_sent, self.unnamed_does) = (None, None, None);
         self.read(text, rules)
     }
 
@@ -385,12 +378,8 @@ impl Journal {
     pub fn read_extended(&mut self, text: &[u8], rules: &Rules) -> Effects {
         let effects = self.read(text, rules);
         (self.unnamed, self.unnamed_sent) = (None, None);
-        if self.prepared.contains_key(b"".as_slice()) || !effects.is_none() {
-            let does = Effects {
-                effects: effects.effects.clone(),
-                statements: 1,
-            };
-            self.remember(b"", does);
+        if self.unnamed_does.is_some() || !effects.is_none() {
+            self.unnamed_does = Some(effects.effects.clone());
         }
         effects
     }
@@ -424,7 +413,7 @@ impl Journal {
 
     /// A text that may be replayed was read.
     fn mark(&mut self, text: &[u8]) {
-        self.marks.texts |= is_ambiguous(text);
+        self.ambiguous |= is_ambiguous(text);
     }
 
     /// The texts of what is prepared: of what is there, waits, or was sent.
@@ -574,12 +563,16 @@ impl Journal {
     /// What executing `name` will do. Known from the sending on: the execution
     /// may be sent before the preparation has been answered.
     fn remember(&mut self, name: &[u8], does: Effects) {
+        if name.is_empty() {
+            self.unnamed_does = Some(does.effects);
+            return;
+        }
         self.last_harmless = None;
         let weight = name.len() + OVERHEAD;
         if let Some(known) = self.prepared.get_mut(name) {
             // If the second fails, the first is still there; only a name that
             // does the same either way is sure.
-            *known = if name.is_empty() || *known == does.effects {
+            *known = if *known == does.effects {
                 does.effects
             } else {
                 let reason = b"a statement was prepared twice under one name"[..].into();
@@ -625,9 +618,17 @@ impl Journal {
         if self.opaque.is_some() || self.last_harmless.as_deref() == Some(name) {
             return Effects::default();
         }
-        match self.prepared.get(name) {
+        let known = if name.is_empty() {
+            self.unnamed_does.as_ref()
+        } else {
+            self.prepared.get(name)
+        };
+        match known {
             Some(effects) if effects.is_empty() => {
-                self.last_harmless = memory::is_plenty(name.len()).then(|| name.into());
+                // The unnamed one changes with the next query.
+                if !name.is_empty() && memory::is_plenty(name.len()) {
+                    self.last_harmless = Some(name.into());
+                }
                 Effects::default()
             }
             Some(effects) => Effects {
@@ -837,7 +838,7 @@ impl Journal {
     /// A setting has changed, by itself or by the end of a transaction: what was
     /// read before must not depend on it.
     fn changes(&mut self, set: &Set) {
-        if set.is_about_texts() && self.marks.texts {
+        if set.is_about_texts() && self.ambiguous {
             self.set_opaque(b"a setting changed by which texts of its journal are read");
         } else if set.is_about_constants() && self.prepared_texts().any(has_constants) {
             self.set_opaque(b"a setting changed that constants of a prepared statement depend on");
@@ -995,8 +996,7 @@ impl Journal {
                 }
             }
         }
-        self.last_harmless = None;
-        self.prepared.clear();
+        self.forget_all_prepared();
         self.unnamed = None;
         self.pending_bytes = 0;
         self.bytes = self.traces.iter().map(|name| name.len() + OVERHEAD).sum();
@@ -1007,6 +1007,7 @@ impl Journal {
         let bytes: usize = names.map(|name| name.len() + OVERHEAD).sum();
         self.bytes = self.bytes.saturating_sub(bytes);
         self.last_harmless = None;
+        self.unnamed_does = None;
         self.prepared.clear();
     }
 
@@ -1151,9 +1152,4 @@ fn reason_of(reason: &Reason) -> Bytes {
     let _ = write!(rest, "{reason}"); // cut where it ends
     let left = rest.len();
     text[..text.len() - left].into()
-}
-
-/// The functions that nobody vouched for.
-pub fn nobody() -> Trusted {
-    Trusted::default()
 }

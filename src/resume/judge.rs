@@ -2,8 +2,8 @@
 
 use core::ffi::{c_char, CStr};
 use core::sync::atomic::Ordering::Relaxed;
+use std::borrow::ToOwned;
 use std::string::String;
-use std::{borrow::ToOwned, format};
 
 use super::place::Client;
 use crate::gate::connection::Connection;
@@ -94,7 +94,7 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     // call on it now.
     let books = unsafe { connection.inherited_books() };
     if let Some(reason) = books.journal.opaque() {
-        return Judgement::Lost(format!("{}", String::from_utf8_lossy(reason)));
+        return Judgement::Lost(String::from_utf8_lossy(reason).into_owned());
     }
     if let Some(reason) = books.journal.obstacle() {
         return Judgement::Lost(String::from_utf8_lossy(reason).into_owned());

@@ -13,13 +13,13 @@ use std::{borrow::ToOwned, format};
 use super::replay::Replay;
 use super::told::Told;
 use super::{place, replay};
-use crate::gate::connection::{Connection, Fate, Notification};
-use crate::gate::established;
+use crate::gate::connection::{Connection, Notification};
 use crate::gate::thread::{self, Dialling};
+use crate::gate::{self, established};
 use crate::interpose::guarded;
 use crate::libpq::calls::CONNECTION_OK;
 use crate::libpq::{entry, Library};
-use crate::signal_safe::{descriptors, stats, steps, sys};
+use crate::signal_safe::{stats, steps, sys};
 use crate::{memory, watch};
 
 /// What is kept while libpq dials and replays.
@@ -127,9 +127,7 @@ fn dial(library: &Library, pgconn: usize, fd: i32) {
     if dialling.kept {
         // libpq has closed it, and made no other: the close is made good.
         guarded((), || {
-            if let Some(entry) = descriptors::find(fd) {
-                watch::closed(fd, entry, entry.word());
-            }
+            watch::given_up(fd);
             sys::close(fd);
         });
     }
@@ -193,28 +191,18 @@ impl Task {
         let (pgconn, fd) = (connection.pgconn(), self.fd);
         if let Some(reason) = &self.error {
             connection.dialled_in_vain.store(true, Relaxed);
-            connection.set_fate(Fate::Lost);
-            stats::OPAQUE.add(1);
-            log::warn!(
-                "the session on descriptor {fd}, inherited, is lost in this child: {reason}"
-            );
+            gate::lose(connection, reason);
             return false;
         }
         if self.non_blocking {
             library.call2(entry::PQsetnonblocking, pgconn, 1);
         }
         connection.own();
-        let identity = descriptors::identity_of(fd).unwrap_or(0);
-        connection.identity.store(identity, Relaxed);
         connection
             .cancel
             .store(library.call1(entry::PQgetCancel, pgconn), Relaxed);
-        if !watch::journalled(fd, connection.inside()) {
-            // SAFETY: as in `dialled`.
-            unsafe { connection.inherited_books() }
-                .journal
-                .set_opaque(b"its descriptor is not known as a session");
-        }
+        // SAFETY: as in `dialled`.
+        established::stands_at(connection, fd, unsafe { connection.inherited_books() });
         stats::RESUMED.add(1);
         log::info!("resumed the session on descriptor {fd}");
         true

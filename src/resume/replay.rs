@@ -13,18 +13,10 @@ use std::{borrow::ToOwned, format};
 
 use super::journal::{Journal, Step};
 use crate::interpose::guarded;
+use crate::libpq::calls::{COMMAND_OK, PIPELINE_SYNC, SINGLE_TUPLE, TUPLES_CHUNK, TUPLES_OK};
 use crate::libpq::{entry, Library};
 use crate::memory;
 use crate::signal_safe::sys;
-
-/// libpq's result statuses (libpq-fe.h, `ExecStatusType`).
-const COMMAND_OK: i32 = 1;
-const TUPLES_OK: i32 = 2;
-/// What a query gives where the client's last command had asked for single rows
-/// or chunks of them: libpq forgets that only with a command outside a pipeline.
-const SINGLE_TUPLE: i32 = 9;
-const TUPLES_CHUNK: i32 = 12;
-const PIPELINE_SYNC: i32 = 10;
 
 /// Analysed without a complaint, and not to be executed.
 const NO_UNNAMED: &[u8] =
@@ -269,6 +261,8 @@ fn answers(library: &Library, pgconn: usize, replay: &mut Replay, is_first: bool
             return true;
         }
         let status = library.call1(entry::PQresultStatus, result) as i32;
+        // Single rows or chunks, where the client's last command had asked for them:
+        // libpq forgets that only with a command outside a pipeline.
         let fine = matches!(status, COMMAND_OK | TUPLES_OK | SINGLE_TUPLE | TUPLES_CHUNK);
         if !fine {
             replay.failed(|| library.text(entry::PQresultErrorMessage, result));

@@ -1,8 +1,9 @@
 //! What the server has told libpq of a session.
 
-use core::ffi::{c_char, CStr};
+use core::ffi::CStr;
 use std::vec::Vec;
 
+use crate::libpq::calls::string;
 use crate::libpq::{entry, Library};
 
 /// Parameters that servers report of themselves (protocol-flow.html, "Asynchronous
@@ -30,7 +31,6 @@ const IDENTITY: usize = 4;
 type Text = Option<Vec<u8>>;
 
 /// All of it, copied: a dial frees what libpq keeps.
-#[derive(PartialEq, Eq)]
 pub struct Told {
     database: Text,
     user: Text,
@@ -42,12 +42,7 @@ pub struct Told {
 impl Told {
     /// As of now.
     pub fn of(library: &Library, pgconn: usize) -> Told {
-        // SAFETY: libpq's strings, null or terminated, valid until the next
-        // call on the connection, which is this thread's.
-        let text = |address: usize| unsafe {
-            let address = address as *const c_char;
-            (!address.is_null()).then(|| CStr::from_ptr(address).to_bytes().to_vec())
-        };
+        let text = |address| string(address).map(<[u8]>::to_vec);
         let flag = |entry| library.has(entry) && library.call1(entry, pgconn) as i32 != 0;
         Told {
             database: text(library.call1(entry::PQdb, pgconn)),
@@ -70,22 +65,24 @@ impl Told {
         } else if self.tls && !other.tls || self.gss && !other.gss {
             Some("no encryption, where the parent's session had it")
         } else {
-            let first = self.reported.iter().zip(&other.reported).take(IDENTITY);
-            differing(first)
+            self.differing(other, IDENTITY).next()
         }
     }
 
     /// What a replay has not made equal, but for what `excused` says.
     pub fn unequal(&self, other: &Told, excused: impl Fn(&str) -> bool) -> Option<&'static str> {
-        let pairs = self.reported.iter().zip(&other.reported).zip(REPORTED);
-        let names = pairs.filter(|((one, other), _)| one != other);
-        names
-            .filter_map(|(_, name)| name.to_str().ok())
-            .find(|name| !excused(name))
+        let mut names = self.differing(other, REPORTED.len());
+        names.find(|name| !excused(name))
     }
-}
 
-fn differing<'a>(pairs: impl Iterator<Item = (&'a Text, &'a Text)>) -> Option<&'static str> {
-    let place = pairs.into_iter().position(|(one, other)| one != other)?;
-    REPORTED.get(place)?.to_str().ok()
+    /// Which of the first parameters are not the same.
+    fn differing<'a>(
+        &'a self,
+        other: &'a Told,
+        first: usize,
+    ) -> impl Iterator<Item = &'static str> + 'a {
+        let pairs = self.reported.iter().zip(&other.reported).zip(REPORTED);
+        let unlike = pairs.take(first).filter(|((one, other), _)| one != other);
+        unlike.filter_map(|(_, name)| name.to_str().ok())
+    }
 }
