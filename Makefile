@@ -16,7 +16,7 @@ LIBRARY  = target/release/libforkguard.so
 .NOTPARALLEL:
 
 help:
-	@echo 'make build      the library: $(LIBRARY)'
+	@echo 'make build      the library, $(LIBRARY), and the command, target/release/forkguard'
 	@echo 'make demo       a Celery worker without and with it; one table (a minute)'
 	@echo 'make test       every test, against a private PostgreSQL server'
 	@echo 'make bench      what it costs, measured side by side'
@@ -29,8 +29,10 @@ help:
 setup:
 	@tools/setup
 
+# One after the other: together, features that the command asks of a crate would reach the library.
 build:
 	cargo build --release
+	cargo build --release -p forkguard-cli
 
 demo: setup build
 	@target/venv/bin/python demo/run.py

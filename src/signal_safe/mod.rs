@@ -22,6 +22,7 @@ pub mod fence;
 pub mod generation;
 pub mod line;
 pub mod ownership;
+pub mod page;
 pub mod sink;
 pub mod stats;
 pub mod steps;
