@@ -4,7 +4,7 @@ use std::string::String;
 use std::vec::Vec;
 use std::{borrow::ToOwned, format};
 
-use crate::signal_safe::sink::Level;
+use crate::signal_safe::level::Level;
 use crate::statements::Trusted;
 
 /// What happens to a session that a child inherits.

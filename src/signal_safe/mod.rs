@@ -20,6 +20,7 @@ pub mod descriptors;
 pub mod exclusion;
 pub mod fence;
 pub mod generation;
+pub mod level;
 pub mod line;
 pub mod ownership;
 pub mod page;

@@ -9,26 +9,9 @@
 use core::ffi::{c_char, c_int, CStr};
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicU8, Ordering::*};
 
+pub use super::level::Level;
 use super::line::Line;
 use super::sys::{self, KeepErrno};
-
-/// How much trouble, or detail, a line tells. As the `log` crate orders them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u8)]
-pub enum Level {
-    /// Nothing is written.
-    Off,
-    /// The library cannot do its work.
-    Error,
-    /// Something could not be protected, or a setting is wrong.
-    Warn,
-    /// One line a child.
-    Info,
-    /// One line a session.
-    Debug,
-    /// What was looked at and left alone.
-    Trace,
-}
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
 
