@@ -10,7 +10,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 MAJOR   := $(firstword $(subst ., ,$(VERSION)))
 LIBRARY  = target/release/libforkguard.so
 
-.PHONY: help setup build demo test bench lint install uninstall clean
+.PHONY: help setup build demo test bench fuzz lint install uninstall clean
 # Prerequisites one after another, also under -j: a build needs what setup installs, and a
 # measurement needs the machine to itself.
 .NOTPARALLEL:
@@ -20,6 +20,7 @@ help:
 	@echo 'make demo       a Celery worker without and with it; one table (a minute)'
 	@echo 'make test       every test, against a private PostgreSQL server'
 	@echo 'make bench      what it costs, measured side by side'
+	@echo 'make fuzz       hostile input, SECONDS=60 for each target; what was kept is replayed by make test'
 	@echo 'make lint       formatting, clippy, documentation'
 	@echo 'make install    library, header, pkg-config file; PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR='
 	@echo 'make uninstall  takes those away again; give it the same variables'
@@ -44,6 +45,9 @@ test: setup build
 
 bench: setup build
 	cargo bench --bench cost
+
+fuzz: setup
+	@tools/fuzz $(or $(SECONDS),60)
 
 lint:
 	cargo fmt --all --check

@@ -600,14 +600,15 @@ impl<'a> Reader<'a, '_> {
     fn reset(&mut self) -> Read<'a> {
         use Word::*;
         self.bump();
-        let dotted = self.peek().kind == Kind::Dot;
         let special = match self.token.kind {
             Kind::Word(All) => {
                 self.bump();
                 return self.at_last(What::ResetAll);
             }
             Kind::Word(Time) if self.peek().kind == Kind::Word(Zone) => "timezone",
-            Kind::Word(Session) if !dotted => "session_authorization",
+            Kind::Word(Session) if self.peek().kind == Kind::Word(Authorization) => {
+                "session_authorization"
+            }
             Kind::Word(Transaction) if self.peek().kind == Kind::Word(Isolation) => {
                 self.bump();
                 "transaction_isolation"

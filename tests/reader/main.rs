@@ -2,6 +2,7 @@
 //! scripts, and a real server.
 
 mod corpus;
+mod said;
 mod tree;
 
 mod parser;
@@ -14,60 +15,4 @@ mod support;
 #[path = "../../src/statements/mod.rs"]
 mod statements;
 
-use statements::{Mode, Trusted, Value, What};
-
-/// What a fresh session reads by, and nothing trusted.
-pub const MODE: Mode<'static> = Mode {
-    standard_conforming_strings: true,
-    ascii_safe: true,
-    trusted: &Trusted::nothing(),
-};
-
-/// What the reader says, in the words of [`tree::Does`].
-pub fn said(what: &What) -> tree::Does {
-    use tree::Does::{Changes, Nothing, This};
-    let name = |name: &statements::Name| String::from_utf8_lossy(&name.to_vec()).into_owned();
-    let is_local = |local: &bool| if *local { "local " } else { "" };
-    match what {
-        What::Harmless => Nothing,
-        What::Opaque(reason) => Changes(reason.to_string()),
-        What::Savepoint(n) => This(format!("Savepoint {}", name(n))),
-        What::Release(n) => This(format!("Release {}", name(n))),
-        What::RollbackTo(n) => This(format!("RollbackTo {}", name(n))),
-        What::Set {
-            name: n,
-            local,
-            value,
-        } => This(format!(
-            "Set {}{} {}",
-            is_local(local),
-            name(n).to_ascii_lowercase(),
-            match value {
-                Value::Given => "Given",
-                Value::Default => "Default",
-            }
-        )),
-        What::SetCharacteristics {
-            isolation,
-            read_only,
-            deferrable,
-            local,
-        } => {
-            let mut sets = Vec::new();
-            sets.extend(deferrable.then_some("transaction_deferrable"));
-            sets.extend(isolation.then_some("transaction_isolation"));
-            sets.extend(read_only.then_some("transaction_read_only"));
-            This(format!(
-                "SetCharacteristics {}{}",
-                is_local(local),
-                sets.join(" ")
-            ))
-        }
-        What::Prepare { name: n, .. } => This(format!("Prepare {}", name(n))),
-        What::Execute { name: n } => This(format!("Execute {}", name(n))),
-        What::Deallocate(n) => This(format!("Deallocate {}", name(n))),
-        What::Listen(n) => This(format!("Listen {}", name(n))),
-        What::Unlisten(n) => This(format!("Unlisten {}", name(n))),
-        other => This(format!("{other:?}")),
-    }
-}
+use said::{said, MODE};
