@@ -1,5 +1,6 @@
-//! What must never stand in a child handler, for the test that has to find it
-//! there. Compiled only with `--cfg break_child_handler="…"`.
+//! What must never be: in a child handler, for the test that has to find it
+//! there (`--cfg break_child_handler="…"`); and a panic of ours in each hook, for
+//! the test that it goes no further (`--cfg panic_in_hooks`).
 
 /// Allocates.
 #[cfg(break_child_handler = "allocate")]
@@ -16,4 +17,26 @@ pub fn lock() {
     if let Ok(mut count) = LOCK.lock() {
         *count += 1;
     };
+}
+
+/// Panics when it is called for this piece of code for the first time: `guard` is the
+/// address of what guards it, which no two share, as they do their names. Which one is
+/// logged, for the hook that tells of panics knows no more than the line below.
+#[cfg(panic_in_hooks)]
+pub fn panic_once<F>(_: &F, guard: *const ()) {
+    use core::sync::atomic::{AtomicPtr, Ordering::*};
+    const PIECES: usize = 128;
+    static SEEN: [AtomicPtr<()>; PIECES] =
+        [const { AtomicPtr::new(core::ptr::null_mut()) }; PIECES];
+    let mine = guard.cast_mut();
+    for seen in &SEEN {
+        match seen.compare_exchange(core::ptr::null_mut(), mine, AcqRel, Acquire) {
+            Ok(_) => {
+                log::error!("panics in {} {guard:p}", core::any::type_name::<F>());
+                panic!();
+            }
+            Err(other) if other == mine => return,
+            Err(_) => {}
+        }
+    }
 }

@@ -74,7 +74,11 @@ pub mod watch;
 
 // What reaches into the process is left out of the unit tests' program: it
 // would interpose the test runner's own calls. `tests/` tests it from outside.
-#[cfg(any(break_child_handler = "allocate", break_child_handler = "lock"))]
+#[cfg(any(
+    break_child_handler = "allocate",
+    break_child_handler = "lock",
+    panic_in_hooks
+))]
 pub mod broken;
 #[cfg(not(test))]
 pub mod ffi;

@@ -100,6 +100,11 @@ use hooks;
 /// are not its caller's.
 #[inline(never)]
 pub extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
+    #[cfg(panic_in_hooks)]
+    let ours = move || {
+        crate::broken::panic_once(&ours, guarded::<R, F> as *const ());
+        ours()
+    };
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(ours)) {
         Ok(result) => result,
         Err(payload) => {

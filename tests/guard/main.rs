@@ -16,6 +16,7 @@ mod fork_waits;
 mod hard_times;
 mod libpq_binding;
 mod libpq_names;
+mod panics;
 mod parent_undisturbed;
 mod resume;
 mod signals;

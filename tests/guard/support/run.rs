@@ -44,6 +44,7 @@ impl Policy {
 pub struct Run {
     command: Command,
     guarded: bool,
+    library: Option<std::path::PathBuf>,
     timeout: Duration,
 }
 
@@ -61,6 +62,7 @@ impl Run {
         Run {
             command,
             guarded: false,
+            library: None,
             timeout: Duration::from_secs(60),
         }
     }
@@ -114,6 +116,12 @@ impl Run {
         self.guarded(true).env("FORKGUARD_POLICY", name)
     }
 
+    /// This library, where it is guarded, and not the one under test.
+    pub fn preload(mut self, library: &std::path::Path) -> Run {
+        self.library = Some(library.to_owned());
+        self
+    }
+
     /// Past this it is killed, and says so in `Outcome::timed_out`.
     pub fn timeout(mut self, timeout: Duration) -> Run {
         self.timeout = timeout;
@@ -136,7 +144,8 @@ impl Run {
             self.command.env("FORKGUARD_POLICY", "abandon");
         }
         if self.guarded {
-            self.command.env("LD_PRELOAD", library());
+            let library = self.library.clone().unwrap_or_else(library);
+            self.command.env("LD_PRELOAD", library);
         }
         let mut child = self
             .command
