@@ -17,6 +17,7 @@ mod hard_times;
 mod libpq_binding;
 mod libpq_names;
 mod parent_undisturbed;
+mod recipes;
 mod resume;
 mod signals;
 mod strangers;
