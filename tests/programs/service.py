@@ -112,20 +112,21 @@ if kind == "celery":
     # Before there is a worker, which would choke on a message that is half written.
     sent = {number: tasks.answer.delay(number) for number in numbers}
 
-name = f"service {os.getpid()}"
+name, masters = f"service {os.getpid()}", int(os.environ["SESSIONS"])
 witness = psycopg2.connect("")
 witness.autocommit = True  # not as `with`, which is one transaction, and that sees one moment
 
 
 def sessions():
     with witness.cursor() as cursor:
-        cursor.execute("select pid, backend_start from pg_stat_activity where application_name = %s", [name])
-        return set(cursor.fetchall())
+        cursor.execute(
+            "select pid, backend_start from pg_stat_activity where application_name = %s order by backend_start", [name]
+        )
+        return cursor.fetchall()
 
 
 def is_ready(parents):
-    """A master forks when it has loaded the application; its workers connect when they are asked."""
-    return len(parents) >= int(os.environ["SESSIONS"]) and (kind == "celery" or os.path.exists(os.environ["SOCKET"]))
+    return len(parents) >= masters and (kind == "celery" or os.path.exists(os.environ["SOCKET"]))
 
 
 service = subprocess.Popen(
@@ -136,6 +137,8 @@ try:
         if service.poll() is not None or time.monotonic() > end:
             sys.exit(f"the service did not start: {service.poll()}, {len(parents)} sessions")
         time.sleep(0.02)
+    # Its master's are the first: it forks when it has loaded the application.
+    parents = parents[:masters]
     say("parent", backends=[backend for backend, _ in parents])
 
     with concurrent.futures.ThreadPoolExecutor(1 if len(numbers) == 1 else 6) as threads:
@@ -143,7 +146,7 @@ try:
     of_kind = {kind: sum(answer[0] == kind for answer in answers) for kind in ("right", "wrong", "failed")}
     pairs = {f"{backend}:{process}" for answered, backend, process, _ in answers if answered != "failed"}
     say("requests", **of_kind, users=pairs, errors=sorted({answer[3] for answer in answers} - {""}))
-    say("after", alive=len(sessions() & parents))
+    say("after", alive=len(set(sessions()) & set(parents)))
     if look := os.environ.get("LOOK"):
         subprocess.run(["bash", "-c", look], timeout=10)
 finally:
