@@ -163,12 +163,17 @@ impl Service {
     /// the log says so.
     #[track_caller]
     fn is_guarded(&self, command: &str) {
+        self.is_guarded_and_says(command, "resumed the session on descriptor ");
+    }
+
+    #[track_caller]
+    fn is_guarded_and_says(&self, command: &str, fate: &str) {
         let outcome = self.run(command, &[("FORKGUARD_LOG", "info")], REQUESTS);
         self.sound(&outcome);
         outcome
             .must_say("abandoned ")
             .must_say(" inherited from process ")
-            .must_say("resumed the session on descriptor ");
+            .must_say(fate);
     }
 
     /// With the framework's own fix, and without the library.

@@ -52,12 +52,13 @@ fn as_the_page_says() {
             .replace("/usr/local/lib/", "/srv/myapp/")
             .replace("php-fpm8.2 ", "/srv/myapp/php-fpm8.2 ")
             .replace("forkguard run", "/srv/myapp/forkguard run");
-        match command.split_once(' ') {
-            Some((setting, rest)) if setting.contains('=') => format!("{setting} {nobody}{rest}"),
-            _ => format!("{nobody}{command}"),
-        }
+        // Behind the change of user: the log file is made by who writes it.
+        format!("{nobody}env {command}")
     };
     service.shows_the_fault(&command("plain"));
-    service.is_guarded(&command("preload"));
-    service.is_guarded(&command("run"));
+    // FPM goes to the script's folder, so that no equal session is promised; PHP sees a lost
+    // connection and opens one: no request fails.
+    let fate = " is lost in this child: the user, the root or working directory or a ";
+    service.is_guarded_and_says(&command("preload"), fate);
+    service.is_guarded_and_says(&command("run"), fate);
 }
