@@ -5,6 +5,7 @@
 
 mod c;
 mod celery;
+mod containers;
 mod gunicorn;
 mod php_fpm;
 mod puma;
@@ -92,10 +93,13 @@ impl Service {
     fn here(&self, text: &str) -> String {
         let socket = self.path().join("socket").display().to_string();
         let command = root().join("target/release/forkguard");
-        text.replace("/usr/local/lib/libforkguard.so", library().to_str().unwrap())
-            .replace("/usr/local/bin/forkguard", command.to_str().unwrap())
-            .replace("/srv/myapp", self.path().to_str().unwrap())
-            .replace(self.address.0, &format!("{}{socket}", self.address.1))
+        text.replace(
+            "/usr/local/lib/libforkguard.so",
+            library().to_str().unwrap(),
+        )
+        .replace("/usr/local/bin/forkguard", command.to_str().unwrap())
+        .replace("/srv/myapp", self.path().to_str().unwrap())
+        .replace(self.address.0, &format!("{}{socket}", self.address.1))
     }
 
     /// Puts a page's text into a file of the application's.
@@ -122,9 +126,10 @@ impl Service {
         ];
         // Unicorn's modules: Debian's folders of such, elsewhere.
         let ruby = unpacked.join("lib/ruby/vendor_ruby").display().to_string();
-        let ruby_machine = std::fs::read_dir(unpacked.join("lib/x86_64-linux-gnu/ruby/vendor_ruby"))
-            .ok()
-            .and_then(|mut folders| Some(folders.next()?.ok()?.path().display().to_string()));
+        let ruby_machine =
+            std::fs::read_dir(unpacked.join("lib/x86_64-linux-gnu/ruby/vendor_ruby"))
+                .ok()
+                .and_then(|mut folders| Some(folders.next()?.ok()?.path().display().to_string()));
         let ruby = [Some(ruby), ruby_machine].into_iter().flatten();
         let _ = std::fs::remove_file(self.path().join("socket"));
         let _ = std::fs::remove_dir_all(self.path().join("queue"));
