@@ -22,4 +22,5 @@ mod resume;
 mod signals;
 mod strangers;
 mod threads;
+mod troubleshooting;
 mod ways_to_fork;
