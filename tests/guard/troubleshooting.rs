@@ -1,6 +1,7 @@
 //! `docs/TROUBLESHOOTING.md`: the messages of the fault are met without the library, and not with
 //! it; and every message that `src` holds is on the page.
 
+use crate::clients::said;
 use crate::support::{cluster, library, python, root, Outcome, Policy, Run, Transport};
 use std::path::Path;
 
@@ -128,6 +129,30 @@ fn the_loaders_messages() {
     let runtime = Run::new("gcc").arg("-print-file-name=libasan.so").run();
     let both = format!("{}:{}", runtime.stdout.trim(), library().display());
     Run::new(&program).env("LD_PRELOAD", both).run().ok();
+}
+
+#[test]
+fn the_frameworks_own_fixes_work() {
+    let page = page();
+    for (framework, fix) in [
+        ("sqlalchemy", "`engine.dispose(close=False)`"),
+        ("django", "`connections.close_all()`"),
+        ("psycopg_pool", "`open=False`"),
+    ] {
+        assert!(page.contains(fix), "{fix} is not on the page");
+        let outcome = python("own_fixes")
+            .arg(framework)
+            .envs(cluster().environment(Transport::Tls))
+            .run();
+        outcome.ok();
+        let backend = |kind| said(&outcome, kind)[0].number("backend");
+        let child = backend("child");
+        // The parent's session of before is closed, unused by the child, or was never there.
+        outcome.check(child != backend("after"), "a session of the child's own");
+        for before in said(&outcome, "before") {
+            outcome.check(before.number("backend") != child, "not its parent's");
+        }
+    }
 }
 
 /// What stands in `src` and is no message: statements of our own.
