@@ -39,7 +39,7 @@ fn postgresql(program: &str) -> PathBuf {
 pub(super) struct Said<'a>(HashMap<&'a str, &'a str>);
 
 impl<'a> Said<'a> {
-    fn get(&self, name: &str) -> Option<&'a str> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
         self.0.get(name).copied()
     }
 
@@ -49,7 +49,7 @@ impl<'a> Said<'a> {
     }
 
     #[track_caller]
-    fn number(&self, name: &str) -> u64 {
+    pub(super) fn number(&self, name: &str) -> u64 {
         let text = self.get(name).unwrap_or_default();
         text.parse()
             .unwrap_or_else(|_| panic!("no number {name}: {:?}", self.0))
@@ -57,7 +57,7 @@ impl<'a> Said<'a> {
 
     /// A comma between each.
     #[track_caller]
-    fn numbers(&self, name: &str) -> Vec<u64> {
+    pub(super) fn numbers(&self, name: &str) -> Vec<u64> {
         let texts = self.get(name).unwrap_or_default().split(',');
         texts
             .filter(|text| !text.is_empty())

@@ -105,19 +105,22 @@ pub fn script(interpreter: impl AsRef<std::ffi::OsStr>, name: &str) -> Run {
     Run::new(interpreter).arg(root().join("tests/programs").join(name))
 }
 
-/// A run of `tests/programs/idle.php` by Debian's PHP, which `tools/setup` has unpacked.
-pub fn php() -> Run {
-    let installed = root().join("target/unpacked/usr");
+/// Where the modules of Debian's PHP lie, which `tools/setup` has unpacked.
+pub fn extensions() -> PathBuf {
     // A folder for PHP's internal version; beside it lie Debian's own.
-    let extensions = std::fs::read_dir(installed.join("lib/php"))
+    std::fs::read_dir(root().join("target/unpacked/usr/lib/php"))
         .expect("target/unpacked: run tools/setup")
         .map(|folder| folder.unwrap().path())
         .find(|folder| folder.join("pgsql.so").exists())
-        .expect("pgsql.so: run tools/setup");
-    Run::new(installed.join("bin/php8.2"))
+        .expect("pgsql.so: run tools/setup")
+}
+
+/// A run of `tests/programs/idle.php` by that PHP.
+pub fn php() -> Run {
+    Run::new(root().join("target/unpacked/usr/bin/php8.2"))
         .arg("-n") // no php.ini of this machine's
         .args(["-d", "extension=pgsql", "-d", "extension=pdo"])
         .args(["-d", "extension=pdo_pgsql", "-d"])
-        .arg(format!("extension_dir={}", extensions.display()))
+        .arg(format!("extension_dir={}", extensions().display()))
         .arg(root().join("tests/programs/idle.php"))
 }

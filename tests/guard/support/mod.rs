@@ -10,6 +10,6 @@ mod cluster;
 mod run;
 
 pub use bouncer::Bouncer;
-pub use build::{compile, compile_with, library, php, python, root, script, venv};
+pub use build::{compile, compile_with, extensions, library, php, python, root, script, venv};
 pub use cluster::{cluster, own, Cluster, Transport};
 pub use run::{Outcome, Policy, Run};

@@ -1,0 +1,15 @@
+//! `docs/recipes/uwsgi.md`.
+
+use super::{Page, Service};
+
+#[test]
+fn as_the_page_says() {
+    let page = Page::open("uwsgi.md");
+    let service = Service::new("http", ("127.0.0.1:8000", ""));
+    service.file("uwsgi.ini", page.block("uwsgi.ini"));
+    service.shows_the_fault(page.block("plain"));
+    service.is_guarded(page.block("preload"));
+    service.is_guarded(page.block("run"));
+    service.append("myapp/wsgi.py", page.block("fix"));
+    service.is_fixed(page.block("plain"));
+}

@@ -1,0 +1,1 @@
+"""The application of the pages in docs/recipes. Nothing in it knows of forks."""
