@@ -74,11 +74,6 @@ impl<'a> Name<'a> {
             .map(|byte| byte.to_ascii_lowercase())
             .eq(setting.bytes().map(|byte| byte.to_ascii_lowercase()))
     }
-
-    /// Whether it has a point in it, as settings have that are no part of PostgreSQL itself.
-    pub fn is_dotted(&self) -> bool {
-        self.bytes().any(|byte| byte == b'.')
-    }
 }
 
 impl PartialEq for Name<'_> {
