@@ -4,7 +4,7 @@ use std::string::String;
 use std::vec::Vec;
 use std::{borrow::ToOwned, format};
 
-use crate::signal_safe::level::Level;
+use crate::signal_safe::level::{Format, Level};
 use crate::statements::Trusted;
 
 /// What happens to a session that a child inherits.
@@ -27,6 +27,8 @@ pub struct Config {
     pub exempt: Vec<String>,
     /// `FORKGUARD_LOG`.
     pub level: Level,
+    /// `FORKGUARD_LOG_FORMAT`.
+    pub format: Format,
     /// `FORKGUARD_LOG_FILE`.
     pub file: Option<Vec<u8>>,
     /// `FORKGUARD_FORK_WAIT`, in milliseconds: the longest a fork waits for other
@@ -51,6 +53,7 @@ impl Default for Config {
             policy: Policy::Resume,
             exempt: Vec::new(),
             level: Level::Warn,
+            format: Format::Text,
             file: None,
             // Steps of a connection attempt take some milliseconds, under TLS and
             // on a busy machine; what takes longer is a look-up that is stuck.
@@ -114,6 +117,14 @@ pub fn read<'a>(variables: impl Iterator<Item = &'a [u8]>) -> (Config, Vec<Strin
                     shown(&text)
                 )),
             },
+            b"LOG_FORMAT" => match text.to_ascii_lowercase().as_str() {
+                "text" => config.format = Format::Text,
+                "json" => config.format = Format::Json,
+                _ => complaints.push(format!(
+                    "FORKGUARD_LOG_FORMAT={}: no such format (text, json); using text",
+                    shown(&text)
+                )),
+            },
             b"EXEMPT" => {
                 let names = text.split([',', ':', ' ', '\t']).filter(|name| !name.is_empty());
                 for name in names {
@@ -152,7 +163,7 @@ pub fn read<'a>(variables: impl Iterator<Item = &'a [u8]>) -> (Config, Vec<Strin
             },
             b"LOG_FILE" => config.file = Some(value.to_owned()),
             _ => complaints.push(format!(
-                "{}: no such setting (FORKGUARD_POLICY, _EXEMPT, _FORK_WAIT, _JOURNAL_KB, _LOG, _LOG_FILE, _TRUST_FUNCTIONS)",
+                "{}: no such setting (FORKGUARD_POLICY, _EXEMPT, _FORK_WAIT, _JOURNAL_KB, _LOG, _LOG_FILE, _LOG_FORMAT, _TRUST_FUNCTIONS)",
                 shown(&format!("FORKGUARD_{}", String::from_utf8_lossy(name)))
             )),
         }
@@ -192,12 +203,14 @@ mod tests {
             "FORKGUARD_EXEMPT=mydump, other:third",
             "FORKGUARD_LOG=debug",
             "FORKGUARD_FORK_WAIT=7",
+            "FORKGUARD_LOG_FORMAT=Json",
             "FORKGUARD_LOG_FILE=/tmp/x=y",
         ]);
         assert!(complaints.is_empty(), "{complaints:?}");
         assert_eq!(config.policy, Policy::Off);
         assert_eq!(config.exempt, ["mydump", "other", "third"]);
         assert_eq!(config.level, Level::Debug);
+        assert_eq!(config.format, Format::Json);
         assert_eq!(config.fork_wait, 7);
         assert_eq!(config.file.as_deref(), Some(b"/tmp/x=y".as_slice()));
     }
@@ -207,6 +220,7 @@ mod tests {
         for bad in [
             "FORKGUARD_POLICY=abndon",
             "FORKGUARD_LOG=loud",
+            "FORKGUARD_LOG_FORMAT=xml",
             "FORKGUARD_POLCY=off",
             "FORKGUARD_FORK_WAIT=-1",
             "FORKGUARD_FORK_WAIT=10001",

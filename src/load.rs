@@ -71,7 +71,7 @@ fn start() {
     } else {
         (Config::default(), Vec::new())
     };
-    sink::start(config.level);
+    sink::start(config.level, config.format);
     report::start(config.level);
     for complaint in complaints {
         log::warn!("{complaint}");

@@ -31,11 +31,9 @@ impl log::Log for Logger {
     }
 
     fn log(&self, record: &log::Record) {
-        if self.enabled(record.metadata()) {
-            let mut line = sink::line();
+        sink::say(level_of(record.level()), |line| {
             let _ = line.write_fmt(*record.args());
-            sink::write(&mut line);
-        }
+        });
     }
 
     fn flush(&self) {}

@@ -9,10 +9,12 @@ use core::ffi::c_int;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
 use crate::signal_safe::abandon::{DeadSockets, Outcome};
+use crate::signal_safe::child::connection;
 use crate::signal_safe::descriptors::{
     self, identity_of, Entry, PeerText, State, Word, CLOSE_ON_EXEC, DUPLICATED, EXPECTED,
     HANDED_OVER, JOURNALLED, NON_BLOCKING, UNSEEN,
 };
+use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::{fence, generation, stats, sys};
 use crate::{peer, wire};
 
@@ -119,11 +121,24 @@ fn abandon_late(fd: c_int, entry: Entry) -> bool {
     match outcome {
         Outcome::Dead => {
             stats::ABANDONED.add(1);
-            log::info!("abandoned a PostgreSQL connection inherited before its first byte: descriptor {fd}");
+            sink::say(Level::Info, |line| {
+                line.push(b"abandoned a PostgreSQL connection inherited before its first byte: ")
+                    .push(b"descriptor ")
+                    .push_number(i64::from(fd));
+                line.string("event", b"abandoned").number("count", 1);
+                line.list("connections", |line| connection(line, fd, &entry.peer()));
+            });
         }
         Outcome::Refused(errno) => {
             stats::REFUSED.add(1);
-            log::warn!("descriptor {fd}, inherited before its first byte, could not be replaced (errno {errno}); calls on it are refused");
+            sink::say(Level::Warn, |line| {
+                line.push(b"descriptor ").push_number(i64::from(fd));
+                line.push(b", inherited before its first byte, could not be replaced (errno ")
+                    .push_number(i64::from(errno));
+                line.push(b"); calls on it are refused");
+                line.string("event", b"refused").number("count", 1);
+                line.number("errno", i64::from(errno));
+            });
         }
         Outcome::Gone | Outcome::Unknown(_) => {}
     }

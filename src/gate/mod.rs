@@ -29,7 +29,7 @@ use crate::libpq::entry_points::{entry, entry_points, NAMES, REDIRECTED};
 use crate::libpq::{library, Library, LIBRARIES};
 use crate::resume::journal::Rules;
 use crate::resume::{judge, redial, Judgement};
-use crate::signal_safe::sink;
+use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::sys::{self, KeepErrno};
 use crate::signal_safe::{generation, ownership, stats};
 use crate::statements::{Mode, Trusted};
@@ -221,7 +221,15 @@ pub fn lose(connection: &Connection, reason: &str) {
     connection.set_fate(Fate::Lost);
     stats::OPAQUE.add(1);
     let fd = connection.fd.load(Relaxed);
-    log::warn!("the session on descriptor {fd}, inherited, is lost in this child: {reason}");
+    sink::say(Level::Warn, |line| {
+        line.push(b"the session on descriptor ")
+            .push_number(i64::from(fd))
+            .push(b", inherited, is lost in this child: ")
+            .push(reason.as_bytes());
+        line.string("event", b"lost")
+            .number("descriptor", i64::from(fd))
+            .string("reason", reason.as_bytes());
+    });
 }
 
 /// A result that says what the dial said, as `PQexec` returns on a lost connection.
@@ -378,9 +386,9 @@ fn moved(made: c_int, kind: c_int, dialling: thread::Dialling) -> c_int {
 #[cold]
 #[inline(never)]
 extern "C" fn tell(library: &Library, function: usize) {
-    let mut line = sink::line();
-    line.push(NAMES.get(function).copied().unwrap_or("?").as_bytes())
-        .push(b" of libpq ")
-        .push_number(library.index() as i64);
-    sink::write(&mut line);
+    sink::say(Level::Trace, |line| {
+        line.push(NAMES.get(function).copied().unwrap_or("?").as_bytes())
+            .push(b" of libpq ")
+            .push_number(library.index() as i64);
+    });
 }

@@ -368,13 +368,13 @@ fn meet(info: &libc::dl_phdr_info, object: &Object, exec: usize, round: &mut Rou
     let Some((index, library)) = index.and_then(|index| Some((index, LIBRARY.get(index)?))) else {
         static TOLD: AtomicBool = AtomicBool::new(false);
         if !TOLD.swap(true, Relaxed) && sink::wants(Level::Warn) {
-            let mut line = sink::line();
-            line.push(b"more than ")
-                .push_number(LIBRARIES as i64)
-                .push(b" libpqs at once: ");
-            path(&mut line, info.dlpi_name);
-            line.push(b" is left alone");
-            sink::write(&mut line);
+            sink::say(Level::Warn, |line| {
+                line.push(b"more than ")
+                    .push_number(LIBRARIES as i64)
+                    .push(b" libpqs at once: ");
+                path(line, info.dlpi_name);
+                line.push(b" is left alone");
+            });
         }
         return;
     };
@@ -478,21 +478,18 @@ fn rewrite(round: &Round) {
         }
         true
     });
-    if !sink::wants(Level::Debug) {
-        return;
-    }
     for ((bound, name), slots) in round.bound.iter().zip(round.paths).zip(slots) {
         if *bound > 0 {
-            let mut line = sink::line();
-            line.push(b"libpq ");
-            // Still mapped: the loader's lock is ours, or the constructor's.
-            path(&mut line, name);
-            line.push(b": ")
-                .push_number(*bound as i64)
-                .push(b" entry points redirected, ")
-                .push_number(slots as i64)
-                .push(b" slots rewritten");
-            sink::write(&mut line);
+            sink::say(Level::Debug, |line| {
+                line.push(b"libpq ");
+                // Still mapped: the loader's lock is ours, or the constructor's.
+                path(line, name);
+                line.push(b": ")
+                    .push_number(*bound as i64)
+                    .push(b" entry points redirected, ")
+                    .push_number(slots as i64)
+                    .push(b" slots rewritten");
+            });
         }
     }
 }
@@ -667,24 +664,24 @@ fn tell_of_unknown(info: &libc::dl_phdr_info, object: &Object) {
         .map(|(name, _)| name)
         .filter(unknown)
         .count();
-    if count == 0 || !sink::wants(Level::Warn) {
+    if count == 0 {
         return;
     }
-    let mut line = sink::line();
-    line.push(b"libpq ");
-    path(&mut line, info.dlpi_name);
-    line.push(b" is newer than this library: calls to ");
-    let names = object.functions().map(|(name, _)| name).filter(unknown);
-    for (number, name) in names.take(NAMED).enumerate() {
-        line.push(if number == 0 { b"" } else { b", " }).push(name);
-    }
-    if count > NAMED {
-        line.push(b" and ")
-            .push_number((count - NAMED) as i64)
-            .push(b" more");
-    }
-    line.push(b" are not seen");
-    sink::write(&mut line);
+    sink::say(Level::Warn, |line| {
+        line.push(b"libpq ");
+        path(line, info.dlpi_name);
+        line.push(b" is newer than this library: calls to ");
+        let names = object.functions().map(|(name, _)| name).filter(unknown);
+        for (number, name) in names.take(NAMED).enumerate() {
+            line.push(if number == 0 { b"" } else { b", " }).push(name);
+        }
+        if count > NAMED {
+            line.push(b" and ")
+                .push_number((count - NAMED) as i64)
+                .push(b" more");
+        }
+        line.push(b" are not seen");
+    });
 }
 
 fn path(line: &mut Line, name: *const c_char) {
@@ -697,12 +694,10 @@ fn path(line: &mut Line, name: *const c_char) {
 }
 
 fn complain(what: &[u8], errno: sys::Errno) {
-    if sink::wants(Level::Debug) {
-        let mut line = sink::line();
+    sink::say(Level::Debug, |line| {
         line.push(what)
             .push(b" (errno ")
             .push_number(i64::from(errno))
             .push(b"): calls may pass the gate unseen");
-        sink::write(&mut line);
-    }
+    });
 }

@@ -19,6 +19,7 @@ use crate::gate::{self, established};
 use crate::interpose::guarded;
 use crate::libpq::calls::CONNECTION_OK;
 use crate::libpq::{entry, Library};
+use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::{stats, steps, sys};
 use crate::{memory, watch};
 
@@ -204,7 +205,12 @@ impl Task {
         // SAFETY: as in `dialled`.
         established::stands_at(connection, fd, unsafe { connection.inherited_books() });
         stats::RESUMED.add(1);
-        log::info!("resumed the session on descriptor {fd}");
+        sink::say(Level::Info, |line| {
+            line.push(b"resumed the session on descriptor ")
+                .push_number(i64::from(fd));
+            line.string("event", b"resumed")
+                .number("descriptor", i64::from(fd));
+        });
         true
     }
 }

@@ -1,6 +1,7 @@
 //! What is done in a forked child before the program goes on.
 
 use core::ffi::c_int;
+use core::mem::size_of;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 
 use super::abandon::{DeadSockets, Outcome};
@@ -82,30 +83,13 @@ struct Report {
     refused: u64,
     unknown: u64,
     errno: Errno,
-    list: Line,
-    not_listed: u64,
+    /// The first numbers of those abandoned; the complement, of one that was still
+    /// connecting.
+    listed: [c_int; LISTED],
 }
 
-impl Report {
-    fn note(&mut self, fd: c_int, state: State, peer: &PeerText) {
-        // The line's beginning, this one and the end must fit.
-        if self.list.room() < 250 {
-            self.not_listed += 1;
-            return;
-        }
-        self.list.push(if self.list.text().is_empty() {
-            b" "
-        } else {
-            b", "
-        });
-        self.list.push_number(i64::from(fd)).push(b" (");
-        self.list.push(match state {
-            State::Pending => b"connecting",
-            _ => descriptors::trimmed(peer),
-        });
-        self.list.push(b")");
-    }
-}
+/// More than a line of text has room for.
+const LISTED: usize = 128;
 
 fn look_after(raw: bool, mine: u32) {
     let _errno = KeepErrno::now();
@@ -123,8 +107,7 @@ fn look_after(raw: bool, mine: u32) {
             refused: 0,
             unknown: 0,
             errno: 0,
-            list: Line::empty(),
-            not_listed: 0,
+            listed: [-1; LISTED],
         };
         // In a child that shares its table of descriptors with its parent, to
         // replace one would take it from the parent.
@@ -140,7 +123,7 @@ fn look_after(raw: bool, mine: u32) {
         stats::ABANDONED.add(report.abandoned);
         stats::REFUSED.add(report.refused);
         stats::HANDED_OVER.add(report.handed_over);
-        tell(parent, &mut report);
+        tell(parent, &report);
     }
     fence::reset();
     steps::reset();
@@ -188,10 +171,10 @@ fn one(
     }
     match outcome {
         Outcome::Dead => {
-            report.abandoned += 1;
-            if sink::wants(Level::Info) {
-                report.note(fd, state, &entry.peer());
+            if let Some(place) = report.listed.get_mut(report.abandoned as usize) {
+                *place = if state == State::Pending { !fd } else { fd };
             }
+            report.abandoned += 1;
         }
         Outcome::Refused(errno) => {
             report.refused += 1;
@@ -205,63 +188,117 @@ fn one(
     }
 }
 
-fn tell(parent: c_int, report: &mut Report) {
-    if report.abandoned > 0 && sink::wants(Level::Info) {
-        let mut line = sink::line();
-        line.push(b"abandoned ")
-            .push_number(report.abandoned as i64);
-        line.push(if report.abandoned == 1 {
-            b" PostgreSQL connection"
-        } else {
-            b" PostgreSQL connections"
+fn tell(parent: c_int, report: &Report) {
+    if report.abandoned > 0 {
+        sink::say(Level::Info, |line| tell_abandoned(line, parent, report));
+    }
+    if report.handed_over > 0 {
+        sink::say(Level::Info, |line| {
+            line.push(b"keeps ").push_number(report.handed_over as i64);
+            line.push(b" PostgreSQL connection(s) handed over by process ")
+                .push_number(i64::from(parent));
+            facts(line, b"handed_over", parent, report.handed_over);
         });
-        line.push(b" inherited from process ")
-            .push_number(i64::from(parent))
-            .push(b": descriptor");
-        line.push(report.list.text());
-        if report.not_listed > 0 {
-            line.push(b" and ")
-                .push_number(report.not_listed as i64)
-                .push(b" more");
-        }
-        sink::write(&mut line);
-    }
-    if report.handed_over > 0 && sink::wants(Level::Info) {
-        let mut line = sink::line();
-        line.push(b"keeps ").push_number(report.handed_over as i64);
-        line.push(b" PostgreSQL connection(s) handed over by process ")
-            .push_number(i64::from(parent));
-        sink::write(&mut line);
-    }
-    if !sink::wants(Level::Warn) {
-        return;
     }
     if report.refused > 0 {
-        let mut line = trouble(parent, report.refused);
-        line.push(b" could not be replaced");
-        match report.errno {
-            0 => line.push(b", for the table of descriptors is the parent's"),
-            errno => line
-                .push(b" (errno ")
-                .push_number(i64::from(errno))
-                .push(b")"),
-        };
-        line.push(b"; calls on them are refused");
-        sink::write(&mut line);
+        sink::say(Level::Warn, |line| {
+            trouble(line, parent, report.refused);
+            line.push(b" could not be replaced");
+            match report.errno {
+                0 => line.push(b", for the table of descriptors is the parent's"),
+                errno => line
+                    .push(b" (errno ")
+                    .push_number(i64::from(errno))
+                    .push(b")"),
+            };
+            line.push(b"; calls on them are refused");
+            facts(line, b"refused", parent, report.refused);
+            line.number("errno", i64::from(report.errno));
+        });
     }
     if report.unknown > 0 {
-        let mut line = trouble(parent, report.unknown);
-        line.push(b" could not be identified (errno ")
-            .push_number(i64::from(report.errno));
-        line.push(b") and are left as they are; this child must not use them");
-        sink::write(&mut line);
+        sink::say(Level::Warn, |line| {
+            trouble(line, parent, report.unknown);
+            line.push(b" could not be identified (errno ")
+                .push_number(i64::from(report.errno));
+            line.push(b") and are left as they are; this child must not use them");
+            facts(line, b"unknown", parent, report.unknown);
+            line.number("errno", i64::from(report.errno));
+        });
     }
 }
 
-fn trouble(parent: c_int, count: u64) -> Line {
-    let mut line = sink::line();
+const CONNECTING: PeerText = {
+    let (mut text, word, mut at) = ([0; size_of::<PeerText>()], b"connecting", 0);
+    while at < word.len() {
+        text[at] = word[at];
+        at += 1;
+    }
+    text
+};
+
+fn tell_abandoned(line: &mut Line, parent: c_int, report: &Report) {
+    line.push(b"abandoned ")
+        .push_number(report.abandoned as i64);
+    line.push(if report.abandoned == 1 {
+        b" PostgreSQL connection"
+    } else {
+        b" PostgreSQL connections"
+    });
+    line.push(b" inherited from process ")
+        .push_number(i64::from(parent))
+        .push(b": descriptor");
+    // Of a line of text the beginning, the list, one that is listed last and the
+    // end must fit.
+    const LIST: usize = 773;
+    let begin = line.length();
+    let listed = || {
+        report
+            .listed
+            .iter()
+            .take(report.abandoned as usize)
+            .filter_map(|fd| match *fd {
+                fd @ 0.. => Some((fd, descriptors::find(fd)?.peer())),
+                connecting => Some((!connecting, CONNECTING)),
+            })
+    };
+    let mut told = 0;
+    for (fd, peer) in listed() {
+        if line.length() - begin > LIST {
+            break;
+        }
+        line.push(if told == 0 { b" " } else { b", " });
+        line.push_number(i64::from(fd)).push(b" (");
+        line.push(descriptors::trimmed(&peer)).push(b")");
+        told += 1;
+    }
+    if told < report.abandoned {
+        line.push(b" and ")
+            .push_number((report.abandoned - told) as i64)
+            .push(b" more");
+    }
+    facts(line, b"abandoned", parent, report.abandoned);
+    line.list("connections", |line| {
+        listed().for_each(|(fd, peer)| connection(line, fd, &peer));
+    });
+}
+
+/// One of a list of connections, as an object.
+pub fn connection(line: &mut Line, fd: c_int, peer: &PeerText) {
+    line.object("", |line| {
+        line.number("descriptor", i64::from(fd))
+            .string("peer", descriptors::trimmed(peer));
+    });
+}
+
+fn facts(line: &mut Line, event: &[u8], parent: c_int, count: u64) {
+    line.string("event", event)
+        .number("count", count as i64)
+        .number("parent", i64::from(parent));
+}
+
+fn trouble(line: &mut Line, parent: c_int, count: u64) {
     line.push(b"of the PostgreSQL connections inherited from process ")
         .push_number(i64::from(parent));
     line.push(b", ").push_number(count as i64);
-    line
 }

@@ -1,4 +1,4 @@
-//! How much a line matters. A file of its own: `cli/` and `fuzz/` read the
+//! How much a line matters, and what it looks like. A file of its own: `cli/` and `fuzz/` read the
 //! configuration with the library's code, and need no more of this folder.
 
 /// How much trouble, or detail, a line tells. As the `log` crate orders them.
@@ -17,4 +17,28 @@ pub enum Level {
     Debug,
     /// What was looked at and left alone.
     Trace,
+}
+
+impl Level {
+    /// Its name, as `FORKGUARD_LOG` has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Off => "off",
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        }
+    }
+}
+
+/// What a line looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Format {
+    /// For who reads a terminal.
+    Text,
+    /// One JSON object, for what collects logs.
+    Json,
 }

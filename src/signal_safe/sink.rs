@@ -7,13 +7,14 @@
 //! on. The log file of ours is opened again when it went.
 
 use core::ffi::{c_char, c_int, CStr};
-use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicU8, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicU8, Ordering::*};
 
-pub use super::level::Level;
+pub use super::level::{Format, Level};
 use super::line::Line;
 use super::sys::{self, KeepErrno};
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
+static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// A descriptor and what was behind it: device and inode.
 struct Target {
@@ -52,9 +53,11 @@ static FILE: Target = Target::new(-1);
 /// The file's absolute path, a C string that lives for ever; null for none.
 static FILE_PATH: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Remembers what standard error is now, and takes `level` for the lines to come.
-pub fn start(level: Level) {
+/// Remembers what standard error is now, and takes `level` and `format` for the
+/// lines to come.
+pub fn start(level: Level, format: Format) {
     LEVEL.store(level as u8, Relaxed);
+    IS_JSON.store(format == Format::Json, Relaxed);
     STANDARD_ERROR.adopt(libc::STDERR_FILENO);
 }
 
@@ -88,9 +91,90 @@ pub fn wants(level: Level) -> bool {
     level as u8 <= LEVEL.load(Relaxed)
 }
 
-/// Writes one line, whole or not at all, without waiting. `errno` is kept.
-pub fn write(line: &mut Line) {
+/// Writes a line of this level, if it is wanted: `fill` says its message, then its
+/// facts. Whole or not at all, without waiting; `errno` is kept.
+#[inline]
+pub fn say(level: Level, fill: impl FnOnce(&mut Line)) {
+    if wants(level) {
+        say_it(level, fill);
+    }
+}
+
+/// Out of line: the caller's stack does not grow by what a line takes.
+#[cold]
+#[inline(never)]
+fn say_it(level: Level, fill: impl FnOnce(&mut Line)) {
     let _errno = KeepErrno::now();
+    let mut line = begun(level);
+    fill(&mut line);
+    write(line.ended());
+}
+
+/// A line that begins as all of ours do: `forkguard[PID]: `, or with the fields
+/// that every object has.
+fn begun(level: Level) -> Line {
+    let pid = i64::from(sys::pid());
+    if !IS_JSON.load(Relaxed) {
+        let mut line = Line::empty(Format::Text);
+        line.push(b"forkguard[").push_number(pid).push(b"]: ");
+        return line;
+    }
+    let mut line = Line::empty(Format::Json);
+    let (seconds, nanoseconds) = sys::wall_clock();
+    line.string("time", &rfc3339(seconds, nanoseconds / 1000))
+        .string("level", level.name().as_bytes())
+        .string("program", b"forkguard")
+        .number("pid", pid);
+    line.begin_message();
+    line
+}
+
+/// `2026-11-27T18:03:54.123456Z`
+fn rfc3339(seconds: u64, microseconds: u64) -> [u8; 27] {
+    let (year, month, day) = date(seconds / 86_400);
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    let parts = [
+        (0..4, year),
+        (5..7, month),
+        (8..10, day),
+        (11..13, seconds / 3600 % 24),
+        (14..16, seconds / 60 % 60),
+        (17..19, seconds % 60),
+        (20..26, microseconds),
+    ];
+    for (places, value) in parts {
+        let mut rest = value;
+        for digit in text.get_mut(places).unwrap_or(&mut []).iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+    }
+    text
+}
+
+/// Year, month and day, so many days after 1970 began: counted from the first of
+/// March of the year 0, so that a leap day is a year's last (Howard Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153; // 0 is March
+    let (next, number) = if month < 10 {
+        (0, month + 3)
+    } else {
+        (1, month - 9)
+    };
+    (
+        era * 400 + year + next,
+        number,
+        day - (153 * month + 2) / 5 + 1,
+    )
+}
+
+/// Writes to where lines go.
+fn write(line: &[u8]) {
     let path = FILE_PATH.load(Acquire);
     let target = if path.is_null() {
         STANDARD_ERROR.descriptor()
@@ -102,15 +186,29 @@ pub fn write(line: &mut Line) {
         })
     };
     if let Some(fd) = target {
-        sys::write_once(fd, line.ended());
+        sys::write_once(fd, line);
     }
 }
 
-/// A line that begins as all of ours do: `forkguard[PID]: `.
-pub fn line() -> Line {
-    let mut line = Line::empty();
-    line.push(b"forkguard[")
-        .push_number(i64::from(sys::pid()))
-        .push(b"]: ");
-    line
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_reads_as_date_says() {
+        // `date -u -d @N +%FT%TZ`
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000000Z"),
+            (951_868_800, "2000-03-01T00:00:00.000000Z"),
+            (1_709_251_199, "2024-02-29T23:59:59.000000Z"),
+            (1_798_761_599, "2026-12-31T23:59:59.000000Z"),
+            (1_798_761_600, "2027-01-01T00:00:00.000000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000000Z"),
+        ] {
+            assert_eq!(rfc3339(seconds, 0), text.as_bytes(), "{text}");
+        }
+        assert_eq!(&rfc3339(0, 123_456)[19..], b".123456Z");
+    }
 }

@@ -93,18 +93,20 @@ pub fn forked(waited: Waited) {
     STEPS.forked();
     stats::FORK_WAITS.add(&waited);
     if waited.in_vain && sink::wants(Level::Warn) && !SAID.swap(true, Relaxed) {
-        let mut line = sink::line();
-        line.push(b"a fork waited ")
-            .push_number((waited.microseconds / 1000) as i64)
-            .push(b" ms for another thread that is inside a connection attempt, and went on: ")
-            .push(b"its child may hang in a lock of that thread's when it connects (said once)");
-        sink::write(&mut line);
-    } else if waited.microseconds > 0 && sink::wants(Level::Debug) {
-        let mut line = sink::line();
-        line.push(b"a fork waited ")
-            .push_number(waited.microseconds as i64)
-            .push(b" microseconds for connection attempts of other threads");
-        sink::write(&mut line);
+        sink::say(Level::Warn, |line| {
+            line.push(b"a fork waited ")
+                .push_number((waited.microseconds / 1000) as i64)
+                .push(b" ms for another thread that is inside a connection attempt, and went on: ")
+                .push(
+                    b"its child may hang in a lock of that thread's when it connects (said once)",
+                );
+        });
+    } else if waited.microseconds > 0 {
+        sink::say(Level::Debug, |line| {
+            line.push(b"a fork waited ")
+                .push_number(waited.microseconds as i64)
+                .push(b" microseconds for connection attempts of other threads");
+        });
     }
 }
 

@@ -238,23 +238,28 @@ pub fn pause(nanoseconds: c_long) {
     unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, 0usize) };
 }
 
-/// `CLOCK_MONOTONIC`, in microseconds.
-pub fn now_us() -> u64 {
+/// Seconds and nanoseconds of one of the kernel's clocks.
+fn clock(which: libc::clockid_t) -> (u64, u64) {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: the kernel fills `time`.
-    unsafe {
-        libc::syscall(
-            libc::SYS_clock_gettime,
-            libc::CLOCK_MONOTONIC,
-            &raw mut time,
-        )
-    };
-    (time.tv_sec as u64)
+    unsafe { libc::syscall(libc::SYS_clock_gettime, which, &raw mut time) };
+    (time.tv_sec as u64, time.tv_nsec as u64)
+}
+
+/// `CLOCK_MONOTONIC`, in microseconds.
+pub fn now_us() -> u64 {
+    let (seconds, nanoseconds) = clock(libc::CLOCK_MONOTONIC);
+    seconds
         .wrapping_mul(1_000_000)
-        .wrapping_add(time.tv_nsec as u64 / 1000)
+        .wrapping_add(nanoseconds / 1000)
+}
+
+/// Seconds since 1970, and nanoseconds.
+pub fn wall_clock() -> (u64, u64) {
+    clock(libc::CLOCK_REALTIME)
 }
 
 /// The limit on descriptor numbers, `RLIMIT_NOFILE`: replaced by `new` where

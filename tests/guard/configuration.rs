@@ -4,7 +4,10 @@ use crate::facts::Facts;
 use crate::support::{
     cluster, compile, compile_with, library, root, venv, Outcome, Run, Transport,
 };
+use serde_json::{json, Value};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::Path;
 
@@ -162,6 +165,7 @@ fn a_bad_value_is_one_clear_line_and_the_default() {
     for (variable, value) in [
         ("FORKGUARD_POLICY", "abndon"),
         ("FORKGUARD_LOG", "loud"),
+        ("FORKGUARD_LOG_FORMAT", "xml"),
         ("FORKGUARD_EXEMPT", "/usr/bin/x"),
         ("FORKGUARD_POLCY", "off"),
         ("FORKGUARD_LOG_FILE", "/no/such/folder/log"),
@@ -218,6 +222,127 @@ fn one_line_a_child_says_what_was_inherited() {
         expected.sort_unstable();
         outcome.check(lines == expected, &expected.join("\n"));
     }
+}
+
+/// The log as objects, one a line, each with what every line has.
+#[track_caller]
+fn objects(log: &str) -> Vec<Value> {
+    let object = |line: &str| -> Value {
+        let object: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let time = object["time"].as_str().unwrap();
+        assert!(time.len() == 27 && time.ends_with('Z'), "{line}");
+        assert!(
+            ["error", "warn", "info", "debug", "trace"]
+                .contains(&object["level"].as_str().unwrap()),
+            "{line}"
+        );
+        assert!(object["pid"].as_u64().unwrap() > 1, "{line}");
+        assert!(!object["message"].as_str().unwrap().is_empty(), "{line}");
+        assert_eq!(object["program"], "forkguard", "{line}");
+        assert_eq!(object.get("cut"), None, "{line}");
+        object
+    };
+    log.lines().map(object).collect()
+}
+
+/// The objects that tell of an event.
+fn events<'a>(log: &'a [Value], event: &str) -> Vec<&'a Value> {
+    log.iter().filter(|line| line["event"] == event).collect()
+}
+
+#[test]
+fn every_line_can_be_one_json_object_with_its_facts() {
+    let folder = folder();
+    let file = folder.path().join("log");
+    for to_file in [false, true] {
+        let mut run = program(&["2"])
+            .env("FORKGUARD_LOG", "trace")
+            .env("FORKGUARD_LOG_FORMAT", "json")
+            // A complaint, with all that needs an escape, and what is no UTF-8.
+            .env(
+                "FORKGUARD_POLICY",
+                OsStr::from_bytes(b"\"a\\b\n\x01\xff\xc3\xa9\""),
+            );
+        if to_file {
+            run = run.env("FORKGUARD_LOG_FILE", &file);
+        }
+        let begun = seconds_now();
+        let outcome = run.run();
+        protected(&outcome, 2);
+        let log = objects(&if to_file {
+            fs::read_to_string(&file).unwrap()
+        } else {
+            outcome.stderr.clone()
+        });
+        let complaint = "FORKGUARD_POLICY=\"\"a\\b\n\u{1}\u{fffd}é\"\": no such policy \
+                         (resume, abandon, off); using resume";
+        if !to_file {
+            // Said before the file was opened, otherwise.
+            let said = |line: &&Value| line["message"] == complaint && line["level"] == "warn";
+            outcome.check(log.iter().filter(said).count() == 1, complaint);
+        }
+        // The clock's: between the run's beginning and now.
+        for line in events(&log, "abandoned") {
+            let time = line["time"].as_str().unwrap();
+            let seconds = seconds_of(time);
+            assert!((begun..=seconds_now()).contains(&seconds), "{time}");
+        }
+
+        let descriptors: Vec<i64> = outcome
+            .fact("descriptors")
+            .split(' ')
+            .map(|number| number.parse().unwrap())
+            .collect();
+        let parent: i64 = outcome.fact("process").parse().unwrap();
+        let peer = format!("127.0.0.1:{}", cluster().port);
+        let children: Vec<i64> = outcome
+            .facts("forked")
+            .iter()
+            .map(|pid| pid.parse().unwrap())
+            .collect();
+        for child in children {
+            let of_child: Vec<Value> = log
+                .iter()
+                .filter(|line| line["pid"] == child)
+                .cloned()
+                .collect();
+            let [abandoned] = events(&of_child, "abandoned")[..] else {
+                panic!("{of_child:#?}");
+            };
+            let connections: Vec<Value> = descriptors
+                .iter()
+                .map(|fd| json!({"descriptor": fd, "peer": peer}))
+                .collect();
+            assert_eq!(abandoned["level"], "info");
+            assert_eq!(abandoned["count"], 2);
+            assert_eq!(abandoned["parent"], parent);
+            assert_eq!(abandoned["connections"], json!(connections));
+            let [lost] = events(&of_child, "lost")[..] else {
+                panic!("{of_child:#?}");
+            };
+            assert_eq!(
+                (&lost["level"], &lost["descriptor"]),
+                (&json!("warn"), &json!(descriptors[0]))
+            );
+            assert_eq!(lost["reason"], "temporary object: temp");
+            let [resumed] = events(&of_child, "resumed")[..] else {
+                panic!("{of_child:#?}");
+            };
+            assert_eq!(resumed["descriptor"], descriptors[1]);
+        }
+    }
+}
+
+/// Seconds since 1970.
+fn seconds_now() -> u64 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// The same of a text, as date(1) reads it.
+fn seconds_of(time: &str) -> u64 {
+    let outcome = Run::new("date").args(["-d", time, "+%s"]).run();
+    outcome.ok().stdout.trim_end().parse().unwrap()
 }
 
 #[test]
