@@ -70,16 +70,22 @@ enum forkguard_fork_wait {
 /* Counters of this process since it began or was forked. Later versions add
  * fields at the end. */
 struct forkguard_counters {
-    uint64_t opened;      /* descriptors that became sessions */
+    uint64_t opened;      /* sessions opened, each counted once however many descriptors
+                             it has; a connection attempt that libpq makes again is another */
     uint64_t open_now;    /* sessions open now (0 where memory was too short to count) */
     uint64_t abandoned;   /* inherited descriptors made dead */
     uint64_t refused;     /* inherited descriptors that could not be made dead:
                              calls on them are refused instead */
-    uint64_t handed_over; /* inherited descriptors kept, because they were handed over */
+    uint64_t handed_over; /* inherited descriptors kept, because they were handed over,
+                             by forkguard_release() or daemon(3) */
     uint64_t fork_waits[FORKGUARD_FORK_WAITS]; /* forks by how long they waited for
                              other threads to be out of a connection attempt, by
                              enum forkguard_fork_wait. Those before the first
                              attempt are not counted */
+    uint64_t resumed;     /* inherited sessions made anew, equal to what they were */
+    uint64_t lost;        /* inherited sessions that could not be: the log says why */
+    uint64_t cancels_held; /* cancels that would have ended a statement of the parent's,
+                             and were held back */
 };
 
 /* Fills the first size bytes of *out, size being sizeof(*out) as the caller

@@ -8,7 +8,7 @@ use core::mem::size_of;
 use std::panic::{catch_unwind, UnwindSafe};
 
 use crate::signal_safe::descriptors::State;
-use crate::signal_safe::stats;
+use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::sys::{self, KeepErrno};
 use crate::{load, sessions};
 
@@ -67,7 +67,7 @@ pub extern "C" fn forkguard_release(fd: c_int) -> c_int {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Counters {
-    /// Sessions opened since the process began or was forked.
+    /// Sessions opened since the process began or was forked, each once.
     pub opened: u64,
     /// Of those and the ones handed over, open now.
     pub open_now: u64,
@@ -79,6 +79,12 @@ pub struct Counters {
     pub handed_over: u64,
     /// Forks by how long they waited for other threads' connection attempts.
     pub fork_waits: [u64; stats::WAITS],
+    /// Inherited sessions made anew.
+    pub resumed: u64,
+    /// Inherited sessions that could not be made anew, or were not equal.
+    pub lost: u64,
+    /// Cancels that would have reached the parent's statement.
+    pub cancels_held: u64,
 }
 
 /// Fills the first `size` bytes of `out`.
@@ -92,12 +98,15 @@ pub unsafe extern "C" fn forkguard_counters(out: *mut Counters, size: usize) -> 
             return Err(libc::EINVAL);
         }
         let counters = Counters {
-            opened: stats::OPENED.get(),
+            opened: stats::get(Count::Opened),
             open_now: sessions::open_now(),
-            abandoned: stats::ABANDONED.get(),
-            refused: stats::REFUSED.get(),
-            handed_over: stats::HANDED_OVER.get(),
+            abandoned: stats::get(Count::Abandoned),
+            refused: stats::get(Count::Refused),
+            handed_over: stats::get(Count::HandedOver),
             fork_waits: stats::FORK_WAITS.get(),
+            resumed: stats::get(Count::Resumed),
+            lost: stats::get(Count::Opaque),
+            cancels_held: stats::get(Count::CancelsHeld),
         };
         // SAFETY: the caller's promise for `size` bytes; what it knows of the
         // structure and we do not is zeroed.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::vec::Vec;
 
 use crate::config::{self, Config, Policy};
-use crate::signal_safe::{generation, sink, steps};
+use crate::signal_safe::{generation, sink, steps, tree};
 use crate::{fork, gate, interpose, libpq, processor, report};
 
 /// False where the policy is off: the hooks look at nothing.
@@ -90,6 +90,11 @@ fn start() {
     if !generation::raw_forks_are_seen() {
         log::debug!("this kernel has no MADV_WIPEONFORK: children of _Fork and clone go unnoticed");
     }
+    tree::set_policy(match config.policy {
+        Policy::Off => 0,
+        Policy::Abandon => 1,
+        Policy::Resume => 2,
+    });
     steps::start(config.fork_wait);
     if config.policy == Policy::Resume {
         gate::resume_by(gate::Settings {

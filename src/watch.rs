@@ -11,11 +11,12 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use crate::signal_safe::abandon::{DeadSockets, Outcome};
 use crate::signal_safe::child::connection;
 use crate::signal_safe::descriptors::{
-    self, identity_of, Entry, PeerText, State, Word, CLOSE_ON_EXEC, DUPLICATED, EXPECTED,
-    HANDED_OVER, JOURNALLED, NON_BLOCKING, UNSEEN,
+    self, identity_of, Entry, State, Word, CLOSE_ON_EXEC, DUPLICATED, EXPECTED, HANDED_OVER,
+    JOURNALLED, NON_BLOCKING, UNSEEN,
 };
 use crate::signal_safe::sink::{self, Level};
-use crate::signal_safe::{fence, generation, stats, sys};
+use crate::signal_safe::stats::{self, Count};
+use crate::signal_safe::{fence, generation, sys};
 use crate::{peer, wire};
 
 /// Hashes of the addresses at which this process has had sessions. Few: a
@@ -120,7 +121,7 @@ fn abandon_late(fd: c_int, entry: Entry) -> bool {
     dead.finish();
     match outcome {
         Outcome::Dead => {
-            stats::ABANDONED.add(1);
+            stats::count(Count::Abandoned, 1);
             sink::say(Level::Info, |line| {
                 line.push(b"abandoned a PostgreSQL connection inherited before its first byte: ")
                     .push(b"descriptor ")
@@ -130,7 +131,7 @@ fn abandon_late(fd: c_int, entry: Entry) -> bool {
             });
         }
         Outcome::Refused(errno) => {
-            stats::REFUSED.add(1);
+            stats::count(Count::Refused, 1);
             sink::say(Level::Warn, |line| {
                 line.push(b"descriptor ").push_number(i64::from(fd));
                 line.push(b", inherited before its first byte, could not be replaced (errno ")
@@ -163,7 +164,7 @@ pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
         flags |= HANDED_OVER;
     }
     let text = peer::text_of(fd);
-    enter(entry, identity, &text, flags);
+    entry.set_session(identity, &text, flags);
     if opening != wire::Opening::ByHand {
         remember_server(server);
     }
@@ -175,8 +176,7 @@ pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
                 && word.has(DUPLICATED)
                 && identity_of(other) == Ok(identity)
             {
-                enter(
-                    its,
+                its.set_session(
                     identity,
                     &text,
                     flags_of(other) | flags & (HANDED_OVER | DUPLICATED),
@@ -184,16 +184,12 @@ pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
             }
         });
     }
+    stats::count(Count::Opened, 1);
     log::debug!(
         "session on descriptor {fd} to {}: {opening:?}",
         peer::shown(&text)
     );
     true
-}
-
-fn enter(entry: Entry, identity: u64, text: &PeerText, flags: u64) {
-    entry.set_session(identity, text, flags);
-    stats::OPENED.add(1);
 }
 
 fn flags_of(fd: c_int) -> u64 {
@@ -282,7 +278,22 @@ pub fn closed(fd: c_int, entry: Entry, word: Word) {
     // What no child would abandon may be forgotten at any moment.
     if word.state() == State::Epoll || word.state() == State::Pending && !word.has(EXPECTED) {
         entry.forget_if(word);
-    } else if fence::forget(|| entry.forget_if(word)) && word.state() == State::Session {
-        log::debug!("session on descriptor {fd} closed");
+        return;
     }
+    let identity = entry.identity();
+    if fence::forget(|| entry.forget_if(word)) && word.state() == State::Session {
+        log::debug!("session on descriptor {fd} closed");
+        if !word.is_inherited() && !(word.has(DUPLICATED) && is_elsewhere(identity)) {
+            stats::count(Count::Closed, 1);
+        }
+    }
+}
+
+/// Whether a session has another number, too.
+fn is_elsewhere(identity: u64) -> bool {
+    let mut found = false;
+    descriptors::for_each(|_, entry| {
+        found |= entry.word().state() == State::Session && entry.identity() == identity;
+    });
+    found
 }

@@ -14,6 +14,7 @@ use super::{cross, fate, guarded, is_quiet, real, Crossing};
 use crate::interpose::notice_fork;
 use crate::libpq::calls::CONNECTION_BAD;
 use crate::libpq::{entry, Library};
+use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::{generation, ownership, steps};
 
 /// One `PGcancel` or `PGcancelConn`.
@@ -133,8 +134,12 @@ pub unsafe extern "C-unwind" fn PQcancel(
     match whose(cancel) {
         Whose::Own => real!(library, PQcancel, cancel, errbuf, size),
         Whose::OwnBy(own) => real!(library, PQcancel, own, errbuf, size),
-        Whose::Nobodys => 1, // as a server answers that has nothing to cancel
+        Whose::Nobodys => {
+            stats::count(Count::CancelsHeld, 1);
+            1 // as a server answers that has nothing to cancel
+        }
         Whose::Anothers => {
+            stats::count(Count::CancelsHeld, 1);
             refuse(errbuf, size);
             0
         }
@@ -209,9 +214,13 @@ pub unsafe extern "C-unwind" fn PQrequestCancel(pgconn: usize, library: &Library
         notice_fork();
         match connection::find(pgconn) {
             Some(connection) if connection.is_inherited() => {
+                stats::count(Count::CancelsHeld, 1);
                 return usize::from(fate(library, connection) == Fate::Resumable);
             }
-            None if ownership::is_child() => return 0,
+            None if ownership::is_child() => {
+                stats::count(Count::CancelsHeld, 1);
+                return 0;
+            }
             _ => {}
         }
     }
@@ -250,7 +259,7 @@ fn is_anothers(cancel: usize) -> bool {
 }
 
 macro_rules! cancels {
-    ($($name:ident = $refusal:expr, step $step:literal;)*) => {$(
+    ($($name:ident = $refusal:expr, step $step:literal, held $held:literal;)*) => {$(
         /// See the entry point of this name.
         ///
         /// # Safety
@@ -259,6 +268,7 @@ macro_rules! cancels {
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name(cancel: usize, library: &Library) -> usize {
             if is_anothers(cancel) {
+                stats::count(Count::CancelsHeld, $held);
                 return $refusal;
             }
             let step = if $step { Some(steps::enter()) } else { None };
@@ -272,13 +282,14 @@ macro_rules! cancels {
 }
 
 cancels! {
-    PQcancelStart = 0, step true;
+    // These two begin one; the others only go on with it.
+    PQcancelStart = 0, step true, held 1;
     // Waits for the server between its steps, which it makes past the gate.
-    PQcancelBlocking = 0, step false;
-    PQcancelPoll = 0, step true; // PGRES_POLLING_FAILED
-    PQcancelStatus = CONNECTION_BAD as usize, step false;
-    PQcancelSocket = -1_i32 as usize, step false;
-    PQcancelErrorMessage = REFUSAL.as_ptr().cast::<c_char>() as usize, step false;
+    PQcancelBlocking = 0, step false, held 1;
+    PQcancelPoll = 0, step true, held 0; // PGRES_POLLING_FAILED
+    PQcancelStatus = CONNECTION_BAD as usize, step false, held 0;
+    PQcancelSocket = -1_i32 as usize, step false, held 0;
+    PQcancelErrorMessage = REFUSAL.as_ptr().cast::<c_char>() as usize, step false, held 0;
 }
 
 /// See the entry point of this name.

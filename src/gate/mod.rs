@@ -219,7 +219,7 @@ fn fate(library: &Library, connection: &Connection) -> Fate {
 /// An inherited session is lost in this process, and the log says why.
 pub fn lose(connection: &Connection, reason: &str) {
     connection.set_fate(Fate::Lost);
-    stats::OPAQUE.add(1);
+    stats::count_opaque(reason.as_bytes());
     let fd = connection.fd.load(Relaxed);
     sink::say(Level::Warn, |line| {
         line.push(b"the session on descriptor ")

@@ -33,6 +33,7 @@ use crate::interpose;
 use crate::processor;
 use crate::signal_safe::line::Line;
 use crate::signal_safe::sink::{self, Level};
+use crate::signal_safe::tree;
 use crate::signal_safe::{sys, threads};
 
 /// An object that defines all of these as functions is a libpq.
@@ -319,6 +320,8 @@ pub fn scan() {
         });
         rewrite(&round);
     }
+    let in_use = |library: &&Library| library.in_use.load(Relaxed);
+    tree::set_libpqs(LIBRARY.iter().filter(in_use).count() as u32);
     ADDS.store(adds, Relaxed);
     SCANNING.store(false, Release);
 }

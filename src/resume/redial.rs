@@ -20,7 +20,8 @@ use crate::interpose::guarded;
 use crate::libpq::calls::CONNECTION_OK;
 use crate::libpq::{entry, Library};
 use crate::signal_safe::sink::{self, Level};
-use crate::signal_safe::{stats, steps, sys};
+use crate::signal_safe::stats::{self, Count};
+use crate::signal_safe::{steps, sys};
 use crate::{memory, watch};
 
 /// What is kept while libpq dials and replays.
@@ -204,7 +205,7 @@ impl Task {
             .store(library.call1(entry::PQgetCancel, pgconn), Relaxed);
         // SAFETY: as in `dialled`.
         established::stands_at(connection, fd, unsafe { connection.inherited_books() });
-        stats::RESUMED.add(1);
+        stats::count(Count::Resumed, 1);
         sink::say(Level::Info, |line| {
             line.push(b"resumed the session on descriptor ")
                 .push_number(i64::from(fd));

@@ -8,6 +8,7 @@ use super::abandon::{DeadSockets, Outcome};
 use super::descriptors::{self, Entry, PeerText, State, EXPECTED, HANDED_OVER};
 use super::line::Line;
 use super::sink::{self, Level};
+use super::stats::Count;
 use super::sys::{self, Errno, KeepErrno};
 use super::{fence, generation, ownership, stats, steps, threads};
 
@@ -80,6 +81,8 @@ pub extern "C" fn without_handler() {
 struct Report {
     abandoned: u64,
     handed_over: u64,
+    /// Those of a process that left with `daemon(3)`: no line tells of them.
+    left_to_heir: u64,
     refused: u64,
     unknown: u64,
     errno: Errno,
@@ -94,7 +97,7 @@ const LISTED: usize = 128;
 fn look_after(raw: bool, mine: u32) {
     let _errno = KeepErrno::now();
     let parent = generation::last_pid();
-    stats::reset();
+    stats::reset(parent);
     threads::in_child();
     let heir = IN_DAEMON.load(Relaxed) == sys::this_thread();
     if !heir {
@@ -104,6 +107,7 @@ fn look_after(raw: bool, mine: u32) {
         let mut report = Report {
             abandoned: 0,
             handed_over: 0,
+            left_to_heir: 0,
             refused: 0,
             unknown: 0,
             errno: 0,
@@ -120,11 +124,18 @@ fn look_after(raw: bool, mine: u32) {
             }
         });
         dead.finish();
-        stats::ABANDONED.add(report.abandoned);
-        stats::REFUSED.add(report.refused);
-        stats::HANDED_OVER.add(report.handed_over);
+        settle(mine);
+        // Counted once this memory is known to be ours.
+        stats::count(Count::Abandoned, report.abandoned);
+        stats::count(Count::Refused, report.refused);
+        stats::count(Count::HandedOver, report.handed_over + report.left_to_heir);
         tell(parent, &report);
+    } else {
+        settle(mine);
     }
+}
+
+fn settle(mine: u32) {
     fence::reset();
     steps::reset();
     // In this order: whoever sees the next generation sees a settled page.
@@ -143,7 +154,10 @@ fn one(
     let word = entry.word();
     let state = word.state();
     match state {
-        _ if heir => return entry.set_owned(dead.generation),
+        _ if heir => {
+            report.left_to_heir += u64::from(state == State::Session);
+            return entry.set_owned(dead.generation);
+        }
         // A connection that another thread of the parent is opening, or this
         // one: if it leads to a server of ours it is a session to be.
         State::Pending if word.has(EXPECTED) => {}

@@ -6,9 +6,10 @@
 //! a duplicate in a daemon would hold open the pipe that its starter waits
 //! on. The log file of ours is opened again when it went.
 
-use core::ffi::{c_char, c_int, CStr};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicU8, Ordering::*};
+use core::ffi::{c_char, CStr};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering::*};
 
+use super::kept::Kept;
 pub use super::level::{Format, Level};
 use super::line::Line;
 use super::sys::{self, KeepErrno};
@@ -16,40 +17,8 @@ use super::sys::{self, KeepErrno};
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// A descriptor and what was behind it: device and inode.
-struct Target {
-    fd: AtomicI32,
-    device: AtomicU64,
-    inode: AtomicU64,
-}
-
-impl Target {
-    const fn new(fd: c_int) -> Self {
-        Target {
-            fd: AtomicI32::new(fd),
-            device: AtomicU64::new(0),
-            inode: AtomicU64::new(0),
-        }
-    }
-
-    fn adopt(&self, fd: c_int) {
-        if let Ok((device, inode)) = sys::file_identity(fd) {
-            self.device.store(device, Relaxed);
-            self.inode.store(inode, Relaxed);
-            self.fd.store(fd, Release);
-        }
-    }
-
-    /// The descriptor, if it still leads where it did.
-    fn descriptor(&self) -> Option<c_int> {
-        let fd = self.fd.load(Acquire);
-        let then = (self.device.load(Relaxed), self.inode.load(Relaxed));
-        (fd >= 0 && then != (0, 0) && sys::file_identity(fd) == Ok(then)).then_some(fd)
-    }
-}
-
-static STANDARD_ERROR: Target = Target::new(-1);
-static FILE: Target = Target::new(-1);
+static STANDARD_ERROR: Kept = Kept::none();
+static FILE: Kept = Kept::none();
 /// The file's absolute path, a C string that lives for ever; null for none.
 static FILE_PATH: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
 
@@ -68,20 +37,9 @@ pub fn use_file(path: &'static CStr) -> Result<(), sys::Errno> {
     Ok(())
 }
 
-/// Opens the file and moves it out of the way of the numbers that programs use
-/// and expect: the lowest free number would be theirs next.
 fn open_file(path: &CStr) -> Result<(), sys::Errno> {
-    // Above the shells' 10 and 255, below FD_SETSIZE; not as high as the limit,
-    // for the kernel copies the table up to the highest number at each fork.
-    const OUT_OF_THE_WAY: core::ffi::c_long = 300;
     let low = sys::open_for_append(path)?;
-    match sys::fcntl(low, libc::F_DUPFD_CLOEXEC, OUT_OF_THE_WAY) {
-        Ok(high) => {
-            sys::close(low);
-            FILE.adopt(high);
-        }
-        Err(_) => FILE.adopt(low),
-    }
+    FILE.adopt(sys::move_out_of_the_way(low).unwrap_or(low));
     Ok(())
 }
 

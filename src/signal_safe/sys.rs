@@ -262,25 +262,98 @@ pub fn wall_clock() -> (u64, u64) {
     clock(libc::CLOCK_REALTIME)
 }
 
+/// Nanoseconds since the machine began, its sleep counted (`CLOCK_BOOTTIME`): what
+/// the kernel tells a process's beginning in.
+pub fn since_boot_ns() -> u64 {
+    let (seconds, nanoseconds) = clock(libc::CLOCK_BOOTTIME);
+    seconds
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(nanoseconds)
+}
+
+/// Whether no process has this pid, `kill(2)` with no signal. False where the kernel
+/// will not say.
+pub fn is_gone(pid: c_int) -> bool {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_kill, pid, 0) }) == Err(libc::ESRCH)
+}
+
 /// The limit on descriptor numbers, `RLIMIT_NOFILE`: replaced by `new` where
 /// there is one. Returns what it was.
 pub fn descriptor_limit(new: Option<&libc::rlimit64>) -> Result<libc::rlimit64, Errno> {
+    limit(libc::RLIMIT_NOFILE as c_int, new)
+}
+
+fn limit(which: c_int, new: Option<&libc::rlimit64>) -> Result<libc::rlimit64, Errno> {
     let mut old = libc::rlimit64 {
         rlim_cur: 0,
         rlim_max: 0,
     };
     let new = new.map_or(core::ptr::null(), |limit| limit as *const _);
     // SAFETY: `new` is null or a valid limit, `old` is writable; pid 0 is ourselves.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_prlimit64,
-            0,
-            libc::RLIMIT_NOFILE,
-            new,
-            &raw mut old,
-        )
-    })?;
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, which, new, &raw mut old) })?;
     Ok(old)
+}
+
+/// The lowest number that is out of the way of those that programs use and expect:
+/// above the shells' 10 and 255, below FD_SETSIZE; not as high as the limit, for
+/// the kernel copies the table up to the highest number at each fork.
+const OUT_OF_THE_WAY: c_long = 300;
+
+/// Moves a descriptor of ours, close-on-exec, to where it is in nobody's way: the
+/// lowest free number would be the program's next. On failure it stays.
+pub fn move_out_of_the_way(fd: c_int) -> Result<c_int, Errno> {
+    let high = fcntl(fd, libc::F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)?;
+    close(fd);
+    Ok(high)
+}
+
+/// A `memfd_create(2)` of `size` bytes, that nobody can make shorter, longer or a
+/// program of; its memory is there, so that no later write to it can fail (which
+/// would be a `SIGBUS`). Close-on-exec.
+pub fn shared_memory(name: &CStr, size: usize) -> Result<c_int, Errno> {
+    const MFD_NOEXEC_SEAL: libc::c_uint = 8; // Linux 6.3
+    let create = |flags: libc::c_uint| {
+        // SAFETY: `name` is a C string.
+        check(unsafe {
+            libc::syscall(
+                libc::SYS_memfd_create,
+                name.as_ptr(),
+                flags | libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING,
+            )
+        })
+    };
+    // A file beyond the process's limit would be its end, by SIGXFSZ.
+    if limit(libc::RLIMIT_FSIZE as c_int, None)?.rlim_cur < size as u64 {
+        return Err(libc::EFBIG);
+    }
+    let fd = match create(MFD_NOEXEC_SEAL) {
+        Err(libc::EINVAL) => create(0),
+        other => other,
+    }? as c_int;
+    const SEALS: c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_fallocate, fd, 0, 0usize, size) })
+        .and_then(|_| fcntl(fd, libc::F_ADD_SEALS, c_long::from(SEALS)))
+        .map(|_| fd)
+        .inspect_err(|_| close(fd))
+}
+
+/// The memory behind such a descriptor, shared with whoever has it. Never given back.
+pub fn map_shared(fd: c_int, size: usize) -> Result<*mut c_void, Errno> {
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let address = unsafe {
+        libc::syscall(
+            libc::SYS_mmap,
+            0usize,
+            size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+            fd,
+            0usize,
+        )
+    };
+    check(address).map(|address| address as *mut c_void)
 }
 
 /// Private zeroed memory from `mmap(2)`, never given back.

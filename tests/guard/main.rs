@@ -9,6 +9,7 @@ mod child_handler;
 mod clients;
 mod cluster;
 mod configuration;
+mod counters;
 mod descriptors;
 mod equal;
 mod facts;

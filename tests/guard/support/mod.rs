@@ -12,4 +12,4 @@ mod run;
 pub use bouncer::Bouncer;
 pub use build::{compile, compile_with, extensions, library, php, python, root, script, venv};
 pub use cluster::{cluster, own, Cluster, Transport};
-pub use run::{Outcome, Policy, Run};
+pub use run::{Outcome, Policy, Run, Running};

@@ -3,10 +3,11 @@
 use super::library;
 use std::ffi::OsStr;
 use std::fmt;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{channel, Receiver};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -128,10 +129,7 @@ impl Run {
         self
     }
 
-    /// Runs it until it has ended *and* nobody holds its standard output and error any more, so
-    /// that what its forked children still write is heard, or until the time is up. Then ends
-    /// what is left of it.
-    pub fn run(mut self) -> Outcome {
+    fn spawn(&mut self) -> (Child, String) {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let mark = format!(
             "{}.{}",
@@ -147,7 +145,7 @@ impl Run {
             let library = self.library.clone().unwrap_or_else(library);
             self.command.env("LD_PRELOAD", library);
         }
-        let mut child = self
+        let child = self
             .command
             .env(MARK, &mark)
             .process_group(0)
@@ -156,6 +154,34 @@ impl Run {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{:?}: {error}", self.command.get_program()));
+        (child, mark)
+    }
+
+    /// Starts it, to be looked at while it runs: its lines come as they are written.
+    pub fn start(mut self) -> Running {
+        let (mut child, mark) = self.spawn();
+        let (lines, said) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if lines.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Running {
+            said,
+            stderr: Stream::read(child.stderr.take().unwrap()),
+            child,
+            mark,
+        }
+    }
+
+    /// Runs it until it has ended *and* nobody holds its standard output and error any more, so
+    /// that what its forked children still write is heard, or until the time is up. Then ends
+    /// what is left of it.
+    pub fn run(mut self) -> Outcome {
+        let (mut child, mark) = self.spawn();
         let (stdout, stderr) = (
             Stream::read(child.stdout.take().unwrap()),
             Stream::read(child.stderr.take().unwrap()),
@@ -189,6 +215,57 @@ impl Run {
             stderr: stderr.finish(),
             timed_out,
         }
+    }
+}
+
+/// A program that runs; all that it forked ends with it, when this is dropped.
+pub struct Running {
+    child: Child,
+    mark: String,
+    said: Receiver<String>,
+    stderr: Stream,
+}
+
+impl Running {
+    /// The first process's pid.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line of standard output. Twenty seconds are a loaded machine.
+    #[track_caller]
+    pub fn line(&self) -> String {
+        self.said
+            .recv_timeout(Duration::from_secs(20))
+            .unwrap_or_else(|_| panic!("it says nothing more; on standard error {:?}", self.log()))
+    }
+
+    /// What it wrote to standard error by now.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.bytes.lock().unwrap()).into_owned()
+    }
+
+    /// The same, once it holds the text.
+    #[track_caller]
+    pub fn log_with(&self, text: &str) -> String {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let log = self.log();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(Instant::now() < end, "no {text:?} in {log:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Not waited for yet, so the number is its own.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        kill_marked(&self.mark);
     }
 }
 

@@ -1,0 +1,261 @@
+//! The page that a tree of processes shares, and each one's slot in it.
+//!
+//! The page is made by the first process that has something to count, and inherited
+//! by those that it forks, memory and descriptor; each takes a slot of its own when
+//! it has something to count. Whoever cannot have one counts in its own memory, and
+//! nobody outside sees it.
+//!
+//! Nobody waits for anybody. What a writer leaves when it is killed anywhere in here
+//! is a slot of a process that is gone, with the counts that were in it: whoever uses
+//! it next adds them to those of the retired. What is owned is told by pid *and*
+//! beginning: in another pid namespace (`CLONE_NEWPID`) the living look gone, and one
+//! whose slot was taken for that finds so at its next count, and takes another.
+//!
+//! Programs close descriptors they did not open. Then nobody can look in any more,
+//! so at its next count the process makes a page of its own and moves there; the old
+//! memory stays mapped, for another thread may be counting in it.
+
+use core::ffi::c_int;
+use core::mem::size_of;
+use core::sync::atomic::Ordering::*;
+use core::sync::atomic::{fence, AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicU8};
+
+use super::kept::Kept;
+use super::page::{Page, Slot, COUNTS, MAGIC, NAME, SLOTS, TEXT, VERSION};
+use super::sink::{self, Level};
+use super::{stats, sys};
+
+/// Stands in for a slot of a page.
+#[link_section = ".data.forkguard"]
+static PRIVATE: Slot = Slot {
+    pid: AtomicU32::new(0),
+    parent: AtomicU32::new(0),
+    since: AtomicU64::new(0),
+    counts: [const { AtomicU64::new(0) }; COUNTS],
+    policy: AtomicU32::new(0),
+    libpqs: AtomicU32::new(0),
+    first_at: AtomicU64::new(0),
+    last_at: AtomicU64::new(0),
+    first_event: AtomicU32::new(0),
+    last_event: AtomicU32::new(0),
+    reason_turn: AtomicU32::new(0),
+    reason_length: AtomicU32::new(0),
+    reason: [const { AtomicU8::new(0) }; TEXT],
+};
+
+/// This process's slot; null before it has counted. [`PRIVATE`] where it can have no other.
+#[link_section = ".data.forkguard"]
+static SLOT: AtomicPtr<Slot> = AtomicPtr::new(core::ptr::null_mut());
+/// [`Slot::since`] of it.
+#[link_section = ".data.forkguard"]
+static SINCE: AtomicU64 = AtomicU64::new(0);
+/// A thread is taking it.
+#[link_section = ".data.forkguard"]
+static TAKING: AtomicBool = AtomicBool::new(false);
+/// The process that forked this one; 0: the program began here.
+#[link_section = ".data.forkguard"]
+static PARENT: AtomicI32 = AtomicI32::new(0);
+/// How often a page was made in this process and those before it.
+#[link_section = ".data.forkguard"]
+static MADE: AtomicU32 = AtomicU32::new(0);
+static POLICY: AtomicU32 = AtomicU32::new(0);
+static LIBPQS: AtomicU32 = AtomicU32::new(0);
+
+static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
+static DESCRIPTOR: Kept = Kept::none();
+
+/// Programs that close everything do so once or twice; each page made for it is
+/// some 80 KB that stay mapped.
+const MOST_PAGES: u32 = 8;
+
+/// The page, and this process's slot of it or [`PRIVATE`].
+fn slot() -> Option<&'static Slot> {
+    // SAFETY: null, PRIVATE, or in a page that stays mapped.
+    unsafe { SLOT.load(Acquire).as_ref() }
+}
+
+fn page() -> Option<&'static Page> {
+    // SAFETY: null, or a mapping that is never given back, whose size nobody can
+    // change, and for which `Page` (atomics alone) is valid whatever is in it.
+    unsafe { PAGE.load(Acquire).as_ref() }
+}
+
+/// Whether the slot is still this process's.
+fn is_own(slot: &Slot) -> bool {
+    core::ptr::eq(slot, &PRIVATE)
+        || slot.pid.load(Relaxed) == sys::pid() as u32
+            && slot.since.load(Relaxed) == SINCE.load(Relaxed)
+}
+
+/// Calls `write` with the slot to count in.
+pub fn in_slot(write: impl FnOnce(&Slot)) {
+    let mine = slot().filter(|slot| is_own(slot) && is_open_to_others(slot));
+    if let Some(slot) = mine.or_else(take) {
+        return write(slot);
+    }
+    // Another thread is taking the slot, or this one in a signal handler's way. It
+    // will find what is written here when it is done, or we find that it was done.
+    write(&PRIVATE);
+    fence(SeqCst);
+    if let Some(slot) = slot() {
+        move_private(slot);
+    }
+}
+
+/// Whether the page's descriptor is still there for others to look in by.
+fn is_open_to_others(slot: &Slot) -> bool {
+    core::ptr::eq(slot, &PRIVATE)
+        || MADE.load(Relaxed) >= MOST_PAGES
+        || DESCRIPTOR.descriptor().is_some()
+}
+
+/// What this process has counted in.
+pub fn slots_to_read() -> impl Iterator<Item = &'static Slot> {
+    let shared = slot().filter(|slot| !core::ptr::eq(*slot, &PRIVATE) && is_own(slot));
+    shared.into_iter().chain([&PRIVATE])
+}
+
+fn move_private(to: &Slot) {
+    if !core::ptr::eq(to, &PRIVATE) {
+        stats::move_all(&PRIVATE, to);
+    }
+}
+
+/// Takes a slot for this process. None while another thread does.
+#[cold]
+#[inline(never)]
+fn take() -> Option<&'static Slot> {
+    if TAKING
+        .compare_exchange(false, true, Acquire, Relaxed)
+        .is_err()
+    {
+        return None;
+    }
+    let old = slot().filter(|slot| is_own(slot));
+    // It was done meanwhile.
+    let slot = match old.filter(|slot| is_open_to_others(slot)) {
+        Some(slot) => slot,
+        None => {
+            let now = sys::since_boot_ns();
+            let new = to_share().and_then(|page| claim(page, now));
+            if new.is_none() {
+                sink::say(Level::Debug, |line| {
+                    line.push(b"no counters page, or no room in it: counts for itself");
+                });
+            }
+            let new = new.or(old).unwrap_or(&PRIVATE);
+            if let Some(old) = old.filter(|old| !core::ptr::eq(*old, new)) {
+                stats::move_all(old, new);
+                old.since.store(0, Relaxed);
+                old.pid.store(0, Release);
+            }
+            SINCE.store(new.since.load(Relaxed), Relaxed);
+            SLOT.store(core::ptr::from_ref(new).cast_mut(), Release);
+            new
+        }
+    };
+    fence(SeqCst);
+    move_private(slot);
+    TAKING.store(false, Release);
+    Some(slot)
+}
+
+/// The page that others can look into; made where there is none.
+fn to_share() -> Option<&'static Page> {
+    if DESCRIPTOR.descriptor().is_some() {
+        return page();
+    }
+    if MADE.fetch_add(1, Relaxed) >= MOST_PAGES {
+        return page();
+    }
+    let low = sys::shared_memory(NAME, size_of::<Page>()).ok()?;
+    // A process that has so few numbers that none of them is out of the way shall
+    // have all of them.
+    let Ok(fd) = sys::move_out_of_the_way(low) else {
+        sys::close(low);
+        return None;
+    };
+    let mapped = sys::map_shared(fd, size_of::<Page>()).ok();
+    let Some(mapped) = mapped.filter(|_| DESCRIPTOR.adopt(fd)) else {
+        sys::close(fd);
+        return None;
+    };
+    PAGE.store(mapped.cast(), Release);
+    let page = page()?;
+    page.version.store(VERSION, Relaxed);
+    page.slots_count.store(SLOTS as u32, Relaxed);
+    page.magic.store(MAGIC, Release);
+    Some(page)
+}
+
+/// A slot of the page for this process: a free one, or one of a process that is gone.
+fn claim(page: &'static Page, now: u64) -> Option<&'static Slot> {
+    let pid = sys::pid() as u32;
+    // Each process begins elsewhere: brothers do not meet, and most find a free
+    // slot at once.
+    let begin = pid as usize % SLOTS;
+    let slots = || page.slots.iter().cycle().skip(begin).take(SLOTS);
+    let free = slots().find(|slot| {
+        slot.pid.load(Relaxed) == 0 && slot.pid.compare_exchange(0, pid, Acquire, Relaxed).is_ok()
+    });
+    // With this process's own pid: one that had it before.
+    let gone = |slot: &&Slot| match slot.pid.load(Relaxed) {
+        old if old == pid || sys::is_gone(old as c_int) => fold(page, slot, old, pid),
+        _ => false,
+    };
+    let Some(slot) = free.or_else(|| slots().find(gone)) else {
+        page.unlisted.fetch_add(1, Relaxed);
+        return None;
+    };
+    let parent = match PARENT.load(Relaxed) {
+        0 => sys::parent_pid(),
+        parent => parent,
+    };
+    slot.parent.store(parent as u32, Relaxed);
+    slot.policy.store(POLICY.load(Relaxed), Relaxed);
+    slot.libpqs.store(LIBPQS.load(Relaxed), Relaxed);
+    slot.since.store(now, Release);
+    Some(slot)
+}
+
+/// Takes the slot over from the process `old`, and retires what that has counted.
+fn fold(page: &Page, slot: &Slot, old: u32, pid: u32) -> bool {
+    page.folds_begun.fetch_add(1, SeqCst);
+    let taken = slot.pid.compare_exchange(old, pid, AcqRel, Relaxed).is_ok();
+    if taken {
+        slot.since.store(0, Relaxed);
+        stats::empty(slot, Some(&page.retired));
+        page.retired_processes.fetch_add(1, Relaxed);
+    }
+    page.folds_done.fetch_add(1, SeqCst);
+    taken
+}
+
+/// In a child of `parent`: no slot yet.
+pub fn reset(parent: c_int) {
+    SLOT.store(core::ptr::null_mut(), Relaxed);
+    TAKING.store(false, Relaxed);
+    PARENT.store(parent, Relaxed);
+    stats::empty(&PRIVATE, None);
+}
+
+/// Sets what a slot tells beside its counters, now and in those to come.
+fn tell(place: &AtomicU32, field: impl Fn(&Slot) -> &AtomicU32, value: u32) {
+    if place.load(Relaxed) == value {
+        return;
+    }
+    place.store(value, Relaxed);
+    if let Some(slot) = slot().filter(|slot| is_own(slot)) {
+        field(slot).store(value, Relaxed);
+    }
+}
+
+/// The policy, by its number in [`Slot::policy`].
+pub fn set_policy(number: u32) {
+    tell(&POLICY, |slot| &slot.policy, number);
+}
+
+/// How many libpqs are redirected.
+pub fn set_libpqs(number: u32) {
+    tell(&LIBPQS, |slot| &slot.libpqs, number);
+}
