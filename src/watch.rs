@@ -283,7 +283,8 @@ pub fn closed(fd: c_int, entry: Entry, word: Word) {
     let identity = entry.identity();
     if fence::forget(|| entry.forget_if(word)) && word.state() == State::Session {
         log::debug!("session on descriptor {fd} closed");
-        if !word.is_inherited() && !(word.has(DUPLICATED) && is_elsewhere(identity)) {
+        let goes_on = word.has(DUPLICATED) && is_elsewhere(identity);
+        if !word.is_inherited() && !goes_on {
             stats::count(Count::Closed, 1);
         }
     }

@@ -73,7 +73,7 @@ fn set_last(slot: &Slot, event: u32, at: u64) {
 fn set_reason(slot: &Slot, reason: impl Iterator<Item = u8>) {
     let turn = slot.reason_turn.load(Relaxed);
     let odd = turn.wrapping_add(1);
-    if turn % 2 != 0
+    if !turn.is_multiple_of(2)
         || slot
             .reason_turn
             .compare_exchange(turn, odd, Acquire, Relaxed)
@@ -137,7 +137,7 @@ pub fn empty(slot: &Slot, retired: Option<&[AtomicU64; COUNTS]>) {
     }
     // Who wrote it may have been killed at it.
     let turn = slot.reason_turn.load(Relaxed);
-    if turn % 2 != 0 {
+    if !turn.is_multiple_of(2) {
         slot.reason_turn.store(turn.wrapping_add(1), Relaxed);
     }
 }

@@ -26,7 +26,6 @@ use super::sink::{self, Level};
 use super::{stats, sys};
 
 /// Stands in for a slot of a page.
-#[link_section = ".data.forkguard"]
 static PRIVATE: Slot = Slot {
     pid: AtomicU32::new(0),
     parent: AtomicU32::new(0),
