@@ -6,8 +6,10 @@
  *
  * soak            the supervisor, without the library and without libpq: starts the two hosts, watches
  *                 that everybody makes progress, reads the server's log, counts, and tells
- * soak threads    a host whose threads connect, query, prepare, set and close while others fork
- * soak master     a host with one thread, which forks several children at a time
+ * soak threads    a host whose threads connect, query, prepare, set and close, by every libpq there
+ *                 is, while others fork
+ * soak master N   a host with one thread and the libpq N, which forks several children at a time, and
+ *                 ends after a while
  * soak query ...  what children exec: one connection, one question
  *
  * Both hosts hold sessions of every kind and ask them again and again. Numbers are in memory that
@@ -264,10 +266,14 @@ struct libpq {
 static struct libpq libpqs[8];
 static int libpq_count;
 
-static void load_libpqs(void)
+/* All of them, or one. */
+static void load_libpqs(int only)
 {
     char *paths = strdup(given("SOAK_LIBPQS"));
+    int found = 0;
     for (char *path = strtok(paths, ":"); path && libpq_count < 8; path = strtok(NULL, ":")) {
+        if (only >= 0 && found++ != only)
+            continue;
         void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
         if (!handle)
             broken("dlopen", dlerror());
@@ -686,10 +692,11 @@ static void hold_sessions(void)
         if (!opens(session, pq, i / libpq_count, QUIET))
             broken("connection", pq->PQerrorMessage(session->conn));
     }
-    for (int i = 0; i < libpq_count * TRANSPORTS; i++) {
+    for (int i = 0; i < (libpq_count > 1 ? 1 : 2) * libpq_count * TRANSPORTS; i++) {
         struct libpq *pq = &libpqs[i % libpq_count];
         struct session *session = &sessions[session_count++];
-        if (!opens(session, pq, i / libpq_count, kinds[i % 4]))
+        int transport = i / libpq_count % TRANSPORTS;
+        if (!opens(session, pq, transport, kinds[(transport + i / TRANSPORTS) % 4]))
             broken("connection", pq->PQerrorMessage(session->conn));
     }
 }
@@ -1040,7 +1047,7 @@ static void runs_program(enum kind kind)
     add(programs, 1);
     if (kind == K_exec) {
         char index[8];
-        snprintf(index, sizeof index, "%d", (int)draw(libpq_count));
+        snprintf(index, sizeof index, "%d", (int)draw(3));
         execl(self, "soak", "query", index, conninfo, sent, NULL);
         _exit(97);
     }
@@ -1200,7 +1207,7 @@ static void child_does(enum kind kind)
     case K_threads: {
         pthread_t threads[2];
         for (int i = 0; i < 2; i++)
-            if (pthread_create(&threads[i], NULL, resuming_thread, &sessions[i * 5]) != 0)
+            if (pthread_create(&threads[i], NULL, resuming_thread, &sessions[i]) != 0)
                 broken("pthread_create", NULL);
         for (int i = 0; i < 2; i++)
             pthread_join(threads[i], NULL);
@@ -1328,7 +1335,8 @@ static void master_host(void)
         enum kind kind;
     } running[AT_ONCE] = {0};
     thread_begins();
-    for (unsigned turn = 0; !shared->stop; turn++) {
+    number end = now() + 10000;
+    for (unsigned turn = 0; !shared->stop && now() < end; turn++) {
         int i = turn % AT_ONCE;
         if (running[i].pid)
             awaits(running[i].pid, running[i].slot, running[i].kind);
@@ -1344,7 +1352,7 @@ static void master_host(void)
     free_slot(mine);
 }
 
-static int host(const char *kind)
+static int host(const char *kind, int only)
 {
     void *frame[1];
     backtrace(frame, 1); /* loads what it needs now, and not in a signal handler */
@@ -1358,7 +1366,7 @@ static int host(const char *kind)
     pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(&quiet, &attributes);
     seed = host_seed = strtoull(given("SOAK_SEED"), NULL, 10) * 1000003 + (unsigned char)kind[0];
-    load_libpqs();
+    load_libpqs(only);
     hold_sessions();
     if (!strcmp(kind, "threads"))
         threads_host();
@@ -1373,8 +1381,8 @@ static int host(const char *kind)
 /* query INDEX CONNINFO NONCE */
 static int query(char **arguments)
 {
-    load_libpqs();
-    struct libpq *pq = &libpqs[atoi(arguments[0])];
+    load_libpqs(atoi(arguments[0]));
+    struct libpq *pq = &libpqs[0];
     PGconn *conn = pq->PQconnectdb(arguments[1]);
     const char *values[1] = {arguments[2]};
     PGresult *result = pq->PQexecParams(conn, "select $1::bigint", 1, NULL, values, NULL, NULL, 0);
@@ -1536,13 +1544,16 @@ static void watch(void)
 
 static pid_t start_host(char *kind)
 {
+    static unsigned masters;
+    char only[16];
+    snprintf(only, sizeof only, "%u", (kind[0] == 'm' ? masters++ : 0) % 3);
     const char *library = given("SOAK_LIBRARY");
     pid_t pid = fork();
     if (pid != 0)
         return pid;
     if (*library)
         setenv("LD_PRELOAD", library, 1);
-    execl(self, "soak", kind, NULL);
+    execl(self, "soak", kind, strcmp(kind, "master") ? NULL : only, NULL);
     broken(self, NULL);
 }
 
@@ -1688,8 +1699,8 @@ int main(int count, char **arguments)
     if (count == 1)
         return supervise();
     share(atoi(given("SOAK_SHARED")));
-    if (count == 2)
-        return host(arguments[1]);
+    if (count == 2 || count == 3)
+        return host(arguments[1], count == 3 ? atoi(arguments[2]) : -1);
     if (count == 5 && !strcmp(arguments[1], "query"))
         return query(arguments + 2);
     broken("usage", "run tools/soak");
