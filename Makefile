@@ -10,7 +10,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 MAJOR   := $(firstword $(subst ., ,$(VERSION)))
 LIBRARY  = target/release/libforkguard.so
 
-.PHONY: help setup build demo test bench fuzz lint install uninstall clean
+.PHONY: help setup build demo test bench soak fuzz lint install uninstall clean
 # Prerequisites one after another, also under -j: a build needs what setup installs, and a
 # measurement needs the machine to itself.
 .NOTPARALLEL:
@@ -20,6 +20,7 @@ help:
 	@echo 'make demo       a Celery worker without and with it; one table (a minute)'
 	@echo 'make test       every test, against a private PostgreSQL server'
 	@echo 'make bench      what it costs, measured side by side'
+	@echo 'make soak       programs that hold sessions and fork, SECONDS=120; numbers in docs/RELIABILITY.md'
 	@echo 'make fuzz       hostile input, SECONDS=60 for each target; what was kept is replayed by make test'
 	@echo 'make lint       formatting, clippy, documentation'
 	@echo 'make install    library, header, pkg-config file; PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR='
@@ -45,6 +46,10 @@ test: setup build
 
 bench: setup build
 	cargo bench --bench cost
+
+# MIX= and SEED= reach it by environment, as make exports what its command line sets.
+soak: setup build
+	@tools/soak $(or $(SECONDS),120)
 
 fuzz: setup
 	@tools/fuzz $(or $(SECONDS),60)

@@ -22,6 +22,7 @@ mod parent_undisturbed;
 mod recipes;
 mod resume;
 mod signals;
+mod soak;
 mod strangers;
 mod threads;
 mod troubleshooting;

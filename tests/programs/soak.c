@@ -1,7 +1,7 @@
 /*
  * soak: programs that hold sessions with PostgreSQL and fork, for as long as one likes. tools/soak
  * starts it, and says by environment what it needs: SOAK_SECONDS, SOAK_SEED, SOAK_MIX, SOAK_LOG (the
- * server's), SOAK_STACKS (a file), SOAK_LIBRARY (to preload; empty: unguarded), SOAK_LIBPQS (paths,
+ * server's), SOAK_STACKS (a file), SOAK_STUCK (seconds), SOAK_LIBRARY (to preload; empty: unguarded), SOAK_LIBPQS (paths,
  * with ':' between), SOAK_TCP, SOAK_SOCKET, SOAK_PORT.
  *
  * soak            the supervisor, without the library and without libpq: starts the two hosts, watches
@@ -109,7 +109,7 @@ struct slot {
 
 static struct shared {
     atomic_ullong count[COUNT];
-    atomic_int stop, said;
+    atomic_int stop, said[COUNT];
     struct slot slots[SLOTS];
     struct backend backends[];
 } *shared;
@@ -140,9 +140,8 @@ static void rest(number microseconds)
 /* The first lines of what is wrong, one write each; the rest is counted only. */
 static void __attribute__((format(printf, 2, 3))) wrong_is(enum count which, const char *format, ...)
 {
-    enum { SAID = 60 };
     add(which, 1);
-    if (atomic_fetch_add(&shared->said, 1) >= (guarded ? SAID : 8))
+    if (atomic_fetch_add(&shared->said[which], 1) >= (guarded ? 20 : 2))
         return;
     char line[2048];
     int length = snprintf(line, sizeof line, "soak[%d]: %s: ", getpid(), counts[which].name);
@@ -1512,6 +1511,20 @@ static void print_stack(struct slot *slot, pid_t pid)
     fclose(stacks);
 }
 
+/* Whether a process has ended, and its parent has not looked. */
+static int is_zombie(pid_t pid)
+{
+    char path[64], state = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return 1;
+    if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = 0;
+    fclose(file);
+    return state == 'Z' || state == 'X';
+}
+
 /* Who has made no progress is shown and killed. */
 static void watch(void)
 {
@@ -1527,6 +1540,8 @@ static void watch(void)
             atomic_compare_exchange_strong(&slot->pid, &pid, 0);
             continue;
         }
+        if (is_zombie(pid))
+            continue;
         slot->dumped = 1;
         enum count which = slot->vain ? in_vain : deadlocks;
         wrong_is(which, "process %d, thread %d (%s) made no progress for %ld s", pid, slot->tid, slot->doing < 0 ? "a thread of a parent" : kinds[slot->doing],
@@ -1602,7 +1617,7 @@ static void print_line(number seconds)
 static int supervise(void)
 {
     long seconds = atol(given("SOAK_SECONDS"));
-    stuck_after = guarded ? 30000 : 1000;
+    stuck_after = guarded ? 1000 * atol(given("SOAK_STUCK")) : 1000;
     int memory = memfd_create("soak", 0);
     char text[32];
     if (memory < 0)
