@@ -1614,6 +1614,15 @@ static void print_line(number seconds)
     fflush(stdout);
 }
 
+static void give_up(int number)
+{
+    (void)number;
+    for (int i = 0; i < SLOTS; i++)
+        if (shared->slots[i].pid > 0)
+            kill(shared->slots[i].pid, SIGKILL);
+    _exit(2);
+}
+
 static int supervise(void)
 {
     long seconds = atol(given("SOAK_SECONDS"));
@@ -1627,6 +1636,9 @@ static int supervise(void)
     setenv("SOAK_SHARED", text, 1);
     snprintf(text, sizeof text, "%d", getpid());
     setenv("SOAK_SUPERVISOR", text, 1);
+    signal(SIGTERM, give_up);
+    signal(SIGINT, give_up);
+    signal(SIGHUP, give_up);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     FILE *log = fopen(given("SOAK_LOG"), "r");
