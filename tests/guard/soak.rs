@@ -26,9 +26,9 @@ fn nobody_is_harmed_while_everybody_forks() {
         .arg(SECONDS)
         .env("LIBRARY", library())
         .env("FORKGUARD_POLICY", "resume")
-        // A loaded machine; what hangs, hangs for ever.
-        .env("STUCK", "30")
-        .timeout(Duration::from_secs(180))
+        // On a loaded machine it takes longer.
+        .env("FORKS", "1000")
+        .timeout(Duration::from_secs(240))
         .run();
     outcome.ok();
 
@@ -44,11 +44,11 @@ fn nobody_is_harmed_while_everybody_forks() {
     for line in ["deadlocks", "protocol errors in the log"] {
         outcome.check(number(&outcome, with, line) == 0, line);
     }
-    // 80 forks a second with a load of 18 on two processors.
+    // What a thousand forks draw is ten times as much.
     for (line, least) in [
-        ("forks", 200),
-        ("sessions resumed", 10),
-        ("opaque sessions lost loudly", 10),
+        ("forks", 500),
+        ("sessions resumed", 5),
+        ("opaque sessions lost loudly", 5),
         ("descriptors abandoned", 2000),
         ("children that crashed", 1),
         ("children that were killed", 1),

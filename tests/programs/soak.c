@@ -1,7 +1,7 @@
 /*
  * soak: programs that hold sessions with PostgreSQL and fork, for as long as one likes. tools/soak
  * starts it, and says by environment what it needs: SOAK_SECONDS, SOAK_SEED, SOAK_MIX, SOAK_LOG (the
- * server's), SOAK_STACKS (a file), SOAK_STUCK (seconds), SOAK_LIBRARY (to preload; empty: unguarded), SOAK_LIBPQS (paths,
+ * server's), SOAK_STACKS (a file), SOAK_STUCK (seconds), SOAK_FORKS, SOAK_LIBRARY (to preload; empty: unguarded), SOAK_LIBPQS (paths,
  * with ':' between), SOAK_TCP, SOAK_SOCKET, SOAK_PORT.
  *
  * soak            the supervisor, without the library and without libpq: starts the two hosts, watches
@@ -1655,7 +1655,9 @@ static int supervise(void)
     pid_t hosts[2] = {start_host(names[0]), start_host(names[1])};
     number start = now(), told = start, end = start + seconds * 1000;
     long warm[2] = {0}, last[2] = {0};
-    while (now() < end && (!guarded || shared->count[deadlocks] < 20)) {
+    number least = atoll(given("SOAK_FORKS")), at_last = start + (guarded ? 10 : 1) * seconds * 1000;
+    while ((now() < end || ((number)shared->count[forks] < least && now() < at_last)) &&
+           (!guarded || shared->count[deadlocks] < 20)) {
         rest(50000);
         reap(names, hosts, 1);
         read_log(log, 0);
