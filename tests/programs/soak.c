@@ -65,7 +65,6 @@ typedef long long number;
     X(log_lines, "lines of the server's log", 0)                                                   \
     X(log_cut, "  of cut children's own", 0)                                                       \
     X(in_vain, "hung after a wait in vain", 0)                                                     \
-    X(own_risk, "hung as without us", 0)                                                           \
     X(deadlocks, "deadlocks", 1)                                                                   \
     X(wrong, "wrong answers", 1)                                                                   \
     X(disturbed, "disturbed parents", 1)                                                           \
@@ -260,6 +259,10 @@ struct libpq {
 #define X(name) __typeof__(&name) name;
     FUNCTIONS(X)
 #undef X
+    /* libpq 17 and later. */
+    void *(*cancel_create)(PGconn *);
+    int (*cancel_blocking)(void *);
+    void (*cancel_finish)(void *);
 };
 
 static struct libpq libpqs[8];
@@ -282,6 +285,9 @@ static void load_libpqs(int only)
         broken("dlsym", dlerror());
         FUNCTIONS(X)
 #undef X
+        *(void **)&pq->cancel_create = dlsym(handle, "PQcancelCreate");
+        *(void **)&pq->cancel_blocking = dlsym(handle, "PQcancelBlocking");
+        *(void **)&pq->cancel_finish = dlsym(handle, "PQcancelFinish");
     }
     free(paths);
 }
@@ -397,7 +403,8 @@ static int ask(struct session *session)
     }
     switch (draw(6)) {
     case 0:
-        return is_answer(session, pq->PQexecParams(conn, "select $1::bigint, pg_backend_pid()", 1, NULL, values, NULL, NULL, 0), 1, sent);
+        snprintf(sql, sizeof sql, "select $1::bigint, pg_backend_pid()");
+        return is_answer(session, pq->PQexecParams(conn, sql, 1, NULL, values, NULL, NULL, 0), 1, sent);
     case 1:
         snprintf(sql, sizeof sql, "select %lld, pg_backend_pid()", sent);
         if (!pq->PQsendQuery(conn, sql))
@@ -480,8 +487,7 @@ static void ends(struct session *session)
 {
     session->ready = 0;
     session->cookie = 0;
-    if (session->cancel)
-        session->cancel = NULL; /* 100 bytes; a child may be about to use it */
+    session->cancel = NULL; /* not freed: a child may be about to use it */
     session->pq->PQfinish(session->conn);
     session->conn = NULL;
     backend_ends(session->backend);
@@ -540,7 +546,8 @@ static int is_in_state(struct session *session, number *tag)
     sent = nonce();
     snprintf(text, sizeof text, "%lld", sent);
     const char *values[1] = {text};
-    return is_answer(session, pq->PQexecPrepared(session->conn, "plus", 1, values, NULL, NULL, 0), 1, sent + session->name);
+    result = pq->PQexecPrepared(session->conn, "plus", 1, values, NULL, NULL, 0);
+    return is_answer(session, result, 1, sent + session->name);
 }
 
 enum { ROWS = 20 };
@@ -551,7 +558,8 @@ static int set_opaque(struct session *session)
     switch (session->what) {
     case TRANSACTION: {
         if (!does(session, "begin") ||
-            !does(session, "insert into soak_rows select %d, %lld + g from generate_series(1, %d) g", session->place, session->tag, ROWS) ||
+            !does(session, "insert into soak_rows select %d, %lld + g from generate_series(1, %d) g",
+                  session->place, session->tag, ROWS) ||
             !does(session, "set local soak.tag = '%lld'", session->tag))
             return 0;
         PGresult *result = session->pq->PQexec(session->conn, "select pg_current_xact_id()");
@@ -560,7 +568,8 @@ static int set_opaque(struct session *session)
         return session->transaction != 0;
     }
     case TEMPORARY:
-        return does(session, "create temp table soak_rows as select %d as session, %lld + g as n from generate_series(1, %d) g", session->place, session->tag, ROWS) &&
+        return does(session, "create temp table soak_rows as select %d as session, %lld + g as n from generate_series(1, %d) g",
+                    session->place, session->tag, ROWS) &&
                does(session, "set soak.tag = '%lld'", session->tag);
     case LOCK:
         return does(session, "select pg_advisory_lock(%lld)", session->tag);
@@ -867,7 +876,8 @@ static void look(void)
         unsigned long long cookie = sessions[i].cookie, found = cookie ? cookie_of(sessions[i].fd) : 0;
         dead += found != 0 && found != cookie;
         if (found != 0 && found == cookie)
-            wrong_is(failed, "descriptor %d of a child is its parent's session (%s)", sessions[i].fd, whats[sessions[i].what]);
+            wrong_is(failed, "descriptor %d of a child is its parent's session (%s)", sessions[i].fd,
+                     whats[sessions[i].what]);
     }
     add(abandons, dead);
 }
@@ -894,21 +904,24 @@ static void use_lost(struct session *session)
     char sql[100];
     number sent = nonce();
     snprintf(sql, sizeof sql, "select %lld, pg_backend_pid()", sent);
-    int worked;
-    if (session->what == PIPELINE)
-        worked = pq->PQsendQueryParams(session->conn, sql, 0, NULL, NULL, NULL, NULL, 0) && pq->PQpipelineSync(session->conn);
-    else
-        worked = 0;
-    PGresult *result = session->what == PIPELINE ? pq->PQgetResult(session->conn) : pq->PQexec(session->conn, sql);
+    PGresult *result;
+    if (session->what == PIPELINE) {
+        if (pq->PQsendQueryParams(session->conn, sql, 0, NULL, NULL, NULL, NULL, 0))
+            pq->PQpipelineSync(session->conn);
+        result = pq->PQgetResult(session->conn);
+    } else
+        result = pq->PQexec(session->conn, sql);
     called(1);
     if (pq->PQresultStatus(result) == PGRES_TUPLES_OK)
-        wrong_is(wrong, "a child used its parent's session (%s, transport %d): answered %s by backend %s of %d", whats[session->what],
-                 session->transport, value_of(pq, result, 0, 0) == sent ? "rightly" : "wrongly", pq->PQgetvalue(result, 0, 1), session->backend);
+        wrong_is(wrong, "a child used its parent's session (%s, transport %d): answered %s by backend %s, parent's %d",
+                 whats[session->what], session->transport, value_of(pq, result, 0, 0) == sent ? "rightly" : "wrongly",
+                 pq->PQgetvalue(result, 0, 1), session->backend);
     else if (pq->PQstatus(session->conn) != CONNECTION_BAD || !*pq->PQerrorMessage(session->conn))
-        wrong_is(failed, "a child's session (%s, transport %d) is lost in silence (%d, %d): %s", whats[session->what], session->transport,
-                 worked, pq->PQstatus(session->conn), pq->PQerrorMessage(session->conn));
+        wrong_is(failed, "a child's session (%s, transport %d) is lost in silence (status %d): %s", whats[session->what],
+                 session->transport, pq->PQstatus(session->conn), pq->PQerrorMessage(session->conn));
     else if (!bad_before)
-        wrong_is(failed, "a child's session (%s, transport %d) is lost, and PQstatus did not say so", whats[session->what], session->transport);
+        wrong_is(failed, "a child's session (%s, transport %d) is lost, and PQstatus did not say so", whats[session->what],
+                 session->transport);
     else
         add(lost, 1);
     pq->PQclear(result);
@@ -981,7 +994,7 @@ static int has_own(struct session *session, enum owner owner)
     return 0;
 }
 
-static pid_t forks_child(enum kind kind, struct slot **slot, int handlers);
+static pid_t forks_child(enum kind kind, struct slot **slot, int lock);
 
 /* Waits for a child and says whether it ended well. */
 static void awaits(pid_t pid, struct slot *slot, enum kind kind)
@@ -1109,8 +1122,15 @@ static void child_does(enum kind kind)
         break;
     case K_cancel:
         if ((session = pick(VICTIM, VICTIM)) && session->cancel) {
-            char error[256];
-            session->pq->PQcancel(session->cancel, error, sizeof error);
+            const struct libpq *pq = session->pq;
+            if (pq->cancel_finish && chance(50)) {
+                void *cancel = pq->cancel_create(session->conn);
+                pq->cancel_blocking(cancel);
+                pq->cancel_finish(cancel);
+            } else {
+                char error[256];
+                pq->PQcancel(session->cancel, error, sizeof error);
+            }
             add(cancels, 1);
         }
         break;
@@ -1709,7 +1729,7 @@ static int supervise(void)
     printf("%-28s %12.0f\n", "forks in a second", shared->count[forks] * 1000.0 / worked);
     struct rusage used;
     getrusage(RUSAGE_CHILDREN, &used);
-    printf("%-28s %6ld user, %ld system\n", "seconds of processor", used.ru_utime.tv_sec, used.ru_stime.tv_sec);
+    printf("%-28s %6ld user, %ld system\n", "seconds of processor, hosts", used.ru_utime.tv_sec, used.ru_stime.tv_sec);
     printf("%-28s %6ld to %ld, %ld to %ld\n", "KB resident, threads, master", warm[0], last[0], warm[1], last[1]);
     return bad;
 }
