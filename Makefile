@@ -10,7 +10,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 MAJOR   := $(firstword $(subst ., ,$(VERSION)))
 LIBRARY  = target/release/libforkguard.so
 
-.PHONY: help setup build demo test bench soak fuzz lint install uninstall clean
+.PHONY: help setup build demo test bench soak fuzz lint install uninstall clean loom miri memcheck
 # Prerequisites one after another, also under -j: a build needs what setup installs, and a
 # measurement needs the machine to itself.
 .NOTPARALLEL:
@@ -22,6 +22,9 @@ help:
 	@echo 'make bench      what it costs, measured side by side'
 	@echo 'make soak       programs that hold sessions and fork, SECONDS=120; numbers in docs/RELIABILITY.md'
 	@echo 'make fuzz       hostile input, SECONDS=60 for each target; what was kept is replayed by make test'
+	@echo 'make loom       every interleaving of the lock-free parts, PREEMPTIONS=2; make test has the short form'
+	@echo 'make miri       unit tests under Miri, where a nightly toolchain has it'
+	@echo 'make memcheck   C programs under the library and valgrind, all of them; make test has a few'
 	@echo 'make lint       formatting, clippy, documentation'
 	@echo 'make install    library, header, pkg-config file; PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR='
 	@echo 'make uninstall  takes those away again; give it the same variables'
@@ -53,6 +56,16 @@ soak: setup build
 
 fuzz: setup
 	@tools/fuzz $(or $(SECONDS),60)
+
+# Minutes with 2, an hour with 3.
+loom:
+	FORKGUARD_LOOM_PREEMPTIONS=$(or $(PREEMPTIONS),2) cargo test -p forkguard-loom -- --include-ignored
+
+miri:
+	@tools/miri
+
+memcheck: setup build
+	cargo test --test guard -- --include-ignored memory::
 
 lint:
 	cargo fmt --all --check

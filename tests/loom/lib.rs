@@ -1,0 +1,51 @@
+//! The library's lock-free files, unchanged, on loom's atomics.
+//!
+//! loom runs a model again and again, with every order in which its threads' steps can be taken
+//! and every value that the memory model lets a load see. The files under test say
+//! `core::sync::atomic`; here the crate itself goes by the name of `core`, and has that one module
+//! of its own (`atomic.rs`). So the shipped code knows nothing of loom.
+//!
+//! What these files ask of the system (`sys.rs`) is the model's: which thread this is, what is
+//! open under a number, and that time does not pass unless a bound is 0.
+
+extern crate self as core;
+
+// `core`, as the files under test know it.
+#[doc(hidden)]
+pub use ::std::*;
+
+/// `core::sync` with loom's atomics.
+#[path = "."]
+pub mod sync {
+    pub mod atomic;
+}
+
+/// The rooms of `src/signal_safe` that are modelled.
+#[allow(dead_code, missing_docs, clippy::undocumented_unsafe_blocks)]
+#[path = "../../src/signal_safe"]
+pub mod signal_safe {
+    pub mod descriptors;
+    pub mod exclusion;
+    pub mod fence;
+    pub mod generation;
+    pub mod ownership;
+    #[path = "../../tests/loom/sys.rs"]
+    pub mod sys;
+}
+
+/// The table of libpq's objects.
+#[path = "../../src/gate"]
+pub mod gate {
+    pub mod table;
+}
+
+/// There is always memory.
+pub mod memory {
+    /// There is.
+    pub fn is_plenty(_: usize) -> bool {
+        true
+    }
+}
+
+mod model;
+pub use model::{fails, holds, Weaken};
