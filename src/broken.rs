@@ -1,5 +1,6 @@
 //! What must never be: in a child handler, for the test that has to find it
-//! there (`--cfg break_child_handler="…"`); and a panic of ours in each hook, for
+//! there (`--cfg break_child_handler="…"`); memory used wrongly, for the test that
+//! valgrind has to tell of it (`--cfg break_memory`); and a panic of ours in each hook, for
 //! the test that it goes no further (`--cfg panic_in_hooks`).
 
 /// Allocates.
@@ -17,6 +18,25 @@ pub fn lock() {
     if let Ok(mut count) = LOCK.lock() {
         *count += 1;
     };
+}
+
+/// Reads past the end of a block, decides on what was never written, and loses a block.
+#[cfg(break_memory)]
+#[inline(never)]
+pub fn memory() {
+    use core::hint::black_box;
+    use std::boxed::Box;
+    let lost: Box<[u8; 40]> = Box::new([0; 40]);
+    let length = black_box(lost.len());
+    let block = black_box(Box::into_raw(lost).cast::<u8>());
+    let unwritten = black_box(Box::into_raw(Box::<[u8; 24]>::new_uninit()).cast::<u8>());
+    // SAFETY: none, and that is what is to be found.
+    unsafe {
+        black_box(block.add(length).read_volatile());
+        if unwritten.read_volatile() == 7 {
+            black_box(block.write_volatile(7));
+        }
+    }
 }
 
 /// Panics when it is called for this piece of code for the first time: `guard` is the

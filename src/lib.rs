@@ -77,6 +77,7 @@ pub mod watch;
 #[cfg(any(
     break_child_handler = "allocate",
     break_child_handler = "lock",
+    break_memory,
     panic_in_hooks
 ))]
 pub mod broken;

@@ -61,6 +61,8 @@ fn load() {
 }
 
 fn start() {
+    #[cfg(break_memory)]
+    crate::broken::memory();
     interpose::resolve_all();
     generation::start();
     // In a setuid program the environment is somebody else's (getauxval(3)).

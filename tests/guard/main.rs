@@ -17,6 +17,7 @@ mod fork_waits;
 mod hard_times;
 mod libpq_binding;
 mod libpq_names;
+mod memory;
 mod panics;
 mod parent_undisturbed;
 mod recipes;
