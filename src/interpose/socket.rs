@@ -46,13 +46,13 @@ impl Outgoing {
 }
 
 /// A copy of a structure of the kernel's interface at a caller's address.
-fn copied<T: Copy>(address: *const T) -> Option<T> {
+pub(super) fn copied<T: Copy>(address: *const T) -> Option<T> {
     let mut value = core::mem::MaybeUninit::<T>::zeroed();
     // SAFETY: `value` is writable for T's size, zeroed.
     let bytes =
         unsafe { core::slice::from_raw_parts_mut(value.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
     let whole = sys::read_memory(address.cast(), size_of::<T>(), bytes) == size_of::<T>();
-    // SAFETY: filled whole; iovec and msghdr are numbers and pointers, for
+    // SAFETY: filled whole; iovec, msghdr and pollfd are numbers and pointers, for
     // which every pattern of bits is valid.
     whole.then(|| unsafe { value.assume_init() })
 }

@@ -7,6 +7,7 @@ use core::ffi::{c_int, c_void};
 
 use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 
+use super::socket::copied;
 use super::{guarded, hooks, is_refused, notice_fork, passes};
 use crate::signal_safe::descriptors::{self, State};
 use crate::signal_safe::generation;
@@ -18,14 +19,23 @@ use crate::{load, registrations};
 /// next call.
 fn hung_up(list: *mut pollfd, count: nfds_t) -> Option<c_int> {
     guarded(None, || {
-        if list.is_null() || !descriptors::any_refused() {
+        if !list.is_aligned() || !descriptors::any_refused() {
             return None;
         }
-        // SAFETY: the caller's list, as `poll` would read and write it.
+        // More than that the kernel refuses unread, and a wild pointer, too (poll(2)).
+        if sys::descriptor_limit(None).is_ok_and(|limit| count > limit.rlim_cur) {
+            return None;
+        }
+        let mut refused = false;
+        for index in 0..count as usize {
+            refused |= is_refused(copied(list.wrapping_add(index))?.fd);
+        }
+        if !refused {
+            return None;
+        }
+        // SAFETY: not empty, aligned and readable, as was just seen; the caller's, which `poll`
+        // would write to.
         let list = unsafe { core::slice::from_raw_parts_mut(list, count as usize) };
-        if !list.iter().any(|one| is_refused(one.fd)) {
-            return None;
-        }
         let mut ready = 0;
         for one in list {
             let wanted = one.events & (libc::POLLIN | libc::POLLOUT);
@@ -44,11 +54,19 @@ fn hung_up(list: *mut pollfd, count: nfds_t) -> Option<c_int> {
 fn readable(count: c_int, sets: [*mut fd_set; 3]) -> Option<c_int> {
     guarded(None, || {
         let count = count.clamp(0, libc::FD_SETSIZE as c_int);
-        // SAFETY: the caller's set, where there is one; `fd` is below FD_SETSIZE.
+        let is_there = |set: &*mut fd_set| {
+            let mut words = [0; libc::FD_SETSIZE / 8];
+            let length = (count as usize).div_ceil(64) * 8;
+            set.is_null() || sys::read_memory(set.cast(), length, &mut words) == length
+        };
+        if !descriptors::any_refused() || !sets.iter().all(is_there) {
+            return None;
+        }
+        // SAFETY: the caller's set, where there is one, and readable; `fd` is below `count`.
         let holds = |set: *mut fd_set, fd| !set.is_null() && unsafe { libc::FD_ISSET(fd, set) };
         let [read, write, _] = sets;
         let refused = |fd: &c_int| (holds(read, *fd) || holds(write, *fd)) && is_refused(*fd);
-        if !descriptors::any_refused() || !(0..count).any(|fd| refused(&fd)) {
+        if !(0..count).any(|fd| refused(&fd)) {
             return None;
         }
         let mut ready = 0;

@@ -298,6 +298,7 @@ fn a_refused_session_is_refused_by_every_call() {
             ("send", "first", "-1 EPIPE"),
             ("write", "first", "-1 EPIPE"),
             ("dup", "first", "-1 EPIPE"),
+            ("wild", "first", "EFAULT EINVAL EFAULT"),
             ("finish", "child", "finished"),
         ] {
             let arguments = [way, first];

@@ -55,6 +55,15 @@ static void child(PGconn *conn, const char *first)
     } else if (!strcmp(first, "dup")) {
         ssize_t sent = send(dup(fd), terminate, 5, MSG_NOSIGNAL);
         fact("first", "%zd %s", sent, sent < 0 ? strerrorname_np(errno) : "");
+    } else if (!strcmp(first, "wild")) {
+        /* volatile: the compiler would not have it */
+        struct pollfd list = {.fd = fd}, *volatile some = &list, *volatile wild = (void *)8;
+        volatile nfds_t many = -1;
+        const char *poll_wild = poll(wild, 1, 0) < 0 ? strerrorname_np(errno) : "none";
+        const char *poll_many = poll(some, many, 0) < 0 ? strerrorname_np(errno) : "none";
+        const char *select_wild =
+            select(fd + 1, (fd_set *)wild, NULL, NULL, &moment) < 0 ? strerrorname_np(errno) : "none";
+        fact("first", "%s %s %s", poll_wild, poll_many, select_wild);
     } else if (!strcmp(first, "vfork")) {
         vfork_and_close();
         fact("first", "vfork");
