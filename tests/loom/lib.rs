@@ -21,7 +21,7 @@ pub mod sync {
 }
 
 /// The rooms of `src/signal_safe` that are modelled.
-#[allow(dead_code, missing_docs, clippy::undocumented_unsafe_blocks)]
+#[allow(dead_code, missing_docs)]
 #[path = "../../src/signal_safe"]
 pub mod signal_safe {
     pub mod descriptors;
