@@ -22,7 +22,7 @@ help:
 	@echo 'make bench      what it costs, measured side by side'
 	@echo 'make soak       programs that hold sessions and fork, SECONDS=120; numbers in docs/RELIABILITY.md'
 	@echo 'make fuzz       hostile input, SECONDS=60 for each target; what was kept is replayed by make test'
-	@echo 'make loom       every interleaving of the lock-free parts, PREEMPTIONS=2; make test has the short form'
+	@echo 'make loom       every interleaving of the lock-free parts; make test has the short form'
 	@echo 'make miri       unit tests under Miri, where a nightly toolchain has it'
 	@echo 'make memcheck   C programs under the library and valgrind, all of them; make test has a few'
 	@echo 'make lint       formatting, clippy, documentation'
@@ -57,9 +57,9 @@ soak: setup build
 fuzz: setup
 	@tools/fuzz $(or $(SECONDS),60)
 
-# Minutes with 2, an hour with 3.
+# Minutes. PREEMPTIONS=3: more interleavings, for a night.
 loom:
-	FORKGUARD_LOOM_PREEMPTIONS=$(or $(PREEMPTIONS),2) cargo test -p forkguard-loom -- --include-ignored
+	$(if $(PREEMPTIONS),FORKGUARD_LOOM_PREEMPTIONS=$(PREEMPTIONS)) cargo test -p forkguard-loom -- --include-ignored
 
 miri:
 	@tools/miri
