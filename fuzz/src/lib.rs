@@ -8,6 +8,7 @@
 mod config;
 #[path = "../../tests/reader/said.rs"]
 mod said;
+#[allow(dead_code)]
 #[path = "../../src/signal_safe"]
 mod signal_safe {
     pub mod level;
