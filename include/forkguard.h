@@ -33,7 +33,8 @@ const char *forkguard_version(void);
 enum forkguard_state {
     FORKGUARD_NONE = 0,      /* no PostgreSQL session that is known, or not open */
     FORKGUARD_OURS = 1,      /* a session of this process */
-    FORKGUARD_ABANDONED = 2  /* was a session of the parent's; dead in this process */
+    FORKGUARD_ABANDONED = 2, /* was a session of the parent's; dead in this process */
+    FORKGUARD_INHERITED = 3  /* a session of the parent's, left alone: the policies report and abort */
 };
 
 /* The state of descriptor fd, one of enum forkguard_state. Looks at what is

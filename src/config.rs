@@ -14,6 +14,10 @@ pub enum Policy {
     Resume,
     /// It is dead in the child; the parent keeps it.
     Abandon,
+    /// Left alone; each use of it in a child is told, once for each place in the code.
+    Report,
+    /// The same, and the child is stopped.
+    Abort,
     /// Nothing: the library steps aside.
     Off,
 }
@@ -99,9 +103,11 @@ pub fn read<'a>(variables: impl Iterator<Item = &'a [u8]>) -> (Config, Vec<Strin
             b"POLICY" => match text.to_ascii_lowercase().as_str() {
                 "resume" => config.policy = Policy::Resume,
                 "abandon" => config.policy = Policy::Abandon,
+                "report" => config.policy = Policy::Report,
+                "abort" => config.policy = Policy::Abort,
                 "off" => config.policy = Policy::Off,
                 _ => complaints.push(format!(
-                    "FORKGUARD_POLICY={}: no such policy (resume, abandon, off); using resume",
+                    "FORKGUARD_POLICY={}: no such policy (resume, abandon, report, abort, off); using resume",
                     shown(&text)
                 )),
             },

@@ -34,7 +34,8 @@ pub extern "C" fn forkguard_version() -> *const c_char {
     VERSION.as_ptr().cast()
 }
 
-/// What the descriptor is: 0 none of ours, 1 a session of this process, 2 abandoned.
+/// What the descriptor is: 0 none of ours, 1 a session of this process, 2 abandoned,
+/// 3 inherited and left alone.
 #[no_mangle]
 pub extern "C" fn forkguard_state(fd: c_int) -> c_int {
     answer(move || {
@@ -42,6 +43,7 @@ pub extern "C" fn forkguard_state(fd: c_int) -> c_int {
             State::None | State::Pending | State::Epoll => 0,
             State::Session => 1,
             State::Abandoned | State::Refused => 2,
+            State::Inherited => 3,
         })
     })
 }

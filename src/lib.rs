@@ -41,6 +41,7 @@
 //! | [`gate`] | where redirected calls pass |
 //! | [`statements`] | what a statement does to its session; pure |
 //! | [`resume`] | the journal, and a child's session made anew |
+//! | [`detector`] | the policies `report` and `abort`: uses of inherited sessions, told |
 //! | [`registrations`] | what the child's epolls hold of an abandoned number |
 //! | [`processor`] | what is written for one processor |
 //! | [`ffi`] | the C interface, `include/forkguard.h` |
@@ -81,6 +82,8 @@ pub mod watch;
     panic_in_hooks
 ))]
 pub mod broken;
+#[cfg(not(test))]
+pub mod detector;
 #[cfg(not(test))]
 pub mod ffi;
 #[cfg(not(test))]

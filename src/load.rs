@@ -7,8 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::vec::Vec;
 
 use crate::config::{self, Config, Policy};
-use crate::signal_safe::{generation, sink, steps, tree};
-use crate::{fork, gate, interpose, libpq, processor, report};
+use crate::signal_safe::sink::{self, Level};
+use crate::signal_safe::{generation, steps, tree};
+use crate::{detector, fork, gate, interpose, libpq, processor, report};
 
 /// False where the policy is off: the hooks look at nothing.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -96,13 +97,23 @@ fn start() {
         Policy::Off => 0,
         Policy::Abandon => 1,
         Policy::Resume => 2,
+        Policy::Report => 3,
+        Policy::Abort => 4,
     });
-    steps::start(config.fork_wait);
-    if config.policy == Policy::Resume {
-        gate::resume_by(gate::Settings {
-            trusted: config.trusted,
-            journal_limit: config.journal_kb as usize * 1024,
-        });
+    match config.policy {
+        // What a program does is to be seen as it is, its forks' timing included.
+        Policy::Report | Policy::Abort => detector::start(config.policy == Policy::Abort),
+        Policy::Resume => {
+            steps::start(config.fork_wait);
+            gate::resume_by(gate::Settings {
+                trusted: config.trusted,
+                journal_limit: config.journal_kb as usize * 1024,
+            });
+        }
+        Policy::Abandon | Policy::Off => steps::start(config.fork_wait),
+    }
+    if detector::is_on() || sink::wants(Level::Trace) {
+        gate::observe_calls();
     }
     ACTIVE.store(true, Relaxed);
     if processor::HAS_TRAMPOLINE {

@@ -48,6 +48,9 @@ fn identities(_: &Normal) -> u64 {
 pub fn track(fd: c_int) -> Result<(), sys::Errno> {
     identity_of(fd)?;
     let entry = descriptors::entry(fd).ok_or(libc::ENOMEM)?;
+    if entry.word().state() == State::Inherited && entry.is_still(fd) {
+        return Ok(()); // its parent's, who tracks it
+    }
     if entry.word().state() == State::Session && entry.is_still(fd) {
         watch::set_flag_everywhere(entry, HANDED_OVER, false);
         return Ok(());

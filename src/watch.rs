@@ -16,7 +16,7 @@ use crate::signal_safe::descriptors::{
 };
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::{fence, generation, sys};
+use crate::signal_safe::{child, fence, generation, sys};
 use crate::{peer, wire};
 
 /// Hashes of the addresses at which this process has had sessions. Few: a
@@ -65,7 +65,11 @@ pub fn connecting(fd: c_int, address: &[u8]) {
     match word.state() {
         State::None => {}
         // `connect` once more, on a socket that has spoken already or asks how far it is.
-        State::Session | State::Abandoned | State::Refused if entry.is_still(fd) => return,
+        State::Session | State::Abandoned | State::Refused | State::Inherited
+            if entry.is_still(fd) =>
+        {
+            return
+        }
         State::Pending if word.has(EXPECTED) && entry.is_still(fd) => return,
         // Closed behind our back.
         _ => closed(fd, entry, word),
@@ -105,6 +109,8 @@ pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8]) -> bool {
         wire::Verdict::Session(opening) => {
             if !register(fd, entry, opening) {
                 entry.forget_if(word);
+            } else if word.is_inherited() && child::leaves_alone() {
+                entry.set_inherited(word.generation());
             } else if word.is_inherited() {
                 return abandon_late(fd, entry);
             }

@@ -5,7 +5,7 @@
 //! which process made each. `PQcancel` may be called in a signal handler
 //! (libpq-cancel.html): what is done for it neither allocates nor locks.
 
-use core::ffi::c_char;
+use core::ffi::{c_char, c_int};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
 
 use super::connection::{self, Connection, Fate, Role};
@@ -15,7 +15,8 @@ use crate::interpose::notice_fork;
 use crate::libpq::calls::CONNECTION_BAD;
 use crate::libpq::{entry, Library};
 use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::{generation, ownership, steps};
+use crate::signal_safe::{descriptors, generation, ownership, steps};
+use crate::{detector, watch};
 
 /// One `PGcancel` or `PGcancelConn`.
 struct Cancel {
@@ -45,7 +46,9 @@ static CANCELS: Table<Cancel, 16384> = Table::empty();
 fn made(cancel: usize, of: Option<&'static Connection>) {
     guarded((), || {
         CANCELS.insert(cancel, |record| {
-            record.owner.store(generation::current(), Relaxed);
+            // The process whose session's key it holds.
+            let owner = of.map_or_else(generation::current, Connection::owner);
+            record.owner.store(owner, Relaxed);
             record
                 .serial
                 .store(of.map_or(0, Connection::serial), Relaxed);
@@ -96,6 +99,33 @@ fn whose(cancel: usize) -> Whose {
         (true, _) if connection.fate() == Fate::Resumable => Whose::Nobodys,
         (true, _) => Whose::Anothers,
     }
+}
+
+/// Where inherited sessions are left alone: the descriptor (-1 where it is closed)
+/// and the generation of the session whose statement a `PGcancel` or `PGcancelConn`
+/// would end, if it is another process's. In a signal handler, too.
+pub fn of_another(cancel: usize) -> Option<(c_int, u64)> {
+    let record = CANCELS.find(cancel)?;
+    let owner = record.owner.load(Relaxed);
+    if !ownership::is_left_alone(owner) {
+        return None;
+    }
+    let gone = Some((-1, u64::from(owner) & 0xff_ffff));
+    // SAFETY: null, or a record that is never given back.
+    let connection = unsafe { record.connection.load(Relaxed).as_ref() };
+    let Some(connection) = connection.filter(|connection| {
+        connection.serial() == record.serial.load(Relaxed) && connection.owner() == owner
+    }) else {
+        return gone; // ended, or begun anew, in this process
+    };
+    let fd = connection.fd.load(Relaxed);
+    if descriptors::identity_of(fd) != Ok(connection.identity.load(Relaxed)) {
+        return gone;
+    }
+    if watch::is_own_session(fd) {
+        return None; // handed over
+    }
+    detector::inherited_at(fd).map_or(gone, |(fd, entry)| Some((fd, entry.word().generation())))
 }
 
 const REFUSAL: &[u8] =

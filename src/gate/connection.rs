@@ -228,6 +228,11 @@ impl Connection {
         ownership::is_inherited(self.owner.load(Relaxed))
     }
 
+    /// The generation it was made, or established, in.
+    pub fn owner(&self) -> u32 {
+        self.owner.load(Relaxed)
+    }
+
     /// It is this process's now.
     pub fn own(&self) {
         self.left_to_us.store(false, Relaxed);

@@ -33,7 +33,7 @@ use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::sys::{self, KeepErrno};
 use crate::signal_safe::{generation, ownership, stats};
 use crate::statements::{Mode, Trusted};
-use crate::{memory, processor, registrations, watch};
+use crate::{detector, memory, processor, registrations, watch};
 use connection::{Books, Connection, Fate, Inside, Role};
 
 /// What the gate goes by: set once, by the constructor.
@@ -59,6 +59,36 @@ pub fn resumes() -> bool {
     RESUMES.load(Relaxed)
 }
 
+/// Whether each call is looked at: for the log, or by the detector.
+static OBSERVED: AtomicBool = AtomicBool::new(false);
+
+/// Looks at each call from now on.
+pub fn observe_calls() {
+    OBSERVED.store(true, Release);
+}
+
+/// Whether each call is looked at.
+#[inline(always)]
+pub fn is_observed() -> bool {
+    OBSERVED.load(Relaxed)
+}
+
+/// A call to libpq's function of this number begins, on the object that is its first
+/// argument; its entrance stands at `frame`. Whether it is one to be ended. `errno` is kept.
+#[cold]
+#[inline(never)]
+extern "C" fn observe(library: &Library, function: usize, object: usize, frame: usize) -> bool {
+    let _errno = KeepErrno::now();
+    if sink::wants(sink::Level::Trace) {
+        tell(library, function);
+    }
+    let begun = detector::is_on() && thread::begin_call(function, frame);
+    if begun {
+        guarded((), || detector::crossed(library, function, object, frame));
+    }
+    begun
+}
+
 fn rules(books: &Books) -> Rules<'static> {
     // SAFETY: the gate reads statements only where `resume_by` has run; what it
     // stored is never given back.
@@ -73,19 +103,28 @@ fn rules(books: &Books) -> Rules<'static> {
     }
 }
 
-/// Calls libpq's real function of this name: a jump, where nothing follows.
+/// Calls libpq's real function of this name: a jump, where nothing follows and
+/// nobody looks on.
 macro_rules! real {
-    ($library:expr, $name:ident $(, $argument:expr)*) => {{
+    ($library:expr, $name:ident, $first:expr $(, $argument:expr)*) => {{
         let library: &$crate::libpq::Library = $library;
-        if $crate::signal_safe::sink::wants($crate::signal_safe::sink::Level::Trace) {
-            $crate::gate::tell(library, $crate::libpq::entry_points::entry::$name);
-        }
         let real = library.real($crate::libpq::entry_points::entry::$name);
-        type Function = unsafe extern "C-unwind" fn($($crate::gate::word!($argument)),*) -> usize;
+        type Function = unsafe extern "C-unwind" fn(usize $(, $crate::gate::word!($argument))*) -> usize;
         // SAFETY: an entrance is only called once `libpq::bind` has stored the
         // function it stands for, with so many arguments, all of the integer
         // class (entry_points.rs). They are the caller's.
-        unsafe { core::mem::transmute::<*const (), Function>(real)($($argument),*) }
+        let call = || unsafe { core::mem::transmute::<*const (), Function>(real)($first $(, $argument)*) };
+        if $crate::gate::is_observed() {
+            let number = $crate::libpq::entry_points::entry::$name;
+            let begun = $crate::gate::observe(library, number, $first, $crate::gate::thread::frame());
+            let result = call();
+            if begun {
+                $crate::gate::thread::end_call();
+            }
+            result
+        } else {
+            call()
+        }
     }};
 }
 macro_rules! word {

@@ -7,6 +7,8 @@ std::thread_local! {
     // signal handler and at any moment of a thread's life.
     /// The connection that this thread is dialling anew.
     static DIALLING: Cell<Dialling> = const { Cell::new(Dialling::NOT) };
+    /// The call of libpq's under way, where the detector is on.
+    static CALL: Cell<Call> = const { Cell::new(NO_CALL) };
     /// The connection that was made last, by a call inside the one under way.
     static MADE: Cell<usize> = const { Cell::new(0) };
 }
@@ -63,6 +65,60 @@ impl Dialling {
             kept: false,
             frame: frame(),
         }
+    }
+}
+
+/// A call of libpq's that the program made, for the detector.
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// Its number among the entry points.
+    pub function: usize,
+    /// Where on the stack its entrance stands; 0: there is none.
+    pub frame: usize,
+    /// The use of an inherited session in it has been told.
+    pub told: bool,
+}
+
+const NO_CALL: Call = Call {
+    function: 0,
+    frame: 0,
+    told: false,
+};
+
+/// The call under way on this thread. One that was left by a jump may be taken for
+/// one under way, by a call that stands below it: a wrong name in a report.
+pub fn call() -> Option<Call> {
+    const DEEPEST: usize = 256 * 1024; // what TLS and Kerberos take below libpq
+    let call = CALL.try_with(Cell::get).unwrap_or(NO_CALL);
+    let frame = frame();
+    (frame < call.frame && call.frame - frame < DEEPEST).then_some(call)
+}
+
+/// A call begins. False inside another one: libpq calls itself through the same doors.
+pub fn begin_call(function: usize, frame: usize) -> bool {
+    if call().is_some_and(|call| frame < call.frame) {
+        return false;
+    }
+    let _ = CALL.try_with(|call| {
+        call.set(Call {
+            function,
+            frame,
+            told: false,
+        });
+    });
+    true
+}
+
+/// It has ended.
+pub fn end_call() {
+    let _ = CALL.try_with(|call| call.set(NO_CALL));
+}
+
+/// The use in the call under way has been told.
+pub fn call_is_told() {
+    if let Some(mut now) = call() {
+        now.told = true;
+        let _ = CALL.try_with(|call| call.set(now));
     }
 }
 

@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicPtr, Ordering::*};
 use core::ffi::{c_char, c_void};
 
 use super::notice_fork;
+use crate::detector;
 use crate::libpq::bind;
 use crate::libpq::elf::Object;
 use crate::processor;
@@ -165,6 +166,7 @@ pub extern "C" fn look_around() -> *const () {
             // Another thread may have been here first.
             if bind::is_something_new() {
                 bind::scan();
+                detector::objects_have_come();
             }
         });
     }

@@ -167,6 +167,8 @@ enum Found {
     Pending(Entry),
     /// A parent's session that could not be replaced: not to be touched.
     Refused,
+    /// A parent's session that is left alone, and its use told.
+    Inherited(Entry),
 }
 
 /// Looks closer. A child that no handler has seen is looked after first.
@@ -179,6 +181,7 @@ fn look(fd: c_int) -> Found {
     };
     match entry.word().state() {
         State::Pending => Found::Pending(entry),
+        State::Inherited => Found::Inherited(entry),
         _ if entry.is_refused(fd) => Found::Refused,
         _ => Found::Nothing,
     }

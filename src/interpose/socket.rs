@@ -7,10 +7,10 @@ use core::mem::size_of;
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
 use super::{guarded, hooks, look, moves_freely, sends_freely, Found};
-use crate::signal_safe::descriptors::{self, Entry};
+use crate::signal_safe::descriptors::{self, Entry, State};
 use crate::signal_safe::generation;
 use crate::signal_safe::sys::{self, KeepErrno};
-use crate::{load, watch, wire};
+use crate::{detector, load, watch, wire};
 
 /// The bytes of a call that sends.
 enum Outgoing {
@@ -58,7 +58,7 @@ pub(super) fn copied<T: Copy>(address: *const T) -> Option<T> {
 }
 
 /// Before bytes go out on `fd`: true if they must not.
-fn refuses_outgoing(fd: c_int, bytes: Outgoing) -> bool {
+fn refuses_outgoing(call: &str, fd: c_int, bytes: Outgoing) -> bool {
     // Most of what comes here: libpq's own, in a call that the gate saw.
     if generation::is_settled() && descriptors::is_called(fd) {
         return false;
@@ -69,7 +69,18 @@ fn refuses_outgoing(fd: c_int, bytes: Outgoing) -> bool {
             false
         }
         Found::Refused => true,
-        Found::Pending(entry) => generation::is_own_memory() && refuses_first(fd, entry, bytes),
+        Found::Inherited(entry) => {
+            detector::moved(fd, entry, call, true);
+            false
+        }
+        Found::Pending(entry) if generation::is_own_memory() => {
+            let refused = refuses_first(fd, entry, bytes);
+            if entry.word().state() == State::Inherited {
+                detector::moved(fd, entry, call, true);
+            }
+            refused
+        }
+        Found::Pending(_) => false,
     });
     if refused {
         sys::set_errno(libc::EPIPE);
@@ -97,8 +108,17 @@ fn refuses_first(fd: c_int, entry: Entry, bytes: Outgoing) -> bool {
 }
 
 /// Before bytes are received on `fd`: true if the caller shall read end of file.
-fn refuses_incoming(fd: c_int) -> bool {
-    guarded(false, || matches!(look(fd), Found::Refused))
+fn refuses_incoming(call: &str, fd: c_int) -> bool {
+    guarded(false, || match look(fd) {
+        Found::Refused => true,
+        Found::Inherited(entry) => {
+            // It ends the session for everybody, as bytes would.
+            let ends = call == "shutdown";
+            detector::moved(fd, entry, call, ends);
+            false
+        }
+        Found::Nothing | Found::Pending(_) => false,
+    })
 }
 
 /// Before `connect(2)`. Entered before the call: a fork in another thread may
@@ -140,7 +160,7 @@ hooks! {
     }
 
     unsafe fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t => on_send if sends_freely(fd), else slow_send {
-        if refuses_outgoing(fd, Outgoing::One(buffer, length)) {
+        if refuses_outgoing("send", fd, Outgoing::One(buffer, length)) {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -148,7 +168,7 @@ hooks! {
     }
 
     unsafe fn sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t) -> ssize_t => on_sendto if sends_freely(fd), else slow_sendto {
-        if refuses_outgoing(fd, Outgoing::One(buffer, length)) {
+        if refuses_outgoing("sendto", fd, Outgoing::One(buffer, length)) {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -156,7 +176,7 @@ hooks! {
     }
 
     unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => on_sendmsg if sends_freely(fd), else slow_sendmsg {
-        if refuses_outgoing(fd, Outgoing::Message(message)) {
+        if refuses_outgoing("sendmsg", fd, Outgoing::Message(message)) {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -164,7 +184,7 @@ hooks! {
     }
 
     unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t => on_write if sends_freely(fd), else slow_write {
-        if refuses_outgoing(fd, Outgoing::One(buffer, length)) {
+        if refuses_outgoing("write", fd, Outgoing::One(buffer, length)) {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -172,7 +192,7 @@ hooks! {
     }
 
     unsafe fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_writev if sends_freely(fd), else slow_writev {
-        if refuses_outgoing(fd, Outgoing::Many(vectors, usize::try_from(count).unwrap_or(0))) {
+        if refuses_outgoing("writev", fd, Outgoing::Many(vectors, usize::try_from(count).unwrap_or(0))) {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -180,7 +200,7 @@ hooks! {
     }
 
     unsafe fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t => on_recv if moves_freely(fd), else slow_recv {
-        if refuses_incoming(fd) {
+        if refuses_incoming("recv", fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -188,7 +208,7 @@ hooks! {
     }
 
     unsafe fn recvfrom(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom if moves_freely(fd), else slow_recvfrom {
-        if refuses_incoming(fd) {
+        if refuses_incoming("recvfrom", fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -196,7 +216,7 @@ hooks! {
     }
 
     unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t => on_recvmsg if moves_freely(fd), else slow_recvmsg {
-        if refuses_incoming(fd) {
+        if refuses_incoming("recvmsg", fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -204,7 +224,7 @@ hooks! {
     }
 
     unsafe fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t => on_read if moves_freely(fd), else slow_read {
-        if refuses_incoming(fd) {
+        if refuses_incoming("read", fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -212,7 +232,7 @@ hooks! {
     }
 
     unsafe fn readv(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_readv if moves_freely(fd), else slow_readv {
-        if refuses_incoming(fd) {
+        if refuses_incoming("readv", fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -222,7 +242,7 @@ hooks! {
     // What programs built with _FORTIFY_SOURCE call; the last argument is the
     // size of the buffer, which the real function checks.
     unsafe fn __recv_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int) -> ssize_t => on_recv_chk if moves_freely(fd), else slow_recv_chk {
-        if refuses_incoming(fd) {
+        if refuses_incoming("recv", fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -230,7 +250,7 @@ hooks! {
     }
 
     unsafe fn __recvfrom_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom_chk if moves_freely(fd), else slow_recvfrom_chk {
-        if refuses_incoming(fd) {
+        if refuses_incoming("recvfrom", fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -238,7 +258,7 @@ hooks! {
     }
 
     unsafe fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t) -> ssize_t => on_read_chk if moves_freely(fd), else slow_read_chk {
-        if refuses_incoming(fd) {
+        if refuses_incoming("read", fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
@@ -246,7 +266,7 @@ hooks! {
     }
 
     unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => on_shutdown if moves_freely(fd), else slow_shutdown {
-        if refuses_incoming(fd) {
+        if refuses_incoming("shutdown", fd) {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.

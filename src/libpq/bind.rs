@@ -208,6 +208,31 @@ fn headers_of(link: &LinkMap) -> Option<(*const libc::Elf64_Phdr, u16)> {
     fits.then_some(((link.base + offset) as *const _, number))
 }
 
+/// Where an object lies, and its path: empty for the program itself.
+///
+/// # Safety
+/// `link` must be the loader's entry of an object that is mapped.
+pub unsafe fn base_and_name(link: *const c_void) -> (usize, *const c_char) {
+    // SAFETY: the caller's promise.
+    let link = unsafe { &*link.cast::<LinkMap>() };
+    (link.base, link.name)
+}
+
+/// The object, where it is sound.
+///
+/// # Safety
+/// As [`base_and_name`]; and it must stay mapped while the `Object` is used.
+pub unsafe fn object_of(link: *const c_void) -> Option<Object> {
+    // SAFETY: the caller's promise.
+    let link = unsafe { &*link.cast::<LinkMap>() };
+    let (headers, count) = headers_of(link)?;
+    // SAFETY: headers of an object that is mapped, by the caller's promise.
+    unsafe {
+        let headers = core::slice::from_raw_parts(headers.cast(), usize::from(count));
+        Object::new(link.base, headers, page())
+    }
+}
+
 /// Calls `look` with each loaded object, until it says no.
 fn each_object(look: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
     if !threads::loader_is_sound() {

@@ -520,6 +520,26 @@ impl Object {
         })
     }
 
+    /// The function that holds the address, and how far in it that is.
+    pub fn function_at(&self, address: usize) -> Option<(&[u8], usize)> {
+        let offset = address.checked_sub(self.base)? as u64;
+        (0..self.symbol_count()).find_map(|index| {
+            let (symbol, _) = self.function(index)?;
+            let within = offset.checked_sub(symbol.value)?;
+            if within >= symbol.size {
+                return None;
+            }
+            Some((self.name(symbol.name)?, within as usize))
+        })
+    }
+
+    /// From its first byte to its last.
+    pub fn range(&self) -> Range<usize> {
+        let starts = self.segments().iter().map(|segment| segment.start);
+        let ends = self.segments().iter().map(|segment| segment.end);
+        starts.min().unwrap_or(0)..ends.max().unwrap_or(0)
+    }
+
     /// Every relocation of a type that `wanted` takes and that names a symbol,
     /// without an addend.
     pub fn relocations(&self, wanted: fn(u32) -> bool) -> impl Iterator<Item = Relocation> + '_ {

@@ -1,6 +1,6 @@
 //! Any processor that nothing is written for.
 
-use core::ffi::c_int;
+use core::ffi::{c_int, c_void};
 
 /// Whether `dlsym` is interposed, and libpq's functions can be redirected.
 pub const HAS_TRAMPOLINE: bool = false;
@@ -15,6 +15,18 @@ pub fn is_function_address(_: u32) -> bool {
 pub fn this_thread() -> usize {
     // SAFETY: takes nothing and cannot fail.
     unsafe { libc::pthread_self() as usize }
+}
+
+/// Calls `body` with `argument`, on the stack that is there.
+///
+/// # Safety
+/// None here; elsewhere `top` is the end of memory for a stack.
+pub unsafe extern "C" fn on_stack(
+    argument: *mut c_void,
+    body: extern "C" fn(*mut c_void),
+    _top: *mut c_void,
+) {
+    body(argument);
 }
 
 /// `close`, by its name.

@@ -1,7 +1,7 @@
 //! x86-64, System V ABI (AMD64 supplement).
 
 use core::arch::naked_asm;
-use core::ffi::c_int;
+use core::ffi::{c_int, c_void};
 
 /// Whether `dlsym` is interposed, and libpq's functions can be redirected.
 pub const HAS_TRAMPOLINE: bool = true;
@@ -23,6 +23,36 @@ pub fn this_thread() -> usize {
         core::arch::asm!("mov {}, fs:[0]", out(reg) thread, options(nostack, preserves_flags, readonly));
     }
     thread
+}
+
+/// Calls `body` with `argument` on the stack that ends at `top`. The frame is found
+/// by `rbp` (3.2.2), so that an unwinder comes back to the caller's stack.
+///
+/// # Safety
+/// `top` must be the end of memory that is `body`'s alone, a multiple of 16; `body`
+/// must not unwind.
+#[unsafe(naked)]
+pub unsafe extern "C" fn on_stack(
+    argument: *mut c_void,
+    body: extern "C" fn(*mut c_void),
+    top: *mut c_void,
+) {
+    naked_asm!(
+        ".cfi_startproc",
+        "endbr64",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "mov rsp, rdx",
+        "call rsi",
+        "mov rsp, rbp",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+    )
 }
 
 /// `close`, by its name: the first of the global scope, whoever's it is.

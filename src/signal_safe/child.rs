@@ -22,6 +22,20 @@ static IN_DAEMON: AtomicUsize = AtomicUsize::new(0);
 #[link_section = ".data.forkguard"]
 static SHARED_TABLE: AtomicBool = AtomicBool::new(false);
 
+/// Whether inherited sessions are left alone, and their use told: the policies
+/// `report` and `abort`.
+static LEAVES_ALONE: AtomicBool = AtomicBool::new(false);
+
+/// Leaves what is inherited alone from now on. Once, by the constructor.
+pub fn leave_alone() {
+    LEAVES_ALONE.store(true, Relaxed);
+}
+
+/// Whether inherited sessions are left alone.
+pub fn leaves_alone() -> bool {
+    LEAVES_ALONE.load(Relaxed)
+}
+
 /// Whether to close a descriptor here is to close it in the parent.
 pub fn shares_table() -> bool {
     SHARED_TABLE.load(Relaxed)
@@ -100,8 +114,14 @@ fn look_after(raw: bool, mine: u32) {
     stats::reset(parent);
     threads::in_child();
     let heir = IN_DAEMON.load(Relaxed) == sys::this_thread();
+    if leaves_alone() {
+        generation::note_parent(mine, parent);
+    }
     if !heir {
-        ownership::inherit(mine);
+        match leaves_alone() {
+            false => ownership::inherit(mine),
+            true => ownership::leave_alone(mine),
+        }
     }
     if descriptors::any() {
         let mut report = Report {
@@ -171,6 +191,9 @@ fn one(
         }
         // A dead socket of our parent's is replaced like a session: see `abandon`.
         _ => {}
+    }
+    if leaves_alone() {
+        return entry.set_inherited(word.generation());
     }
     let outcome = match (shared, state) {
         (false, _) => dead.replace(fd, entry),

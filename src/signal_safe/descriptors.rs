@@ -32,13 +32,15 @@ pub enum State {
     Refused = 3,
     /// Was a parent's session: a dead socket stands there now.
     Abandoned = 4,
+    /// Is a parent's session, left alone: the hooks tell of its use.
+    Inherited = 5,
     /// An epoll: noted to tell this process's own from an inherited one.
     Epoll = 6,
 }
 
 /// An entry's state and flags, one atomic word.
 ///
-/// bits 0-3 state, 4-7 and 12-14 flags, 8-11 first bytes seen while pending, 16-39
+/// bits 0-3 state, 4-7 and 12-15 flags, 8-11 first bytes seen while pending, 16-39
 /// generation, 40-63 serial (so that a reused number is never mistaken for what
 /// it was).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,10 +61,18 @@ pub const EXPECTED: u64 = 1 << 12;
 pub const JOURNALLED: u64 = 1 << 13;
 /// Bytes went out that no call at the gate explains.
 pub const UNSEEN: u64 = 1 << 14;
+/// Inherited, and this process has sent on it: what it receives is the answer.
+pub const ASKED: u64 = 1 << 15;
 
 const STATE_BITS: u64 = 0xf;
-const FLAGS: u64 =
-    NON_BLOCKING | CLOSE_ON_EXEC | HANDED_OVER | DUPLICATED | EXPECTED | JOURNALLED | UNSEEN;
+const FLAGS: u64 = NON_BLOCKING
+    | CLOSE_ON_EXEC
+    | HANDED_OVER
+    | DUPLICATED
+    | EXPECTED
+    | JOURNALLED
+    | UNSEEN
+    | ASKED;
 const SEEN_SHIFT: u32 = 8;
 const GENERATION_SHIFT: u32 = 16;
 const SERIAL_SHIFT: u32 = 40;
@@ -77,6 +87,7 @@ impl Word {
             2 => State::Session,
             3 => State::Refused,
             4 => State::Abandoned,
+            5 => State::Inherited,
             6 => State::Epoll,
             _ => State::None,
         }
@@ -113,7 +124,8 @@ impl Word {
         u64::from(generation) & BITS_24 >= self.generation()
     }
 
-    fn generation(self) -> u64 {
+    /// The generation it was recorded in.
+    pub fn generation(self) -> u64 {
         self.0 >> GENERATION_SHIFT & BITS_24
     }
 
@@ -290,6 +302,12 @@ impl Entry {
                 .with_state(State::Refused)
                 .with_generation(generation),
         );
+    }
+
+    /// The inherited descriptor, of `generation`, is left alone, and its use told.
+    pub fn set_inherited(&self, generation: u64) {
+        let word = self.word().with_state(State::Inherited);
+        self.publish(word.with_generation(generation as u32));
     }
 
     /// The inherited descriptor belongs to this process from now on.

@@ -8,7 +8,7 @@
 //! loads. The idea is that of AWS-LC's and s2n's fork detection.
 
 use core::ffi::c_int;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 
 use super::sys;
 
@@ -37,6 +37,25 @@ static LAST_PID: AtomicI32 = AtomicI32::new(0);
 /// inherited when it was recorded under an earlier number.
 #[link_section = ".data.forkguard"]
 static GENERATION: AtomicU32 = AtomicU32::new(1);
+
+/// Who the last generations were, by number: pid and generation, for who tells
+/// which process opened a session. Older ones are forgotten.
+static ANCESTORS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+
+/// The process of `generation`, this one's parent, is `pid`.
+pub fn note_parent(generation: u32, pid: c_int) {
+    if let Some(place) = ANCESTORS.get(generation as usize % ANCESTORS.len()) {
+        place.store(u64::from(generation) << 32 | u64::from(pid as u32), Relaxed);
+    }
+}
+
+/// The pid of a process this one descends from, by the low 24 bits of its
+/// generation.
+pub fn ancestor(generation: u64) -> Option<c_int> {
+    let known = ANCESTORS.get(generation as usize % ANCESTORS.len())?;
+    let known = known.load(Relaxed);
+    (known != 0 && known >> 32 & 0xff_ffff == generation).then_some(known as u32 as c_int)
+}
 
 #[inline]
 fn page() -> &'static Page {

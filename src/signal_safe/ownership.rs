@@ -11,6 +11,9 @@ use super::descriptors;
 /// What was made in this generation or an earlier one is inherited.
 #[link_section = ".data.forkguard"]
 static INHERITED_UP_TO: AtomicU32 = AtomicU32::new(0);
+/// The same line where inherited objects are left alone, and their use told. The
+/// one above is not drawn then: to the gate nothing is inherited.
+static TOLD_UP_TO: AtomicU32 = AtomicU32::new(0);
 /// Whether there was anything to inherit.
 #[link_section = ".data.forkguard"]
 static ANY_INHERITED: AtomicBool = AtomicBool::new(false);
@@ -35,6 +38,16 @@ pub fn inherit(generation: u32) {
     if KNOWN.load(Relaxed) != 0 || descriptors::any() {
         ANY_INHERITED.store(true, Release);
     }
+}
+
+/// As [`inherit`], where what is inherited is left alone.
+pub fn leave_alone(generation: u32) {
+    TOLD_UP_TO.fetch_max(generation, Relaxed);
+}
+
+/// Whether an object made in `generation` is inherited and left alone.
+pub fn is_left_alone(generation: u32) -> bool {
+    generation <= TOLD_UP_TO.load(Relaxed)
 }
 
 /// Whether this process has inherited any object: the hot path of the gate.

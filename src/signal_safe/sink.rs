@@ -58,6 +58,22 @@ pub fn say(level: Level, fill: impl FnOnce(&mut Line)) {
     }
 }
 
+/// As [`say`], of the level `error`, whatever lines are wanted: for what the policy
+/// has asked for by name.
+pub fn say_always(fill: impl FnOnce(&mut Line)) {
+    // A reader that is only slow is waited for, and one that reads nothing for so
+    // long not a second time.
+    const PATIENCE_MS: u32 = 200;
+    static PATIENT: AtomicBool = AtomicBool::new(true);
+    let _errno = KeepErrno::now();
+    if let Some(fd) = target().filter(|_| PATIENT.load(Relaxed)) {
+        if !sys::wait_to_write(fd, PATIENCE_MS) {
+            PATIENT.store(false, Relaxed);
+        }
+    }
+    say_it(Level::Error, fill);
+}
+
 /// Out of line: the caller's stack does not grow by what a line takes.
 #[cold]
 #[inline(never)]
@@ -133,8 +149,15 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 /// Writes to where lines go.
 fn write(line: &[u8]) {
+    if let Some(fd) = target() {
+        sys::write_once(fd, line);
+    }
+}
+
+/// The descriptor to write to.
+fn target() -> Option<core::ffi::c_int> {
     let path = FILE_PATH.load(Acquire);
-    let target = if path.is_null() {
+    if path.is_null() {
         STANDARD_ERROR.descriptor()
     } else {
         FILE.descriptor().or_else(|| {
@@ -142,9 +165,6 @@ fn write(line: &[u8]) {
             open_file(unsafe { CStr::from_ptr(path) }).ok()?;
             FILE.descriptor()
         })
-    };
-    if let Some(fd) = target {
-        sys::write_once(fd, line);
     }
 }
 

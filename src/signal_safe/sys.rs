@@ -373,6 +373,129 @@ pub fn map(size: usize) -> Option<*mut c_void> {
     check(address).ok().map(|address| address as *mut c_void)
 }
 
+/// Gives back what [`map`] gave.
+///
+/// # Safety
+/// It must be that mapping, whole, and nobody may use it any more.
+pub unsafe fn unmap(start: *mut c_void, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::syscall(libc::SYS_munmap, start, size) };
+}
+
+/// A file in memory (`memfd_create(2)`), close-on-exec, on a number that is none of
+/// the standard ones: another thread may be writing to those.
+pub fn memory_file() -> Result<c_int, Errno> {
+    // SAFETY: a C string.
+    let fd = check(unsafe {
+        libc::syscall(
+            libc::SYS_memfd_create,
+            c"forkguard".as_ptr(),
+            libc::MFD_CLOEXEC,
+        )
+    })? as c_int;
+    if fd > libc::STDERR_FILENO {
+        return Ok(fd);
+    }
+    let moved = fcntl(fd, libc::F_DUPFD_CLOEXEC, 3);
+    close(fd);
+    moved
+}
+
+/// Reads from the beginning of a file, `pread(2)`: how many bytes there were.
+pub fn read_from(fd: c_int, into: &mut [u8]) -> usize {
+    let mut filled = 0;
+    while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        // SAFETY: `rest` is writable for its length.
+        let read = check(unsafe {
+            libc::syscall(libc::SYS_pread64, fd, rest.as_mut_ptr(), rest.len(), filled)
+        });
+        match read {
+            Ok(count @ 1..) => filled += count as usize,
+            Err(libc::EINTR) => {}
+            _ => break,
+        }
+    }
+    filled
+}
+
+/// Where a symbolic link leads, `readlinkat(2)`: how many bytes.
+pub fn read_link(path: &CStr, into: &mut [u8]) -> usize {
+    // SAFETY: a C string, and a buffer of the length that is told.
+    let read = check(unsafe {
+        libc::syscall(
+            libc::SYS_readlinkat,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            into.as_mut_ptr(),
+            into.len(),
+        )
+    });
+    read.map_or(0, |count| count as usize)
+}
+
+/// Blocks every signal in this thread: what was blocked before.
+pub fn block_signals() -> u64 {
+    set_blocked(u64::MAX)
+}
+
+/// Blocks these signals, bit n-1 for signal n, and no others: what was blocked before.
+pub fn set_blocked(set: u64) -> u64 {
+    let mut before = 0u64;
+    // SAFETY: both pointers are to locals of the size the kernel is told.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const set,
+            &raw mut before,
+            size_of::<u64>(),
+        );
+    }
+    before
+}
+
+/// Ends this process by `signal`, as abort(3) does: a handler of the program's runs
+/// first, if there is one, and if it returns, the default action follows.
+pub fn raise_and_die(signal: c_int) {
+    raise(signal);
+    die(signal);
+}
+
+fn raise(signal: c_int) {
+    let set = 1u64 << (signal - 1); // as in `write_once`
+                                    // SAFETY: the kernel reads the set; the others take numbers.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_UNBLOCK,
+            &raw const set,
+            0usize,
+            size_of::<u64>(),
+        );
+        let thread = libc::syscall(libc::SYS_gettid);
+        libc::syscall(libc::SYS_tgkill, pid(), thread, signal);
+    }
+}
+
+/// Ends this process by the default action of `signal`, whatever handler there is.
+pub fn die(signal: c_int) {
+    let default = [0usize; 4]; // the kernel's struct sigaction: SIG_DFL, no flags
+                               // SAFETY: the kernel reads the action.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &raw const default,
+            0usize,
+            size_of::<u64>(),
+        );
+    }
+    raise(signal);
+    // The first process of a pid namespace does not die of its own signals.
+    // SAFETY: takes a number.
+    unsafe { libc::syscall(libc::SYS_exit_group, 128 + signal) };
+}
+
 /// As [`map`]; and whether every forked child gets zeroes in place of what is
 /// written there (`MADV_WIPEONFORK`, Linux 4.14). Emulators are known to accept
 /// any advice: one that no kernel knows is tried first, and its success is a
@@ -498,6 +621,31 @@ pub fn open_for_append(path: &CStr) -> Result<c_int, Errno> {
         )
     })
     .map(|fd| fd as c_int)
+}
+
+/// Waits until a descriptor takes bytes; false after so long.
+pub fn wait_to_write(fd: c_int, milliseconds: u32) -> bool {
+    let mut ready = libc::pollfd {
+        fd,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    let time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: c_long::from(milliseconds.min(999)) * 1_000_000,
+    };
+    // SAFETY: both pointers are to locals; no signal set is given.
+    let ready = check(unsafe {
+        libc::syscall(
+            libc::SYS_ppoll,
+            &raw mut ready,
+            1usize,
+            &raw const time,
+            0usize,
+            8usize,
+        )
+    });
+    ready == Ok(1)
 }
 
 /// One `write(2)` that neither waits nor kills: nothing is written where the
