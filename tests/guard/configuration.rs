@@ -275,7 +275,7 @@ fn every_line_can_be_one_json_object_with_its_facts() {
             outcome.stderr.clone()
         });
         let complaint = "FORKGUARD_POLICY=\"\"a\\b\n\u{1}\u{fffd}é\"\": no such policy \
-                         (resume, abandon, off); using resume";
+                         (resume, abandon, report, abort, off); using resume";
         if !to_file {
             // Said before the file was opened, otherwise.
             let said = |line: &&Value| line["message"] == complaint && line["level"] == "warn";

@@ -496,3 +496,18 @@ fn rubbish_in_the_page_harms_nobody() {
     assert!(file.set_len(0).is_err());
     assert!(file.set_len(1 << 20).is_err());
 }
+
+#[test]
+fn the_detector_counts_what_it_tells() {
+    let tree = Tree::start(&[], |run| run.env("FORKGUARD_POLICY", "report"));
+    let parent = tree.pid();
+    tree.tell(parent, "open");
+    let shared = Shared::of(parent);
+    let child = tree.fork(parent, "fork");
+    for _ in 0..3 {
+        assert_eq!(tree.tell(child, "use 0"), 1, "it is answered");
+    }
+    assert_eq!(shared.counts(child), [(Count::Reported, 1)], "one place");
+    assert_eq!(shared.slot(child).policy.load(Relaxed), 3);
+    assert_eq!(shared.counts(parent), [(Count::Opened, 1)]);
+}

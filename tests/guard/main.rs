@@ -11,6 +11,7 @@ mod cluster;
 mod configuration;
 mod counters;
 mod descriptors;
+mod detector;
 mod equal;
 mod facts;
 mod fork_waits;
