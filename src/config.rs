@@ -168,6 +168,7 @@ pub fn read<'a>(variables: impl Iterator<Item = &'a [u8]>) -> (Config, Vec<Strin
                 )),
             },
             b"LOG_FILE" => config.file = Some(value.to_owned()),
+            b"LIBRARY" => {} // the command's: which library it loads
             _ => complaints.push(format!(
                 "{}: no such setting (FORKGUARD_POLICY, _EXEMPT, _FORK_WAIT, _JOURNAL_KB, _LOG, _LOG_FILE, _LOG_FORMAT, _TRUST_FUNCTIONS)",
                 shown(&format!("FORKGUARD_{}", String::from_utf8_lossy(name)))

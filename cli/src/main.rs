@@ -1,24 +1,14 @@
 //! `forkguard`. See [`forkguard_cli`].
+//!
+//! C's `main`, and not Rust's: before that one, std has SIGPIPE ignored and closed descriptors
+//! opened, and `forkguard run` is to hand on what it was given.
 
-use clap::{CommandFactory, Parser};
-use forkguard_cli::arguments::{Action, Arguments};
+#![no_main]
 
-fn main() {
-    match Arguments::parse().action {
-        Action::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "forkguard",
-                &mut std::io::stdout(),
-            );
-        }
-        Action::Manual { folder } => {
-            if let Err(error) = clap_mangen::generate_to(Arguments::command(), &folder) {
-                eprintln!("forkguard: {}: {error}", folder.display());
-                std::process::exit(1);
-            }
-        }
-        _ => unimplemented!("built by the commits that follow"),
-    }
+use core::ffi::{c_char, c_int};
+
+#[no_mangle]
+extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
+    // std has the arguments by itself on Linux (library/std/src/sys/args/unix.rs).
+    forkguard_cli::main()
 }
