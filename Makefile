@@ -5,12 +5,19 @@ LIBDIR  ?= $(PREFIX)/lib
 DESTDIR ?=
 
 INCLUDEDIR = $(PREFIX)/include
+BINDIR     = $(PREFIX)/bin
+MANDIR     = $(PREFIX)/share/man
+# Where each shell looks for what it loads at the first Tab.
+BASHDIR    = $(PREFIX)/share/bash-completion/completions
+ZSHDIR     = $(PREFIX)/share/zsh/site-functions
+FISHDIR    = $(PREFIX)/share/fish/vendor_completions.d
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 # The number in the library's soname (build.rs): programs linked with it look for this file.
 MAJOR   := $(firstword $(subst ., ,$(VERSION)))
 LIBRARY  = target/release/libforkguard.so
+COMMAND  = target/release/forkguard
 
-.PHONY: help setup build demo test bench soak fuzz lint install uninstall clean loom miri memcheck
+.PHONY: help setup build demo picture test bench soak fuzz lint install uninstall clean loom miri memcheck
 # Prerequisites one after another, also under -j: a build needs what setup installs, and a
 # measurement needs the machine to itself.
 .NOTPARALLEL:
@@ -18,6 +25,7 @@ LIBRARY  = target/release/libforkguard.so
 help:
 	@echo 'make build      the library, $(LIBRARY), and the command, target/release/forkguard'
 	@echo 'make demo       a Celery worker without and with it; one table (a minute)'
+	@echo 'make picture    records the README'\''s terminal session anew into docs/session.svg'
 	@echo 'make test       every test, against a private PostgreSQL server'
 	@echo 'make bench      what it costs, measured side by side'
 	@echo 'make soak       programs that hold sessions and fork, SECONDS=120; numbers in docs/RELIABILITY.md'
@@ -26,7 +34,7 @@ help:
 	@echo 'make miri       unit tests under Miri, where a nightly toolchain has it'
 	@echo 'make memcheck   C programs under the library and valgrind, all of them; make test has a few'
 	@echo 'make lint       formatting, clippy, documentation'
-	@echo 'make install    library, header, pkg-config file; PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR='
+	@echo 'make install    library, command, header, pkg-config file, man pages, completions; PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR='
 	@echo 'make uninstall  takes those away again; give it the same variables'
 	@echo 'make setup      what demo, test and bench need (they call it): Debian packages, target/venv'
 	@echo 'make clean      removes target/'
@@ -41,6 +49,9 @@ build:
 
 demo: setup build
 	@target/venv/bin/python demo/run.py
+
+picture: setup build
+	@target/venv/bin/python tools/record-session
 
 # The tests load the release library, the one that is shipped. Every program they run has a
 # time limit of its own; .ci/run has one on the whole.
@@ -73,25 +84,39 @@ lint:
 	RUSTFLAGS='--cfg forkguard_other_processor' cargo clippy --lib --target-dir target/other -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
 
-# Builds nothing: `make build`, then `sudo make install`, and root needs no Rust.
+# Builds nothing: `make build`, then `sudo make install`, and root needs no Rust. Pages and
+# completions come out of the built command.
 install:
 	@test -e $(LIBRARY) || { echo 'make install: $(LIBRARY) is missing: run make build' >&2; exit 1; }
-	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)'
+	@test -x $(COMMAND) || { echo 'make install: $(COMMAND) is missing: run make build' >&2; exit 1; }
+	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(BINDIR)' \
+	    '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(MANDIR)/man7' \
+	    '$(DESTDIR)$(BASHDIR)' '$(DESTDIR)$(ZSHDIR)' '$(DESTDIR)$(FISHDIR)'
 	install -m 644 $(LIBRARY) '$(DESTDIR)$(LIBDIR)/libforkguard.so.$(VERSION)'
 	ln -sf libforkguard.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libforkguard.so.$(MAJOR)'
 	ln -sf libforkguard.so.$(MAJOR) '$(DESTDIR)$(LIBDIR)/libforkguard.so'
+	install -m 755 $(COMMAND) '$(DESTDIR)$(BINDIR)/forkguard'
 	install -m 644 include/forkguard.h '$(DESTDIR)$(INCLUDEDIR)/forkguard.h'
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 	    -e 's|@VERSION@|$(VERSION)|' forkguard.pc.in >'$(DESTDIR)$(LIBDIR)/pkgconfig/forkguard.pc'
-	@chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/forkguard.pc'
+	$(COMMAND) manual '$(DESTDIR)$(MANDIR)'
+	$(COMMAND) completions bash >'$(DESTDIR)$(BASHDIR)/forkguard'
+	$(COMMAND) completions zsh >'$(DESTDIR)$(ZSHDIR)/_forkguard'
+	$(COMMAND) completions fish >'$(DESTDIR)$(FISHDIR)/forkguard.fish'
+	@chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/forkguard.pc' '$(DESTDIR)$(MANDIR)'/man[17]/*forkguard*.[17] \
+	    '$(DESTDIR)$(BASHDIR)/forkguard' '$(DESTDIR)$(ZSHDIR)/_forkguard' '$(DESTDIR)$(FISHDIR)/forkguard.fish'
 	@test -n '$(DESTDIR)' || echo 'Programs linked with -lforkguard find it after ldconfig (as root).'
 
 uninstall:
 	rm -f '$(DESTDIR)$(LIBDIR)/libforkguard.so.$(VERSION)' \
 	    '$(DESTDIR)$(LIBDIR)/libforkguard.so.$(MAJOR)' \
 	    '$(DESTDIR)$(LIBDIR)/libforkguard.so' \
+	    '$(DESTDIR)$(BINDIR)/forkguard' \
 	    '$(DESTDIR)$(INCLUDEDIR)/forkguard.h' \
-	    '$(DESTDIR)$(LIBDIR)/pkgconfig/forkguard.pc'
+	    '$(DESTDIR)$(LIBDIR)/pkgconfig/forkguard.pc' \
+	    '$(DESTDIR)$(MANDIR)'/man1/forkguard.1 '$(DESTDIR)$(MANDIR)'/man1/forkguard-*.1 \
+	    '$(DESTDIR)$(MANDIR)/man7/libforkguard.7' \
+	    '$(DESTDIR)$(BASHDIR)/forkguard' '$(DESTDIR)$(ZSHDIR)/_forkguard' '$(DESTDIR)$(FISHDIR)/forkguard.fish'
 
 clean:
 	cargo clean

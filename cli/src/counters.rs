@@ -247,7 +247,7 @@ fn event(number: page::Event) -> &'static str {
 }
 
 fn reason(slot: &Slot) -> Option<String> {
-    if slot.reason_turn.load(Relaxed) % 2 != 0 {
+    if !slot.reason_turn.load(Relaxed).is_multiple_of(2) {
         return None; // half of it
     }
     let length = usize::try_from(slot.reason_length.load(Relaxed))

@@ -113,7 +113,7 @@ fn interpreter(line: &[u8], program: &mut Program) -> Option<OsString> {
     let line = line.trim_ascii_start();
     let end = line
         .iter()
-        .position(|byte| blank(byte))
+        .position(blank)
         .unwrap_or(line.len());
     let (name, argument) = (&line[..end], line[end..].trim_ascii());
     if name.is_empty() {
