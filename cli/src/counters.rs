@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::processes::Process;
-use crate::signal_safe::page::{self, Page, Slot, COUNTS, SLOTS, TEXT};
+use crate::signal_safe::page::{self, Page, Slot, COUNTS, TEXT};
 use crate::terminal;
 
 /// What `/proc` calls it: [`page::NAME`] as a memfd's.
@@ -87,35 +87,31 @@ impl Pages {
     /// Reads each page that the processes have, and gives each process its own slot of it.
     pub fn read(&mut self, processes: &mut [Process]) {
         for process in processes.iter() {
-            let Some(identity) = process.page else {
-                continue;
-            };
-            // One may have closed the descriptor, and another of the tree still have it.
-            if !matches!(self.0.get(&identity), Some(Ok(_))) {
-                self.0.insert(identity, read(process.pid, identity));
+            for identity in &process.pages {
+                // One may have closed the descriptor, and another of the tree still have it.
+                if !matches!(self.0.get(identity), Some(Ok(_))) {
+                    self.0.insert(*identity, read(process.pid, *identity));
+                }
             }
         }
         for process in processes {
-            process.counters = match process.page.and_then(|page| self.0.get(&page)) {
-                None => Counters::None,
-                Some(Err(why)) => Counters::Unreadable(why.clone()),
-                Some(Ok(sheet)) => slot_of(sheet, process),
+            let sheets = || process.pages.iter().filter_map(|page| self.0.get(page));
+            let slots = sheets().filter_map(|sheet| slot_of(sheet.as_ref().ok()?, process));
+            process.counters = match slots.max_by_key(|slot| slot.since) {
+                Some(slot) => Counters::Read(Box::new(slot.clone())),
+                None => sheets()
+                    .find_map(|sheet| sheet.as_ref().err())
+                    .map_or(Counters::None, |why| Counters::Unreadable(why.clone())),
             };
         }
     }
 }
 
-/// The youngest slot with its pid; an older process had the same pid where it is older than this one.
-fn slot_of(sheet: &Sheet, process: &Process) -> Counters {
-    // The kernel tells a process's age in ticks of 10 ms.
+/// The youngest slot with its pid; one that is older than the process belonged to another.
+fn slot_of<'a>(sheet: &'a Sheet, process: &Process) -> Option<&'a Counted> {
+    // The kernel tells a process's age in ticks of 10 ms, rounded down.
     let own = |slot: &&Counted| slot.pid == process.inner_pid && slot.since >= process.started;
-    match sheet.slots.iter().filter(own).max_by_key(|slot| slot.since) {
-        Some(slot) => Counters::Read(Box::new(slot.clone())),
-        None if sheet.unlisted > 0 => Counters::Unreadable(format!(
-            "its page has room for {SLOTS} processes, and it found none"
-        )),
-        None => Counters::None,
-    }
+    sheet.slots.iter().filter(own).max_by_key(|slot| slot.since)
 }
 
 fn read(pid: u32, identity: Identity) -> Result<Sheet, String> {
@@ -264,6 +260,7 @@ fn reason(slot: &Slot) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signal_safe::page::SLOTS;
 
     #[test]
     fn the_name_is_the_layouts() {

@@ -32,9 +32,9 @@ mod terminal;
 #[path = "../../src/config.rs"]
 mod config;
 #[path = "../../src/signal_safe"]
+#[allow(dead_code)]
 mod signal_safe {
     pub mod level;
-    #[allow(dead_code)]
     pub mod page;
 }
 #[allow(dead_code)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::arguments::Metrics;
-use crate::counters::{Counted, Counters, Identity};
+use crate::counters::{Counted, Counters, Identity, Sheet};
 use crate::processes::{self, Process, Seen};
 use crate::signal_safe::page::{Count, COUNTS};
 use crate::{terminal, Failure};
@@ -65,7 +65,7 @@ const COUNTERS: [(&str, &str, Count); COUNTS] = [
 ];
 
 /// One tree of processes, which share a page.
-struct Family<'a> {
+struct Family {
     labels: String,
     alive: usize,
     open: u64,
@@ -73,7 +73,6 @@ struct Family<'a> {
     counts: [u64; COUNTS],
     unlisted: u64,
     last_event: u64,
-    root: &'a Process,
 }
 
 pub fn metrics(options: &Metrics) -> Result<i32, Failure> {
@@ -96,67 +95,87 @@ pub fn metrics(options: &Metrics) -> Result<i32, Failure> {
     }
 }
 
-fn families(seen: &Seen) -> Vec<Family<'_>> {
-    let mut order: Vec<Identity> = Vec::new();
-    for identity in seen.processes.iter().filter_map(|process| process.page) {
-        if !order.contains(&identity) {
-            order.push(identity);
-        }
-    }
-    let mut families = Vec::new();
-    for identity in order {
-        let Some(Ok(sheet)) = seen.pages.0.get(&identity) else {
-            continue;
-        };
-        let members: Vec<&Process> = seen
-            .processes
-            .iter()
-            .filter(|process| process.page == Some(identity))
-            .collect();
-        // The oldest: where the first of the tree has ended (a daemon's), its heir.
-        let Some(root) = members.first().copied() else {
-            continue;
-        };
-        let read: Vec<&Counted> = members
-            .iter()
-            .filter_map(|process| match &process.counters {
-                Counters::Read(counted) => Some(&**counted),
-                _ => None,
-            })
-            .collect();
-        let policy = read.first().map_or("?", |counted| counted.policy);
-        let mut counts = sheet.retired;
-        for slot in &sheet.slots {
-            for (sum, count) in counts.iter_mut().zip(slot.counts) {
-                *sum = sum.saturating_add(count);
+/// Processes that share a page are one, and pages that share a process: whose descriptor was closed
+/// has moved from one to another, and took its counts along.
+fn families(seen: &Seen) -> Vec<Family> {
+    let mut groups: Vec<(Vec<&Process>, Vec<Identity>)> = Vec::new();
+    for process in seen
+        .processes
+        .iter()
+        .filter(|process| !process.pages.is_empty())
+    {
+        let mut group = (vec![process], process.pages.clone());
+        // In their order, which is by age.
+        for (members, pages) in std::mem::take(&mut groups) {
+            if pages.iter().any(|page| group.1.contains(page)) {
+                group.0 = [members, group.0].concat();
+                group
+                    .1
+                    .extend(pages.iter().filter(|page| !process.pages.contains(page)));
+            } else {
+                groups.push((members, pages));
             }
         }
-        let mut name = processes::name(&root.command);
-        name.truncate(name.char_indices().nth(40).map_or(name.len(), |(at, _)| at));
-        families.push(Family {
-            labels: format!(
-                "{{pid=\"{}\",command=\"{}\",policy=\"{policy}\"}}",
-                root.pid,
-                escaped(&name)
-            ),
-            alive: members.len(),
-            open: read
-                .iter()
-                .map(|counted| counted.open())
-                .fold(0, u64::saturating_add),
-            counts,
-            unlisted: sheet.unlisted,
-            last_event: sheet
-                .slots
-                .iter()
-                .filter_map(|slot| Some(slot.last?.0))
-                .max()
-                .unwrap_or(0),
-            root,
-        });
+        groups.push(group);
     }
-    families.sort_by_key(|family| (family.root.started, family.root.pid));
-    families
+    groups.sort_by_key(|(members, _)| (members[0].started, members[0].pid));
+    groups
+        .into_iter()
+        .filter_map(|(members, pages)| family(seen, &members, &pages))
+        .collect()
+}
+
+fn family(seen: &Seen, members: &[&Process], pages: &[Identity]) -> Option<Family> {
+    let pages = pages
+        .iter()
+        .filter_map(|page| seen.pages.0.get(page)?.as_ref().ok());
+    let pages: Vec<&Sheet> = pages.collect();
+    if pages.is_empty() {
+        return None;
+    }
+    let mut counts = [0; COUNTS];
+    let slots = || pages.iter().flat_map(|page| &page.slots);
+    let all = pages
+        .iter()
+        .map(|page| page.retired)
+        .chain(slots().map(|slot| slot.counts));
+    for (sum, count) in all.flat_map(|counts| counts.into_iter().enumerate()) {
+        counts[sum] = u64::saturating_add(counts[sum], count);
+    }
+    let read: Vec<&Counted> = members
+        .iter()
+        .filter_map(|process| match &process.counters {
+            Counters::Read(counted) => Some(&**counted),
+            _ => None,
+        })
+        .collect();
+    // The oldest: where the first of the tree has ended (a daemon's), its heir.
+    let root = *members
+        .iter()
+        .min_by_key(|process| (process.started, process.pid))?;
+    let name: String = processes::name(&root.command).chars().take(40).collect();
+    let policy = read.first().map_or("?", |counted| counted.policy);
+    Some(Family {
+        labels: format!(
+            "{{pid=\"{}\",command=\"{}\",policy=\"{policy}\"}}",
+            root.pid,
+            escaped(&name)
+        ),
+        alive: members.len(),
+        open: read
+            .iter()
+            .map(|counted| counted.open())
+            .fold(0, u64::saturating_add),
+        counts,
+        unlisted: pages
+            .iter()
+            .map(|page| page.unlisted)
+            .fold(0, u64::saturating_add),
+        last_event: slots()
+            .filter_map(|slot| Some(slot.last?.0))
+            .max()
+            .unwrap_or(0),
+    })
 }
 
 /// A label's value.
@@ -171,10 +190,10 @@ fn text(seen: &Seen) -> String {
     let families = families(seen);
     let mut text = String::new();
     // Nobody fails to write to a String.
-    let mut family = |name: &str,
-                      kind: &str,
-                      help: &str,
-                      samples: &mut dyn Iterator<Item = (String, String)>| {
+    let mut write = |name: &str,
+                     kind: &str,
+                     help: &str,
+                     samples: &mut dyn Iterator<Item = (String, String)>| {
         let _ = writeln!(text, "# TYPE {name} {kind}\n# HELP {name} {help}.");
         let ending = if kind == "counter" { "_total" } else { "" };
         for (labels, value) in samples {
@@ -186,13 +205,13 @@ fn text(seen: &Seen) -> String {
             .iter()
             .map(move |family| (family.labels.clone(), value(family)))
     };
-    family(
+    write(
         "forkguard_processes",
         "gauge",
         "Processes of a tree that run",
         &mut each(|family| family.alive.to_string()),
     );
-    family(
+    write(
         "forkguard_sessions_open",
         "gauge",
         "PostgreSQL sessions open in the processes of a tree",
@@ -205,9 +224,9 @@ fn text(seen: &Seen) -> String {
                 family.counts[which as usize].to_string(),
             )
         });
-        family(name, "counter", help, &mut samples);
+        write(name, "counter", help, &mut samples);
     }
-    family(
+    write(
         "forkguard_processes_unlisted",
         "counter",
         "Processes that found no room in their tree's page, and are not counted",
@@ -226,7 +245,7 @@ fn text(seen: &Seen) -> String {
                 format!("{seconds}.{:03}", rest / 1_000_000),
             )
         });
-    family(
+    write(
         "forkguard_last_event_timestamp_seconds",
         "gauge",
         "When a tree last abandoned, resumed or lost a session, or the like",
@@ -235,7 +254,7 @@ fn text(seen: &Seen) -> String {
     let without = seen
         .processes
         .iter()
-        .filter(|process| process.page.is_none())
+        .filter(|process| process.pages.is_empty())
         .count();
     let unreadable = seen
         .processes
@@ -259,7 +278,7 @@ fn text(seen: &Seen) -> String {
             seen.hidden.len(),
         ),
     ] {
-        family(
+        write(
             name,
             "gauge",
             help,

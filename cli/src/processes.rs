@@ -21,8 +21,9 @@ pub struct Process {
     pub command: Vec<String>,
     /// The library's file, as the kernel names it.
     pub library: Option<String>,
-    /// What it counts in, if it has had a session.
-    pub page: Option<Identity>,
+    /// What it counts in, if it has had something to count. More than one where its descriptor was
+    /// closed: it has moved, and the old memory stays mapped.
+    pub pages: Vec<Identity>,
     /// What it has counted.
     pub counters: Counters,
     /// Its environment's `FORKGUARD_POLICY` as the library read it; none where it can't be told.
@@ -153,20 +154,22 @@ fn look_at(pid: u32, started: u64) -> Option<Look> {
     };
     let maps = String::from_utf8_lossy(&maps);
     let mut library = None;
-    let mut page = None;
+    let mut pages = Vec::new();
     for line in maps.lines() {
         let Some((path, identity)) = mapping(line) else {
             continue;
         };
         if path == counters::LINK {
-            page = Some(identity);
+            if !pages.contains(&identity) {
+                pages.push(identity);
+            }
         } else if library.is_none()
             && library::is_named_so(path.trim_end_matches(" (deleted)").as_ref())
         {
             library = Some(path.to_owned());
         }
     }
-    if library.is_none() && page.is_none() {
+    if library.is_none() && pages.is_empty() {
         return Some(Look::Other);
     }
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -177,7 +180,7 @@ fn look_at(pid: u32, started: u64) -> Option<Look> {
         started,
         command: command(pid),
         library: library.map(|path| terminal::printable(&path)),
-        page,
+        pages,
         counters: Counters::None,
         policy: policy(&environment),
     })))

@@ -111,10 +111,7 @@ fn interpreter(line: &[u8], program: &mut Program) -> Option<OsString> {
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
     let line = line.trim_ascii_start();
-    let end = line
-        .iter()
-        .position(blank)
-        .unwrap_or(line.len());
+    let end = line.iter().position(blank).unwrap_or(line.len());
     let (name, argument) = (&line[..end], line[end..].trim_ascii());
     if name.is_empty() {
         return None;
