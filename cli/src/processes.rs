@@ -256,23 +256,47 @@ fn policy(environment: &[u8]) -> Option<String> {
 
 /// What people call a program by: a script's name rather than its interpreter's.
 pub fn name(command: &[String]) -> String {
+    let shown = shown(command);
+    shown.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// A command line as people type it: without folders, and without a script's interpreter.
+pub fn shown(command: &[String]) -> String {
     let base = |word: &str| word.rsplit('/').next().unwrap_or(word).to_owned();
-    let mut words = command.iter();
-    let first = words.next().map_or(String::new(), |word| {
-        base(word.split(' ').next().unwrap_or(word)) // a title has all in one
-    });
+    let Some((first, rest)) = command.split_first() else {
+        return String::new();
+    };
+    // A title that a program gave itself is all in one, and may hold folders further on.
+    let (first, title) = first.split_once(' ').unwrap_or((first, ""));
+    let first = base(first);
     const INTERPRETERS: [&str; 7] = ["python", "perl", "ruby", "php", "node", "bash", "sh"];
+    let mut begin = 0;
+    let mut program = first.clone();
     if INTERPRETERS.iter().any(|known| first.starts_with(known)) {
-        while let Some(word) = words.next() {
+        for (index, word) in rest.iter().enumerate() {
             match word.as_str() {
-                "-m" => return words.next().cloned().unwrap_or(first),
-                "-c" | "-e" | "-r" => return first,
+                "-c" | "-e" | "-r" => break,
+                "-m" => {
+                    begin = (index + 2).min(rest.len());
+                    program = rest.get(index + 1).cloned().unwrap_or(program);
+                    break;
+                }
                 _ if word.starts_with('-') => {}
-                _ => return base(word),
+                _ => {
+                    begin = index + 1;
+                    program = base(word);
+                    break;
+                }
             }
         }
     }
-    first
+    let words = [program.as_str(), title]
+        .into_iter()
+        .chain(rest[begin..].iter().map(String::as_str));
+    words
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The processes below one, itself first, with how deep each stands.
@@ -324,5 +348,17 @@ mod tests {
         assert_eq!(name(&["/usr/bin/python3", "-c", "pass"]), "python3");
         assert_eq!(name(&["puma 6.3 (tcp://…)"]), "puma");
         assert_eq!(name(&[]), "");
+        let shown =
+            |words: &[&str]| shown(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        assert_eq!(
+            shown(&["/b/python3", "-u", "/v/celery", "-A", "app"]),
+            "celery -A app"
+        );
+        assert_eq!(
+            shown(&["python", "-m", "celery", "worker"]),
+            "celery worker"
+        );
+        assert_eq!(shown(&["/bin/python", "-c", "pass"]), "python -c pass");
+        assert_eq!(shown(&["puma 6.3 (tcp://a)", "x"]), "puma 6.3 (tcp://a) x");
     }
 }

@@ -347,7 +347,12 @@ fn table(shown: &[(usize, &Process)], screen: &Screen) -> String {
             let colour = column.colour.filter(|_| cell != "-");
             (pad(cell, *width, column.left), colour)
         });
-        line(&pids[index], &mut row, &process.command.join(" "), None);
+        line(
+            &pids[index],
+            &mut row,
+            &processes::shown(&process.command),
+            None,
+        );
         let below = " ".repeat(2 * depth + 2);
         if let Some(reason) = read(process).and_then(|counted| counted.reason.as_ref()) {
             let reason = format!("{below}opaque: {reason}");
