@@ -13,13 +13,13 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::*;
 
 /// `tests/programs/counters.c`, which does what it is told.
-struct Tree {
+pub struct Tree {
     folder: tempfile::TempDir,
     running: Running,
 }
 
 impl Tree {
-    fn start(how: &[&str], set: impl FnOnce(Run) -> Run) -> Tree {
+    pub fn start(how: &[&str], set: impl FnOnce(Run) -> Run) -> Tree {
         let folder = tempfile::tempdir().unwrap();
         let run = Run::new(compile("counters"))
             .arg(folder.path())
@@ -32,17 +32,17 @@ impl Tree {
         tree
     }
 
-    fn resuming() -> Tree {
+    pub fn resuming() -> Tree {
         Tree::start(&[], |run| run.policy(Policy::Resume))
     }
 
-    fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.running.pid()
     }
 
     /// Has a process do something; its answer's number.
     #[track_caller]
-    fn tell(&self, pid: u32, command: &str) -> i64 {
+    pub fn tell(&self, pid: u32, command: &str) -> i64 {
         let fifo = self.folder.path().join(pid.to_string());
         let mut end = std::fs::OpenOptions::new().write(true).open(fifo).unwrap();
         std::io::Write::write_all(&mut end, format!("{command}\n").as_bytes()).unwrap();
@@ -58,7 +58,7 @@ impl Tree {
     }
 
     /// A child that waits to be told, once it is there.
-    fn fork(&self, pid: u32, how: &str) -> u32 {
+    pub fn fork(&self, pid: u32, how: &str) -> u32 {
         let child = u32::try_from(self.tell(pid, how)).unwrap();
         let fifo = self.folder.path().join(child.to_string());
         let end = std::time::Instant::now() + std::time::Duration::from_secs(20);

@@ -8,6 +8,7 @@ mod child_fails_well;
 mod child_handler;
 mod clients;
 mod cluster;
+mod command;
 mod configuration;
 mod counters;
 mod descriptors;

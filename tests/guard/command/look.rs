@@ -1,0 +1,320 @@
+//! `forkguard status` and `metrics`, on live trees of processes.
+
+use super::{folder, forkguard, is_root, refused, run, set_mode};
+use crate::counters::Tree;
+use crate::support::{root, venv, Outcome, Run};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A Python expression of the JSON that a run printed.
+#[track_caller]
+fn ask(outcome: &Outcome, expression: &str) -> String {
+    let program = format!("import json, sys; d = json.loads(sys.argv[1]); print({expression})");
+    let answer = Run::new(venv("python"))
+        .args(["-c", &program, &outcome.stdout])
+        .run();
+    answer.ok().stdout.trim_end().to_owned()
+}
+
+/// The metrics of one tree, as Prometheus's own parser reads them: `name value` each.
+fn metrics(text: &str, pid: u32) -> Vec<(String, f64)> {
+    let program = "import sys\n\
+         from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
+         for family in parse(sys.argv[1]):\n\
+         \x20   assert family.documentation\n\
+         \x20   for s in family.samples:\n\
+         \x20       if s.labels.get('pid') in (sys.argv[2], None):\n\
+         \x20           print(s.name, s.value, s.labels.get('command'), s.labels.get('policy'))\n";
+    let answer = Run::new(venv("python"))
+        .args(["-c", program, text, &pid.to_string()])
+        .run();
+    let lines = answer.ok().stdout.lines();
+    lines
+        .map(|line| {
+            let mut words = line.split(' ');
+            (
+                words.next().unwrap().to_owned(),
+                words.next().unwrap().parse().unwrap(),
+            )
+        })
+        .collect()
+}
+
+fn value(metrics: &[(String, f64)], name: &str) -> f64 {
+    let found = metrics.iter().find(|(known, _)| known == name);
+    found.unwrap_or_else(|| panic!("{name} in {metrics:?}")).1
+}
+
+#[test]
+fn a_tree_is_told_as_it_is() {
+    let tree = Tree::resuming();
+    let parent = tree.pid();
+    // No session yet: zeros.
+    let pid = parent.to_string();
+    let outcome = run(&["status", "--json", &pid]).run();
+    outcome.ok();
+    let first = "d['processes'][0]";
+    let zeros = format!("{first}['counters'], {first}['policy'], {first}['open']");
+    assert_eq!(ask(&outcome, &zeros), "('none', 'resume', 0)");
+
+    for _ in 0..3 {
+        tree.tell(parent, "open");
+    }
+    tree.tell(parent, "hold 2");
+    let child = tree.fork(parent, "fork");
+    assert_eq!(tree.tell(child, "use 0"), 1);
+    assert_eq!(tree.tell(child, "use 2"), 0);
+    let outcome = run(&["status", "--json", &pid]).run();
+    outcome.ok().check(!outcome.says("\x1b"), "no colour");
+    let of = |pid: u32, what: &str| {
+        ask(
+            &outcome,
+            &format!("[p for p in d['processes'] if p['pid'] == {pid}][0]{what}"),
+        )
+    };
+    assert_eq!(ask(&outcome, "d['version'], len(d['processes'])"), "(1, 2)");
+    assert_eq!(of(parent, "['parent']"), "None");
+    assert_eq!(of(child, "['parent']"), pid);
+    assert_eq!(of(parent, "['open']"), "3");
+    assert_eq!(of(child, "['counts']['abandoned']"), "3");
+    assert_eq!(of(child, "['counts']['resumed']"), "1");
+    assert_eq!(of(child, "['counts']['opaque']"), "1");
+    assert_eq!(of(child, "['open']"), "1");
+    assert_eq!(of(child, "['first_event']['what']"), "abandoned");
+    assert_eq!(of(child, "['last_event']['what']"), "opaque");
+    assert!(
+        of(child, "['opaque_reason']").contains("transaction"),
+        "{outcome}"
+    );
+
+    // Piped: a table, plain and whole.
+    let table = run(&["status", &pid]).run();
+    table
+        .ok()
+        .check(!table.says("\x1b") && !table.says("…"), "plain, not cut")
+        .must_say("opaque: ")
+        .must_say(&format!("counters {}", tree_folder(&outcome)));
+    let lines: Vec<&str> = table.stdout.lines().collect();
+    table.check(
+        lines.len() == 4 && lines[0].starts_with("PID "),
+        "two processes and a reason",
+    );
+
+    let before = metrics(&run(&["metrics"]).run().ok().stdout, parent);
+    assert_eq!(value(&before, "forkguard_processes"), 2.0);
+    assert_eq!(value(&before, "forkguard_sessions_open"), 4.0);
+    assert_eq!(value(&before, "forkguard_descriptors_abandoned_total"), 3.0);
+    assert_eq!(value(&before, "forkguard_sessions_resumed_total"), 1.0);
+    assert_eq!(value(&before, "forkguard_sessions_opaque_total"), 1.0);
+    // Whoever ends stays counted, and so he does when his slot is used again, and when the parent
+    // closes all it has and moves to another page.
+    tree.tell(parent, "in-turn 300");
+    let after = metrics(&run(&["metrics"]).run().ok().stdout, parent);
+    assert_eq!(
+        value(&after, "forkguard_descriptors_abandoned_total"),
+        903.0
+    );
+    tree.tell(parent, "close-all");
+    tree.tell(parent, "open");
+    let moved = metrics(&run(&["metrics"]).run().ok().stdout, parent);
+    for (name, count) in &after {
+        if name.ends_with("_total") {
+            assert!(
+                value(&moved, name) >= *count,
+                "{name} goes backwards: {after:?} {moved:?}"
+            );
+        }
+    }
+}
+
+/// The folder that `counters` was started with.
+fn tree_folder(outcome: &Outcome) -> String {
+    ask(outcome, "d['processes'][0]['command'][1]")
+}
+
+/// The terminal session of the README, live.
+#[test]
+fn a_celery_worker_is_told_as_it_is() {
+    let folder = folder();
+    let picture = folder.path().join("session.svg");
+    let outcome = Run::new(venv("python"))
+        .arg(root().join("tools/record-session"))
+        .arg(&picture)
+        .timeout(Duration::from_secs(150))
+        .run();
+    outcome.ok().must_say("$ forkguard status");
+    let rows: Vec<Vec<&str>> = outcome
+        .stdout
+        .lines()
+        .skip_while(|line| !line.starts_with("PID"))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    outcome.check(rows.len() == 5, "a title, the worker and three processes");
+    let title = &rows[0];
+    let cell = |row: &[&str], name: &str| {
+        let index = title.iter().position(|title| *title == name).unwrap();
+        row[index].to_owned()
+    };
+    outcome.check(
+        cell(&rows[1], "OPEN") == "3",
+        "three sessions of the worker's",
+    );
+    for row in &rows[2..] {
+        outcome
+            .check(row[0].starts_with(['├', '└']), "a child")
+            .check(cell(row, "ABANDONED") == "3", "all inherited are dead")
+            .check(cell(row, "OPAQUE") == "-", "none is lost");
+    }
+    let resumed = rows[2..]
+        .iter()
+        .filter(|row| cell(row, "RESUMED") != "-")
+        .count();
+    outcome.check(resumed > 0, "and come back");
+    let drawn = std::fs::read_to_string(picture).unwrap();
+    assert!(drawn.starts_with("<svg") && drawn.contains("RESUMED"));
+}
+
+#[test]
+fn who_may_not_look_is_told_so() {
+    let sleeper = Tree::resuming();
+    let pid = sleeper.pid().to_string();
+    if !is_root() {
+        refused(&run(&["status", "1"]).run(), 3, "may not be looked at");
+        return;
+    }
+    let folder = folder();
+    let command = folder.path().join("forkguard");
+    std::fs::copy(forkguard(), &command).unwrap();
+    set_mode(&command, 0o755);
+    let nobody = |arguments: &[&str]| {
+        Run::new("setpriv")
+            .args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"])
+            .arg(&command)
+            .args(arguments)
+            .folder(folder.path())
+            .run()
+    };
+    refused(&nobody(&["status", &pid]), 3, "may not be looked at");
+    refused(
+        &nobody(&["doctor", "--pid", &pid]),
+        3,
+        "may not be looked at",
+    );
+    let all = nobody(&["status"]);
+    all.check(all.status.unwrap().code() == Some(1), "nobody has none")
+        .must_say("no guarded process is running; start one with: forkguard run -- ")
+        .must_say("processes may not be looked at");
+    all.check(
+        all.stderr.lines().count() == 2 && all.stdout.is_empty(),
+        "two lines",
+    );
+    let text = nobody(&["metrics"]).ok().stdout.clone();
+    assert!(value(&metrics(&text, 0), "forkguard_processes_hidden") > 0.0);
+}
+
+#[test]
+fn a_page_of_another_layout_is_told() {
+    let program = "import mmap, os, time\n\
+         fd = os.memfd_create('forkguard-counters')\n\
+         os.write(fd, b'forkgrd\\n' + (999).to_bytes(4, 'little') + b'\\x1b' * 90000)\n\
+         kept = mmap.mmap(fd, 90000)\n\
+         print('ready', flush=True)\n\
+         time.sleep(40)\n";
+    let other = Run::new(venv("python")).args(["-c", program]).start();
+    assert_eq!(other.line(), "ready");
+    let outcome = run(&["status", &other.pid().to_string()]).run();
+    outcome
+        .ok()
+        .must_say("have layout 999, this command knows")
+        .check(!outcome.says("\x1b"), "nothing of it is shown");
+}
+
+/// A server of metrics, until it is dropped.
+struct Server(Child, SocketAddr);
+
+impl Server {
+    fn start() -> Server {
+        let mut child = Command::new(forkguard())
+            .args(["metrics", "--listen", "127.0.0.1:0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line.trim_end().strip_prefix("forkguard: serving http://");
+        let address = address
+            .and_then(|line| line.strip_suffix("/metrics"))
+            .expect(&line);
+        Server(child, address.parse().unwrap())
+    }
+
+    fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.1).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn they_are_scraped() {
+    let tree = Tree::resuming();
+    tree.tell(tree.pid(), "open");
+    let mut server = Server::start();
+    // Somebody who says nothing keeps nobody out.
+    let slow = TcpStream::connect(server.1).unwrap();
+    let answer = server.ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(
+        head.contains("application/openmetrics-text; version=1.0.0"),
+        "{head}"
+    );
+    assert_eq!(
+        value(&metrics(body, tree.pid()), "forkguard_sessions_open"),
+        1.0
+    );
+    assert!(server
+        .ask("GET / HTTP/1.0\r\n\r\n")
+        .starts_with("HTTP/1.1 404"));
+    assert!(server
+        .ask("POST /metrics HTTP/1.0\r\n\r\n")
+        .starts_with("HTTP/1.1 405"));
+    assert!(!server
+        .ask("HEAD /metrics HTTP/1.0\r\n\r\n")
+        .contains("# EOF"));
+    // Too long a request, and the slow one, are cut off: five seconds it has.
+    let mut stream = TcpStream::connect(server.1).unwrap();
+    let _ = stream.write_all(&[b'x'; 20_000]);
+    let mut nothing = [0];
+    assert!(!matches!(stream.read(&mut nothing), Ok(1)));
+    slow.set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    assert_eq!((&slow).read(&mut nothing).unwrap(), 0, "cut off");
+    // SAFETY: takes two numbers; it is not waited for yet.
+    unsafe { libc::kill(i32::try_from(server.0.id()).unwrap(), libc::SIGTERM) };
+    assert_eq!(server.0.wait().unwrap().code(), Some(0));
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    refused(
+        &run(&["metrics", "--listen", &address]).run(),
+        1,
+        "cannot listen on",
+    );
+}
