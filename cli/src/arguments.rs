@@ -269,7 +269,7 @@ pub struct Doctor {
     #[arg(long)]
     pub json: bool,
     /// The program to look at, and its arguments; it is not started
-    #[arg(last = true, value_name = "COMMAND", required_unless_present = "pid")]
+    #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
 

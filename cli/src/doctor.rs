@@ -101,6 +101,12 @@ pub fn doctor(options: &Doctor) -> Result<i32, Failure> {
         findings: Vec::new(),
         settings: Vec::new(),
     };
+    if options.pid.is_none() && options.command.is_empty() {
+        return Err(Failure::new(
+            crate::USAGE,
+            "name a program behind --, or a process with --pid; see forkguard doctor --help",
+        ));
+    }
     match options.pid {
         Some(pid) => of_process(pid, &mut report)?,
         None => of_command(&options.command, &mut report)?,

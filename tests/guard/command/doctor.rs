@@ -40,7 +40,7 @@ fn a_program_is_looked_at_and_not_started() {
     let setting = format!("extension_dir={}", extensions().display());
     let outcome = doctor(&[php.to_str().unwrap(), "-d", &setting]).run();
     verdict(&outcome, "protected");
-    outcome.must_say("RTLD_DEEPBIND").must_say("(for pgsql.so)");
+    outcome.must_say("RTLD_DEEPBIND").must_say("pgsql.so)");
 
     let folder = folder();
     let program = gcc(

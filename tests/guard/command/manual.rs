@@ -22,7 +22,7 @@ fn bash_completes_it() {
         forkguard().display()
     );
     let outcome = Run::new("bash").args(["-c", &script]).run();
-    outcome.ok().must_say("complete -F _forkguard");
+    outcome.ok().must_say("-F _forkguard forkguard");
     outcome.check(outcome.stdout.ends_with("\nstatus\n"), "st becomes status");
     for shell in ["zsh", "fish"] {
         run(&["completions", shell]).run().ok().must_say("status");

@@ -49,10 +49,18 @@ fn set_mode(path: &Path, mode: u32) {
 
 /// A file that may be executed.
 fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> String {
-    let path = folder.join(name);
-    std::fs::write(&path, bytes).unwrap();
-    set_mode(&path, 0o755);
+    let (aside, path) = (folder.join(format!("{name}.new")), folder.join(name));
+    std::fs::write(&aside, bytes).unwrap();
+    copy(&aside, &path);
     path.to_str().unwrap().to_owned()
+}
+
+/// A copy that may be executed. By a process of its own: a descriptor that is open for writing here
+/// may be in another test's child at the moment, and then execve answers ETXTBSY.
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
+    set_mode(to, 0o755);
 }
 
 /// A C program or library of a few words.

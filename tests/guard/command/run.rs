@@ -1,6 +1,6 @@
 //! `forkguard run`: the program itself, guarded; or one line why not.
 
-use super::{folder, forkguard, gcc, is_root, refused, run, set_mode, write};
+use super::{copy, folder, forkguard, gcc, is_root, refused, run, set_mode, write};
 use crate::support::{library, Run};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -300,7 +300,7 @@ fn the_library_must_be_one_that_loads() {
         let command = folder.path().join(command);
         std::fs::create_dir_all(&command).unwrap();
         std::fs::create_dir_all(&place).unwrap();
-        std::fs::copy(forkguard(), command.join("forkguard")).unwrap();
+        copy(&forkguard(), &command.join("forkguard"));
         let ask = || {
             Run::new(command.join("forkguard"))
                 .args(["run", "--", "printenv", "LD_PRELOAD"])
