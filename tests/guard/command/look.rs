@@ -85,7 +85,7 @@ fn a_tree_is_told_as_it_is() {
     assert_eq!(of(child, "['first_event']['what']"), "abandoned");
     assert_eq!(of(child, "['last_event']['what']"), "opaque");
     assert!(
-        of(child, "['opaque_reason']").contains("transaction"),
+        of(child, "['opaque_reason']").contains("temporary object"),
         "{outcome}"
     );
 
