@@ -17,7 +17,7 @@ MAJOR   := $(firstword $(subst ., ,$(VERSION)))
 LIBRARY  = target/release/libforkguard.so
 COMMAND  = target/release/forkguard
 
-.PHONY: help setup build demo picture test bench soak fuzz lint install uninstall clean loom miri memcheck
+.PHONY: help setup build demo picture test bench soak fuzz lint install uninstall packages deb wheel tarball clean loom miri memcheck
 # Prerequisites one after another, also under -j: a build needs what setup installs, and a
 # measurement needs the machine to itself.
 .NOTPARALLEL:
@@ -35,6 +35,7 @@ help:
 	@echo 'make memcheck   C programs under the library and valgrind, all of them; make test has a few'
 	@echo 'make lint       formatting, clippy, documentation'
 	@echo 'make install    library, command, header, pkg-config file, man pages, completions; PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR='
+	@echo 'make packages   a Debian package, a Python wheel and a tarball into target/packages; make deb, wheel, tarball: one'
 	@echo 'make uninstall  takes those away again; give it the same variables'
 	@echo 'make setup      what demo, test and bench need (they call it): Debian packages, target/venv'
 	@echo 'make clean      removes target/'
@@ -117,6 +118,12 @@ uninstall:
 	    '$(DESTDIR)$(MANDIR)'/man1/forkguard.1 '$(DESTDIR)$(MANDIR)'/man1/forkguard-*.1 \
 	    '$(DESTDIR)$(MANDIR)/man7/libforkguard.7' \
 	    '$(DESTDIR)$(BASHDIR)/forkguard' '$(DESTDIR)$(ZSHDIR)/_forkguard' '$(DESTDIR)$(FISHDIR)/forkguard.fish'
+
+packages: setup build
+	@tools/package deb wheel tarball
+
+deb wheel tarball: setup build
+	@tools/package $@
 
 clean:
 	cargo clean

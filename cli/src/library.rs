@@ -35,7 +35,8 @@ pub fn find(asked: Option<&Path>) -> Result<PathBuf, String> {
     // Debian's names of the multiarch folders.
     let multiarch = format!("{}-linux-gnu", std::env::consts::ARCH);
     let folders = [
-        own.to_owned(), // target/release, and a Python wheel
+        own.to_owned(),              // target/release
+        above.join("lib/forkguard"), // a Python wheel's, in its environment
         above.join("lib"),
         above.join("lib").join(multiarch),
         above.join("lib64"),
