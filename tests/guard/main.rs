@@ -20,6 +20,7 @@ mod hard_times;
 mod libpq_binding;
 mod libpq_names;
 mod memory;
+mod packages;
 mod panics;
 mod parent_undisturbed;
 mod recipes;

@@ -2,8 +2,9 @@
 //! `tests/programs/celery_client.py`.
 
 use super::{parents, said, set, UNGUARDED_LIMIT};
-use crate::support::{cluster, python, root, Policy, Run, Transport};
+use crate::support::{cluster, root, script, venv, Policy, Run, Transport};
 use std::collections::HashMap;
+use std::path::Path;
 
 const TASKS: usize = 40;
 /// Connections that demo/tasks.py opens before the fork, and worker processes.
@@ -27,9 +28,15 @@ fn everywhere(dialect: &str, transport: Transport) {
     }
 }
 
-/// The tasks may take so many seconds, and the worker's way out as long.
-fn program(dialect: &str, transport: Transport, folder: &tempfile::TempDir, seconds: u32) -> Run {
-    python("celery_client")
+/// By this interpreter. The tasks may take so many seconds, and the worker's way out as long.
+fn program(
+    python: &Path,
+    dialect: &str,
+    transport: Transport,
+    folder: &tempfile::TempDir,
+    seconds: u32,
+) -> Run {
+    script(python, "celery_client.py")
         .arg(folder.path())
         .arg(TASKS.to_string())
         .arg(seconds.to_string())
@@ -43,7 +50,7 @@ fn program(dialect: &str, transport: Transport, folder: &tempfile::TempDir, seco
 /// Two workers on three sessions: what comes of it changes from run to run, but never all right.
 fn unguarded(dialect: &str, transport: Transport) {
     let folder = tempfile::tempdir().unwrap();
-    let outcome = program(dialect, transport, &folder, 6)
+    let outcome = program(&venv("python"), dialect, transport, &folder, 6)
         .timeout(UNGUARDED_LIMIT)
         .run();
     let parents = parents(&outcome, SESSIONS);
@@ -57,12 +64,25 @@ fn unguarded(dialect: &str, transport: Transport) {
 }
 
 fn guarded(dialect: &str, transport: Transport, policy: Policy) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = program(&venv("python"), dialect, transport, &folder, 25).policy(policy);
+    works(run, policy);
+}
+
+/// In an environment that has celery, the worker started by `forkguard run`.
+pub fn guarded_by(command: &Path, python: &Path) {
+    unguarded("psycopg2", Transport::Tcp);
+    let folder = tempfile::tempdir().unwrap();
+    let run = program(python, "psycopg2", Transport::Tcp, &folder, 25)
+        .env("CELERY_UNDER", format!("{} run --", command.display()))
+        .env("FORKGUARD_POLICY", "");
+    works(run, Policy::Resume);
+}
+
+fn works(run: Run, policy: Policy) {
     let server = cluster();
     let mark = server.log_mark();
-    let folder = tempfile::tempdir().unwrap();
-    let outcome = program(dialect, transport, &folder, 25)
-        .policy(policy)
-        .run();
+    let outcome = run.run();
     outcome.ok();
     let parents = parents(&outcome, SESSIONS);
 

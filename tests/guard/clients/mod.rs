@@ -1,7 +1,7 @@
 //! Clients as people run them: drivers, pools, task queues, web servers, PostgreSQL's own tools.
 //! Their programs in `tests/programs/*.py` say what they met (`facts.py`); the tests judge.
 
-mod celery;
+pub mod celery;
 mod drivers;
 mod idle;
 mod multiprocessing;

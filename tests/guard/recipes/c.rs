@@ -24,23 +24,27 @@ fn with_pkg_config_and_with_cmake() {
         "cc app.c $(pkg-config --cflags --libs libpq) -o plain",
     )
     .ok();
-    let (before, child, after) = backends(&run(here, "plain"));
-    assert_eq!(
-        before, child,
-        "the fault: the child asks its parent's session"
-    );
-    assert_eq!(before, after);
+    shows_the_fault(&run(here, "plain"));
 
     shell(here, page.block("pkg-config")).ok();
-    is_guarded(here, "app");
+    is_guarded(&run(here, "app"));
     shell(here, page.block("cmake")).ok();
-    is_guarded(here, "build/app");
+    is_guarded(&run(here, "build/app"));
 }
 
+/// Of a run of the page's program.
 #[track_caller]
-fn is_guarded(here: &Path, program: &str) {
-    let outcome = run(here, program);
-    let (before, child, after) = backends(&outcome);
+pub fn shows_the_fault(outcome: &Outcome) {
+    let (before, child, after) = backends(outcome);
+    outcome
+        .check(before == child, "the child asks its parent's session")
+        .check(before == after, "the parent keeps its session");
+}
+
+/// Of a run of the page's program, whose log is at `info`.
+#[track_caller]
+pub fn is_guarded(outcome: &Outcome) {
+    let (before, child, after) = backends(outcome);
     outcome
         .must_say("abandoned 1 PostgreSQL connection inherited from process ")
         .check(before == after, "the parent keeps its session")

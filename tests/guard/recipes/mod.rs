@@ -3,7 +3,7 @@
 //! `tests/programs/myapp`, which has its session before the fork; `tests/programs/service.py` starts
 //! the service, asks, and says who answered.
 
-mod c;
+pub mod c;
 mod celery;
 mod containers;
 mod gunicorn;
@@ -21,13 +21,13 @@ use std::path::Path;
 const REQUESTS: u64 = 40;
 
 /// A page of `docs/recipes`.
-struct Page {
+pub struct Page {
     name: &'static str,
     text: String,
 }
 
 impl Page {
-    fn open(name: &'static str) -> Page {
+    pub fn open(name: &'static str) -> Page {
         let path = root().join("docs/recipes").join(name);
         let text = std::fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -36,7 +36,7 @@ impl Page {
 
     /// What stands between the fences after `<!-- test: NAME -->`.
     #[track_caller]
-    fn block(&self, name: &str) -> &str {
+    pub fn block(&self, name: &str) -> &str {
         let mark = format!("<!-- test: {name} -->\n```");
         let mut found = self.text.split(&mark).skip(1);
         let block = found
