@@ -1,8 +1,8 @@
 """usage: celery_client.py FOLDER TASKS SECONDS
 
 The demo's victim and witness (demo/tasks.py, demo/witness.py, by PYTHONPATH and DEMO_*) in a
-worker of two processes: sends the tasks, waits SECONDS at most for their end once it has started, stops the worker
-and waits as long again, and says what the witness saw.
+worker of two processes: sends the tasks, waits SECONDS at most for their end once it has started,
+stops the worker and waits as long again, ends what is left of it, and says what the witness saw.
 """
 
 import json
@@ -36,7 +36,7 @@ sender.close()
 command = os.environ.get("CELERY_UNDER", "").split()  # "forkguard run --"
 command += [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-I", "witness"]
 command += ["-P", "prefork", "-c", "2", "--loglevel", "INFO"]
-worker = subprocess.Popen(command, cwd=folder, stdout=sys.stderr)
+worker = subprocess.Popen(command, cwd=folder, stdout=sys.stderr, start_new_session=True)
 
 
 def seen():
@@ -57,8 +57,12 @@ worker.send_signal(signal.SIGTERM)
 try:
     worker.wait(seconds)  # a sound one takes seven: two in drain_events, five in billiard's join
 except subprocess.TimeoutExpired:
-    worker.kill()
-    worker.wait()
+    pass
+try:
+    os.killpg(worker.pid, signal.SIGKILL)
+except ProcessLookupError:
+    pass
+worker.wait()
 
 for line in seen():
     kind = line.pop("kind")

@@ -1,10 +1,11 @@
 //! A Celery prefork worker: the demo's application, smaller, over other transports and drivers:
 //! `tests/programs/celery_client.py`.
 
-use super::{parents, said, set, UNGUARDED_LIMIT};
+use super::{parents, said, set};
 use crate::support::{cluster, root, script, venv, Policy, Run, Transport};
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 const TASKS: usize = 40;
 /// Connections that demo/tasks.py opens before the fork, and worker processes.
@@ -45,14 +46,14 @@ fn program(
         // What a killed worker leaves behind goes with the folder.
         .env("TMPDIR", folder.path())
         .envs(cluster().environment(transport))
+        // Half a minute to start, and twice 25 seconds.
+        .timeout(Duration::from_secs(100))
 }
 
 /// Two workers on three sessions: what comes of it changes from run to run, but never all right.
 fn unguarded(dialect: &str, transport: Transport) {
     let folder = tempfile::tempdir().unwrap();
-    let outcome = program(&venv("python"), dialect, transport, &folder, 6)
-        .timeout(UNGUARDED_LIMIT)
-        .run();
+    let outcome = program(&venv("python"), dialect, transport, &folder, 6).run();
     let parents = parents(&outcome, SESSIONS);
     let done = said(&outcome, "done");
     outcome.check(

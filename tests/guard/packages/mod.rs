@@ -123,6 +123,13 @@ fn listing(folder: &Path, except: &[&str]) -> BTreeSet<PathBuf> {
     found
 }
 
+/// The files of it alone: pip takes away no folder that it made on its way to another.
+fn files(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut found = listing(folder, &[]);
+    found.retain(|path| !folder.join(path).is_dir());
+    found
+}
+
 /// Nothing more than before, and nothing less.
 #[track_caller]
 fn same(before: &BTreeSet<PathBuf>, after: &BTreeSet<PathBuf>) {

@@ -1,6 +1,6 @@
 //! The tarball: checked, used from where it was unpacked, and installed and removed as it says.
 
-use super::{ask, build, build_plain, listing, made, package, VERSION};
+use super::{ask, build, build_plain, files, made, package, VERSION};
 use crate::recipes::c::{is_guarded, shows_the_fault};
 use crate::recipes::Page;
 use crate::support::Run;
@@ -78,9 +78,6 @@ fn used_where_it_lies_installed_and_removed() {
         .must_say(VERSION);
     is_guarded(&ask(Run::new(&command).args(["run", "--"]).arg(&plain)));
     says("find ").ok();
-    let left: Vec<_> = listing(&place, &[])
-        .into_iter()
-        .filter(|path| !place.join(path).is_dir())
-        .collect();
+    let left = files(&place);
     assert!(left.is_empty(), "{left:?}");
 }

@@ -1,6 +1,6 @@
 //! The Python wheel, in an environment of its own.
 
-use super::{listing, package, same, VERSION};
+use super::{files, package, same, VERSION};
 use crate::clients::celery;
 use crate::support::{root, venv, Run};
 use std::path::Path;
@@ -50,7 +50,7 @@ fn installed_by_pip_used_and_removed() {
         .join("target/venv")
         .join(site.strip_prefix(environment).unwrap());
     std::fs::write(site.join("clients.pth"), theirs.to_str().unwrap()).unwrap();
-    let before = listing(environment, &[]);
+    let before = files(environment);
 
     let wheel = package(".whl");
     let install = [
@@ -66,5 +66,5 @@ fn installed_by_pip_used_and_removed() {
     celery::guarded_by(&command, &python);
 
     run(&python, &["-m", "pip", "uninstall", "-y", "forkguard"]).ok();
-    same(&before, &listing(environment, &[]));
+    same(&before, &files(environment));
 }
