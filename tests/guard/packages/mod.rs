@@ -66,12 +66,14 @@ fn two_builds_give_the_same_bytes() {
     let names = names(made());
     assert_eq!(names, self::names(again.path()));
     assert_eq!(names.len(), 4, "three packages and their sums: {names:?}");
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     for name in names {
         assert!(
             std::fs::read(made().join(&name)).unwrap()
                 == std::fs::read(again.path().join(&name)).unwrap(),
             "{name} is another one"
         );
+        assert!(readme.contains(&name), "README.md installs no {name}");
     }
 }
 
