@@ -68,13 +68,14 @@ pub fn resume(library: &Library, connection: &'static Connection) -> bool {
     guarded((), || unsafe { &mut *task }.dialled(library, connection));
     // SAFETY: as above; this frame keeps the borrow, which needs no cleaning up.
     replay::run(library, pgconn, unsafe { &mut (*task).replay });
-    established::unsilence(library, connection);
     // SAFETY: as above.
     let refused = guarded(true, || unsafe { &mut *task }.replayed(library, connection));
     if refused {
         // SAFETY: as above.
         hang_up(library, pgconn, unsafe { (*task).replay.length() });
     }
+    // Only now: what a replay was cut off from arrives "while idle", as libpq says.
+    established::unsilence(library, connection);
     thread::set_dialling(Dialling::NOT);
     guarded(false, || {
         // SAFETY: from `Box::into_raw` above, and not used after this.
