@@ -13,7 +13,9 @@ use std::{borrow::ToOwned, format};
 
 use super::journal::{Journal, Step};
 use crate::interpose::guarded;
-use crate::libpq::calls::{COMMAND_OK, PIPELINE_SYNC, SINGLE_TUPLE, TUPLES_CHUNK, TUPLES_OK};
+use crate::libpq::calls::{
+    string, COMMAND_OK, PIPELINE_SYNC, SINGLE_TUPLE, TUPLES_CHUNK, TUPLES_OK,
+};
 use crate::libpq::{entry, Library};
 use crate::memory;
 use crate::signal_safe::sys;
@@ -226,11 +228,16 @@ fn send(library: &Library, pgconn: usize, message: &Message) -> bool {
     sent as i32 == 1
 }
 
-/// Waits until `PQgetResult` need not. Bounded: where libpq has lost a result,
-/// for want of memory, it would wait for ever (tried).
+/// Waits until `PQgetResult` need not, within a time.
 fn is_answered(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
     let end = sys::now_us() / 1000 + PATIENCE_MS;
     while library.call1(entry::PQisBusy, pgconn) as i32 != 0 {
+        // The server's error is a result, and then libpq is not busy. One beside a
+        // result that is still to come is libpq's own: it had no memory for one that
+        // came (a pipeline's sync: fe-protocol3.c), and would wait for ever (tried).
+        if !string(library.call1(entry::PQerrorMessage, pgconn)).is_none_or(<[u8]>::is_empty) {
+            return false;
+        }
         let left = end.saturating_sub(sys::now_us() / 1000);
         if left == 0 {
             replay.failed(|| "the server does not answer".to_owned());
