@@ -6,8 +6,8 @@ use std::format;
 use super::connection::{Books, Inside, Role};
 use super::{cross, failed_result, guarded, real, rules, Crossing};
 use crate::libpq::calls::{
-    string, COMMAND_OK, COPY_BOTH, COPY_IN, COPY_OUT, EMPTY_QUERY, NONFATAL_ERROR, PIPELINE_SYNC,
-    SINGLE_TUPLE, TUPLES_CHUNK, TUPLES_OK,
+    string, COMMAND_OK, COPY_BOTH, COPY_IN, COPY_OUT, EMPTY_QUERY, NONFATAL_ERROR,
+    PIPELINE_ABORTED, PIPELINE_SYNC, SINGLE_TUPLE, SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
 };
 use crate::libpq::{entry, Library};
 use crate::resume::journal::{Effects, Journal, Outcome, Rules, Standing};
@@ -98,7 +98,17 @@ fn take_result(library: &Library, books: &mut Books, result: usize) {
                 .journal
                 .set_opaque(b"a COPY stood among changes of its state");
         }
-        _ => books.failed = true,
+        status => {
+            books.failed = true;
+            // Every error of the server's has a code. One without is libpq's own, which
+            // had no memory for the answer, say: the server may well have done it.
+            if status != PIPELINE_ABORTED
+                && library.call2(entry::PQresultErrorField, result, SQLSTATE) == 0
+            {
+                let reason = b"libpq lost the answer to a change of its state";
+                books.journal.set_opaque(reason);
+            }
+        }
     }
 }
 

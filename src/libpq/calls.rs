@@ -40,8 +40,13 @@ pub const COPY_BOTH: i32 = 8;
 pub const SINGLE_TUPLE: i32 = 9;
 /// `PGRES_PIPELINE_SYNC`.
 pub const PIPELINE_SYNC: i32 = 10;
+/// `PGRES_PIPELINE_ABORTED`.
+pub const PIPELINE_ABORTED: i32 = 11;
 /// `PGRES_TUPLES_CHUNK`.
 pub const TUPLES_CHUNK: i32 = 12;
+
+/// `PG_DIAG_SQLSTATE` (postgres_ext.h).
+pub const SQLSTATE: usize = b'C' as usize;
 
 /// A string that libpq, or its caller, holds at an address; `None` for null.
 /// Valid until the next call on the object that it is of.

@@ -58,7 +58,7 @@ macro_rules! entry_points {
             called {
                 PQparameterStatus 2, PQpipelineStatus 1, PQisBusy 1, PQsetnonblocking 2, PQisnonblocking 1,
                 PQdb 1, PQuser 1, PQsslInUse 1, PQgssEncInUse 1, PQserverVersion 1,
-                PQclientEncoding 1, PQresultStatus 1, PQresultErrorMessage 1,
+                PQclientEncoding 1, PQresultStatus 1, PQresultErrorMessage 1, PQresultErrorField 2,
                 PQcmdStatus 1, PQntuples 1, PQgetvalue 3, PQclear 1, PQmakeEmptyPGresult 2,
                 pg_encoding_to_char 1, PQconninfo 1, PQconninfoFree 1,
             }
@@ -81,7 +81,7 @@ macro_rules! entry_points {
                 PQmblen 2, PQmblenBounded 2, PQnfields 1, PQnparams 1,
                 PQoidStatus 1, PQoidValue 1, PQoptions 1, PQparamtype 2, PQpass 1,
                 PQport 1, PQprint 3, PQprintTuples 5, PQprotocolVersion 1, PQregisterEventProc 4,
-                PQregisterThreadLock 1, PQresStatus 1, PQresultAlloc 2, PQresultErrorField 2,
+                PQregisterThreadLock 1, PQresStatus 1, PQresultAlloc 2,
                 PQresultInstanceData 2, PQresultMemorySize 1,
                 PQresultSetInstanceData 3, PQresultVerboseErrorMessage 3,
                 PQsetAuthDataHook 1, PQsetErrorContextVisibility 2,

@@ -15,6 +15,7 @@ mod descriptors;
 mod detector;
 mod equal;
 mod facts;
+mod faults_host;
 mod fork_waits;
 mod hard_times;
 mod libpq_binding;
