@@ -170,6 +170,7 @@ pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
         flags |= HANDED_OVER;
     }
     let text = peer::text_of(fd);
+    let identity = (identity, descriptors::inode_of(fd).unwrap_or(0));
     entry.set_session(identity, &text, flags);
     if opening != wire::Opening::ByHand {
         remember_server(server);
@@ -180,7 +181,7 @@ pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
             let word = its.word();
             if word.state() == State::Pending
                 && word.has(DUPLICATED)
-                && identity_of(other) == Ok(identity)
+                && identity_of(other) == Ok(identity.0)
             {
                 its.set_session(
                     identity,

@@ -58,9 +58,9 @@ impl DeadSockets {
 
     /// Replaces what is open at `fd`, if that still is what `entry` recorded.
     pub fn replace(&mut self, fd: c_int, entry: Entry) -> Outcome {
-        match descriptors::identity_of(fd) {
-            Ok(identity) if identity == entry.identity() => {}
-            Ok(_) | Err(libc::EBADF | libc::ENOTSOCK) => {
+        match entry.is_there(fd) {
+            Ok(true) => {}
+            Ok(false) => {
                 entry.forget();
                 return Outcome::Gone;
             }
@@ -116,7 +116,9 @@ impl DeadSockets {
             Err(libc::EMFILE) if self.raise_limit() => sys::socketpair(kind)?,
             other => other?,
         };
-        sys::close(peer);
+        if !sys::close(peer) {
+            sys::shutdown(fd); // refused: dead all the same
+        }
         let dead = Dead {
             fd,
             identity: descriptors::identity_of(fd)?,

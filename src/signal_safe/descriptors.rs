@@ -171,6 +171,7 @@ pub fn trimmed(text: &PeerText) -> &[u8] {
 pub struct Entry {
     word: &'static AtomicU64,
     identity: &'static AtomicU64,
+    inode: &'static AtomicU64,
     caller: &'static AtomicPtr<AtomicUsize>,
     /// The peer; while pending, the first bytes seen and the server's hash.
     text: &'static [AtomicU64; 6],
@@ -190,7 +191,23 @@ impl Entry {
 
     /// Whether what is open at `fd` now is what was recorded.
     pub fn is_still(&self, fd: c_int) -> bool {
-        identity_of(fd) == Ok(self.identity())
+        self.is_there(fd) == Ok(true)
+    }
+
+    /// The same; an error where the kernel will not say.
+    pub fn is_there(&self, fd: c_int) -> Result<bool, sys::Errno> {
+        let recorded = self.identity();
+        match identity_of(fd) {
+            Ok(now) if now == recorded => Ok(true),
+            // Recorded by its cookie, before the program went into a sandbox that does
+            // not let it be asked for: by the inode, if that was recorded as well.
+            Ok(now) if now & BY_INODE > recorded & BY_INODE => match self.inode.load(Relaxed) {
+                0 => Err(libc::EPERM),
+                inode => Ok(now == inode),
+            },
+            Ok(_) | Err(libc::EBADF | libc::ENOTSOCK) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Whether the parent's session that could not be replaced is still at `fd`.
@@ -220,6 +237,7 @@ impl Entry {
         self.publish(word);
         self.no_caller();
         self.identity.store(identity, Relaxed);
+        self.inode.store(0, Relaxed);
         for (place, value) in self.text.iter().zip([0, server]) {
             place.store(value, Relaxed);
         }
@@ -253,13 +271,14 @@ impl Entry {
 
     /// A PostgreSQL session is here, and this process's. A pending entry stays
     /// so until it is a session: a fork that comes between finds one of them.
-    pub fn set_session(&self, identity: u64, peer: &PeerText, flags: u64) {
+    pub fn set_session(&self, (identity, inode): (u64, u64), peer: &PeerText, flags: u64) {
         let word = self.word().anew().with_flags(flags);
         if self.word().state() != State::Pending {
             self.publish(word);
         }
         self.no_caller();
         self.identity.store(identity, Relaxed);
+        self.inode.store(inode, Relaxed);
         for (place, text) in self.text.iter().zip(peer.chunks_exact(8)) {
             place.store(text.try_into().map_or(0, u64::from_ne_bytes), Relaxed);
         }
@@ -277,6 +296,7 @@ impl Entry {
         self.publish(word);
         self.no_caller(); // libpq writes to the number that it made
         self.identity.store(other.identity(), Relaxed);
+        self.inode.store(other.inode.load(Relaxed), Relaxed);
         for (to, from) in self.text.iter().zip(other.text) {
             to.store(from.load(Relaxed), Relaxed);
         }
@@ -288,6 +308,7 @@ impl Entry {
     /// `generation` now, as with the next two.
     pub fn set_abandoned(&self, dead: u64, generation: u32) {
         self.identity.store(dead, Relaxed);
+        self.inode.store(0, Relaxed);
         self.publish(
             self.word()
                 .with_state(State::Abandoned)
@@ -378,6 +399,7 @@ struct Chunk {
     used: [AtomicU64; CHUNK / 64],
     words: [AtomicU64; CHUNK],
     identities: [AtomicU64; CHUNK],
+    inodes: [AtomicU64; CHUNK],
     callers: [AtomicPtr<AtomicUsize>; CHUNK],
     texts: [[AtomicU64; 6]; CHUNK],
 }
@@ -388,6 +410,7 @@ impl Chunk {
             used: [const { AtomicU64::new(0) }; CHUNK / 64],
             words: [const { AtomicU64::new(0) }; CHUNK],
             identities: [const { AtomicU64::new(0) }; CHUNK],
+            inodes: [const { AtomicU64::new(0) }; CHUNK],
             callers: [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNK],
             texts: [const { [const { AtomicU64::new(0) }; 6] }; CHUNK],
         }
@@ -398,6 +421,7 @@ impl Chunk {
         Some(Entry {
             word: self.words.get(place)?,
             identity: self.identities.get(place)?,
+            inode: self.inodes.get(place)?,
             caller: self.callers.get(place)?,
             text: self.texts.get(place)?,
         })
@@ -538,15 +562,24 @@ pub fn for_each(mut each: impl FnMut(c_int, Entry)) {
     }
 }
 
+/// In an identity: it is no cookie. Cookies are counted from 1.
+const BY_INODE: u64 = 1 << 63;
+
 /// Names what is open at `fd` by something never used twice: the socket's
-/// cookie (`SO_COOKIE`, socket(7), Linux 4.12); on older kernels the inode of
-/// the socket with the top bit set. An error: no socket is open there.
+/// cookie (`SO_COOKIE`, socket(7), Linux 4.12); on older kernels, and where it
+/// may not be asked for, [`inode_of`]. An error: no socket is open there.
 #[inline]
 pub fn identity_of(fd: c_int) -> Result<u64, sys::Errno> {
     const SO_COOKIE: c_int = 57; // include/uapi/asm-generic/socket.h
     match sys::socket_option::<u64>(fd, SO_COOKIE) {
         Ok(cookie) => Ok(cookie),
         Err(errno @ (libc::EBADF | libc::ENOTSOCK)) => Err(errno),
-        Err(_) => sys::file_identity(fd).map(|(_, inode)| inode | 1 << 63),
+        Err(_) => inode_of(fd),
     }
+}
+
+/// The device and inode of what is open at `fd`, in one word that is no cookie's.
+pub fn inode_of(fd: c_int) -> Result<u64, sys::Errno> {
+    // A socket's inode has 32 bits, and so has a device's number.
+    sys::file_identity(fd).map(|(device, inode)| (device << 32 ^ inode) | BY_INODE)
 }

@@ -99,9 +99,11 @@ pub fn last_pid() -> c_int {
 }
 
 /// Whether the memory around us belongs to this process. False in a child of
-/// `vfork`, which would write its parent's tables.
+/// `vfork`, which would write its parent's tables. Where a sandbox will not say
+/// who we are, a session that was not recorded would be the greater harm.
 pub fn is_own_memory() -> bool {
-    page().pid.load(Relaxed) == sys::pid()
+    let pid = sys::pid();
+    pid < 0 || page().pid.load(Relaxed) == pid
 }
 
 /// This process's generation.

@@ -53,10 +53,11 @@ fn check(result: c_long) -> Result<c_long, Errno> {
     }
 }
 
-/// `close(2)`. Linux frees the number whatever it returns, EINTR included.
-pub fn close(fd: c_int) {
+/// `close(2)`. Linux frees the number whatever it returns, EINTR included; not
+/// where a sandbox refuses the call. True: it returned 0.
+pub fn close(fd: c_int) -> bool {
     // SAFETY: no memory is passed.
-    unsafe { libc::syscall(libc::SYS_close, fd) };
+    unsafe { libc::syscall(libc::SYS_close, fd) == 0 }
 }
 
 /// `dup3(2)`, again when a signal came between.

@@ -1,13 +1,9 @@
 //! No memory, at every allocation in turn.
 
+use super::all;
 use crate::facts::Facts;
 use crate::support::{cluster, compile, Outcome, Run, Transport};
 use std::time::Duration;
-
-/// All of them, where this is set: minutes. Otherwise some, which takes seconds.
-fn all() -> bool {
-    std::env::var_os("FORKGUARD_TEST_ALL").is_some()
-}
 
 fn sweep(transport: Transport, how: &str, step: u32, guarded: bool) -> Outcome {
     let step = if all() { 1 } else { step };
