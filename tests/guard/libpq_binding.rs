@@ -301,11 +301,9 @@ fn other_interposers_are_called_once_before_us_or_behind() {
 
 #[test]
 fn an_allocator_that_looks_symbols_up_while_it_begins_still_begins() {
-    let jemalloc = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2";
-    let allocator = std::env::var("FORKGUARD_TEST_ALLOCATOR").unwrap_or(jemalloc.to_owned());
-    if !Path::new(&allocator).exists() {
-        return; // Debian's libjemalloc2 is not part of tools/setup
-    }
+    let unpacked = crate::support::root().join("target/unpacked/usr/lib/x86_64-linux-gnu");
+    let allocator = unpacked.join("libjemalloc.so.2").display().to_string();
+    assert!(Path::new(&allocator).exists(), "run tools/setup");
     let ours = library();
     for preload in [
         format!("{allocator} {}", ours.display()),

@@ -1,5 +1,5 @@
 /* refused CONNINFO CALL ERROR WHEN: the kernel refuses a system call (ERROR is a number, or "kill")
- * from WHEN on: "start" (before the program is loaded), "connect", "fork", or "child" (there alone). Two sessions, one idle and one in a
+ * from WHEN on: "start" (before the program is loaded), "connect", "fork", "child" (there alone), or "never". Two sessions, one idle and one in a
  * transaction; the child uses both, then the parent. CALLS names the calls, as X(name). */
 #include "session.h"
 #include <linux/filter.h>
