@@ -2,8 +2,11 @@
 //! about for real; docs/RELIABILITY.md is their table, and names the tests.
 
 mod companions;
+mod descriptors;
 mod kernel;
+mod log;
 mod memory;
+mod places;
 
 /// Every case, where this is set: tens of minutes. Otherwise some, in seconds.
 fn all() -> bool {

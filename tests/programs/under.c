@@ -53,6 +53,21 @@ int main(int count, char **arguments)
         && (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)
             || mount("none", "/proc", "tmpfs", 0, NULL)))
         broken("mount");
+    if (strstr(hardship, "full disk")) { /* at $FULL: room for two pages, and both are taken */
+        char file[4096];
+        static char bytes[65536];
+        const char *full = getenv("FULL");
+        snprintf(file, sizeof file, "%s/fill", full);
+        if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)
+            || mount("none", full, "tmpfs", 0, "size=8k"))
+            broken("mount");
+        int fd = open(file, O_WRONLY | O_CREAT, 0600);
+        while (write(fd, bytes, sizeof bytes) > 0)
+            continue;
+        if (errno != ENOSPC)
+            broken("filling");
+        close(fd);
+    }
     execv(arguments[2], arguments + 2);
     broken("exec");
 }
