@@ -7,6 +7,7 @@ mod kernel;
 mod log;
 mod memory;
 mod places;
+mod signals;
 
 /// Every case, where this is set: tens of minutes. Otherwise some, in seconds.
 fn all() -> bool {
