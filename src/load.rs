@@ -86,6 +86,10 @@ fn start() {
         log::debug!("steps aside: policy off, or an exempt program");
         return;
     }
+    if !interpose::is_in_front() {
+        log::error!("no protection: loaded after the program began, behind libc; preload it (LD_PRELOAD), or link the program with it");
+        return;
+    }
     if let Err(errno) = fork::register() {
         log::error!("no protection: fork handlers could not be registered (errno {errno})");
         return;

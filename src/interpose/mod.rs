@@ -136,6 +136,15 @@ pub fn instead_of(name: &[u8], held: usize) -> Option<usize> {
     rooms.iter().find_map(|room| room(name, held))
 }
 
+/// Whether our functions come before libc's where names are looked up. They do
+/// where the library is preloaded, or linked to the program; not where it came by
+/// `dlopen`, alone or with a plug-in that is linked with it.
+pub fn is_in_front() -> bool {
+    // SAFETY: the name ends with a NUL; the answer is compared, not used.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"connect".as_ptr()) };
+    instead_of(b"connect", found as usize).is_none()
+}
+
 fn is_in_libc(name_with_nul: &'static str) -> bool {
     // SAFETY: the name ends with a NUL; the answer is compared, not used.
     !unsafe { libc::dlsym(libc::RTLD_NEXT, name_with_nul.as_ptr().cast::<c_char>()) }.is_null()
