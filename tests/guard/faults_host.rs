@@ -8,6 +8,7 @@ mod log;
 mod memory;
 mod places;
 mod signals;
+mod unloading;
 
 /// Every case, where this is set: tens of minutes. Otherwise some, in seconds.
 fn all() -> bool {
