@@ -3,6 +3,7 @@
 
 mod companions;
 mod descriptors;
+mod inherited;
 mod kernel;
 mod log;
 mod memory;

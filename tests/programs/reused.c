@@ -5,6 +5,8 @@
  * child raw the same by system calls, past every hook
  * parent    a thread of the parent does so with its own numbers, and dials, while it forks
  * parent raw
+ * none      no number is left, from before the fork on
+ * none left in the child
  * many      COUNT descriptors are open, or as many as may be; sessions above them; how long
  *           forks take */
 #include "session.h"
@@ -48,6 +50,15 @@ static int replaced_well(int fd, int round)
            && write(two[1], "y", 1) == 1 && read(fd, &byte, 1) == 1 && byte == 'y';
     shut(two[1]);
     return good;
+}
+
+static void take_all(void)
+{
+    struct rlimit limit = {64, 64};
+    setrlimit(RLIMIT_NOFILE, &limit);
+    while (dup(0) >= 0)
+        continue;
+    fact("errno", "%s", strerrorname_np(errno));
 }
 
 static volatile int stop, strangers, spoilt;
@@ -137,6 +148,27 @@ int main(int count, char **arguments)
             _exit(0);
         }
         ended("ended", pid);
+    } else if (!strncmp(how, "none", 4)) {
+        if (!strcmp(how, "none"))
+            take_all();
+        pid_t pid = child_of(fork());
+        if (pid == 0) {
+            if (strcmp(how, "none"))
+                take_all();
+            use("idle", conn[1]);
+            use("child", conn[0]); /* libpq finds it lost, and closes it: a number */
+            use("idle again", conn[1]);
+            for (int i = 3; i < 64; i++) /* numbers again: the child's own */
+                if (i < fds[0] || i > fds[SESSIONS - 1])
+                    close(i);
+            PGconn *own = dial(conninfo);
+            fact("own", "%s", value(own, "select 7"));
+            use("next", conn[2]);
+            _exit(0);
+        }
+        ended("ended", pid);
+        value(conn[1], "select 1");
+        fact("idle after", "%d", PQstatus(conn[1]));
     } else if (!strncmp(how, "child", 5)) {
         pid_t pid = child_of(fork());
         if (pid == 0) {

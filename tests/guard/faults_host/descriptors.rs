@@ -77,3 +77,28 @@ fn very_many_descriptors_are_open() {
     // that is for `make bench`.
     guarded.check(ratio < 3.0, "no cost for each number");
 }
+
+/// Of sessions that are lost anyway: `hard_times::every_number_is_taken`.
+#[test]
+fn no_number_is_left_for_a_new_session() {
+    for how in ["none", "none left in the child"] {
+        for transport in Transport::ALL {
+            reused(&[how], transport, false).open_to_child(1);
+            let outcome = reused(&[how], transport, true);
+            outcome
+                .lost_to_child(1)
+                .undisturbed()
+                .check(outcome.fact("ended") == "exit 0", "it ends well")
+                .check(outcome.fact("idle after") == "0", "nor the idle one's")
+                .check(outcome.fact("idle").starts_with("bad, "), "lost")
+                .check(outcome.fact("idle again").starts_with("bad, "), "for good")
+                .must_say("dialling anew failed: ")
+                .must_say("Too many open files")
+                .check(outcome.fact("own") == "7", "with numbers again, it dials")
+                .check(
+                    outcome.fact("next").starts_with("answered by backend "),
+                    "and what was not tried before is resumed",
+                );
+        }
+    }
+}
