@@ -5,6 +5,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <sys/mman.h>
 
 static const struct { const char *name; int number; } calls[] = {
 #define X(name) {#name, SYS_##name},
@@ -17,9 +18,14 @@ static void refuse(const char *call, const char *error)
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         if (!strcmp(calls[i].name, call))
             number = calls[i].number;
+    /* Of mprotect what makes something writable: ld.so takes rights away with it as well. */
+    int writes = !strcmp(call, "mprotect");
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, writes ? offsetof(struct seccomp_data, args[2])
+                                                  : offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, writes ? PROT_READ | PROT_WRITE : number, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, !strcmp(error, "kill") ? SECCOMP_RET_KILL_PROCESS
                                                         : SECCOMP_RET_ERRNO | atoi(error)),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),

@@ -68,9 +68,10 @@ fn survives(call: &str, error: &str, when: &str) -> bool {
     }
     let outcome = refused(call, error, when, true);
     protected(&outcome);
-    // A line is written by these, to the file that was there at the start.
+    // A line is written by the first two, to the file that was there at the start. Without the
+    // third no call of libpq's is seen: sessions are lost, and `debug` tells.
     let told = outcome.stderr.contains("inherited");
-    let silent = ["newfstatat", "ppoll"].contains(&call);
+    let silent = ["newfstatat", "ppoll"].contains(&call) || call == "mprotect" && when == "start";
     outcome.check(told || silent, "the log tells");
     true
 }
@@ -159,6 +160,7 @@ fn calls_that_a_sandbox_must_allow() {
         .collect();
     println!("{needed:?}");
     let page = std::fs::read_to_string(root().join("docs/RELIABILITY.md")).unwrap();
+    assert!(needed.iter().any(|call| call == "dup3"), "{needed:?}");
     let list: Vec<_> = needed.iter().map(|call| format!("`{call}`")).collect();
     let list = list.join(", ");
     assert!(page.contains(&list), "not in docs/RELIABILITY.md: {list}");
