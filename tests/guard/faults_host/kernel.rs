@@ -81,7 +81,7 @@ fn survives(call: &str, error: &str, when: &str) -> bool {
 #[track_caller]
 pub fn protected(outcome: &Outcome) -> bool {
     outcome
-        .check(works(&outcome), "the program goes on")
+        .check(works(outcome), "the program goes on")
         .check(outcome.fact("ended") == "exit 0", "the child ends well");
     for (before, after) in [("before", "after"), ("idle before", "idle after")] {
         let same = outcome.fact(before) == outcome.fact(after);

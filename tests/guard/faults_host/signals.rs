@@ -18,7 +18,7 @@ fn storm(how: &str, forks: u32, transport: Transport, guarded: bool) -> Outcome 
 
 #[test]
 fn a_storm_of_signals_during_fork_and_re_dial() {
-    const FORKS: u32 = 60;
+    const FORKS: u32 = 30;
     for how in ["restart", "interrupt"] {
         storm(how, 3, Transport::Unix, false).disturbed();
         for transport in [Transport::Unix, Transport::Tls] {
