@@ -337,7 +337,9 @@ pub fn shared_memory(name: &CStr, size: usize) -> Result<c_int, Errno> {
     check(unsafe { libc::syscall(libc::SYS_fallocate, fd, 0, 0usize, size) })
         .and_then(|_| fcntl(fd, libc::F_ADD_SEALS, c_long::from(SEALS)))
         .map(|_| fd)
-        .inspect_err(|_| close(fd))
+        .inspect_err(|_| {
+            close(fd);
+        })
 }
 
 /// The memory behind such a descriptor, shared with whoever has it. Never given back.
