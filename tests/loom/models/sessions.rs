@@ -31,7 +31,7 @@ fn connect(entry: Entry, socket: u64) {
 }
 
 fn speak(entry: Entry, socket: u64) {
-    entry.set_session(socket, &peer(socket), 0);
+    entry.set_session((socket, 0), &peer(socket), 0);
     SPOKE.store(socket, Release); // a system call
 }
 
@@ -84,7 +84,7 @@ fn speak_too_early() {
     let entry = descriptors::entry(ONE).unwrap();
     sys::open(ONE, OLD);
     SPOKE.store(OLD, Release);
-    entry.set_session(OLD, &peer(OLD), 0);
+    entry.set_session((OLD, 0), &peer(OLD), 0);
 }
 
 #[test]
