@@ -3,7 +3,7 @@
 //! makes the pipe close-on-exec, so no program a test starts can keep it open.)
 
 use super::{root, Run};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,6 +47,10 @@ pub fn cluster() -> &'static Cluster {
 
 /// A server for one test alone, until it is dropped.
 pub fn own() -> Cluster {
+    started(None)
+}
+
+fn started(primary: Option<&str>) -> Cluster {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     // pg-cluster makes this folder and removes it.
     let folder = std::env::temp_dir().join(format!(
@@ -57,6 +61,7 @@ pub fn own() -> Cluster {
     // No limit here: pg-cluster holds one on every step of its start.
     let mut process = Command::new(root().join("tools/pg-cluster"))
         .arg(&folder)
+        .args(primary)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -80,6 +85,53 @@ pub fn own() -> Cluster {
 }
 
 impl Cluster {
+    /// A hot standby of this one, for one test alone.
+    pub fn standby(&self) -> Cluster {
+        started(Some(&self.conninfo(Transport::Unix)))
+    }
+
+    /// Where its data lies.
+    pub fn data(&self) -> PathBuf {
+        self.log.with_file_name("data")
+    }
+
+    /// Stops it, as `pg_ctl stop -m MODE` does.
+    pub fn stop(&self, mode: &str) {
+        self.tell(&format!("stop {mode}\n"), |pid| pid.is_none());
+    }
+
+    /// Starts it again, at the same port, on the same data.
+    pub fn start(&self) {
+        let answers = |pid: Option<String>| pid.is_some_and(|pid| pid.contains("ready"));
+        self.tell("start\n", answers);
+    }
+
+    /// A line for `tools/pg-cluster`, and what `postmaster.pid` says when it is done.
+    fn tell(&self, line: &str, done: impl Fn(Option<String>) -> bool) {
+        let mut stdin = self.process.stdin.as_ref().unwrap();
+        stdin.write_all(line.as_bytes()).unwrap();
+        let pid = self.data().join("postmaster.pid");
+        wait_until(line, || done(std::fs::read_to_string(&pid).ok()));
+    }
+
+    /// Has it read its configuration anew.
+    pub fn reload(&self) {
+        let mark = self.log_mark();
+        self.ask("select pg_reload_conf()");
+        self.wait_for_log(mark, "reloading configuration files");
+        // The line comes before the files are read; backends read pg_hba.conf of their postmaster.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    /// These lines before all others in `pg_hba.conf`, from now on.
+    pub fn admit(&self, lines: &str) {
+        let file = self.data().join("pg_hba.conf");
+        let rules = std::fs::read_to_string(&file).unwrap();
+        let rules = rules.split_once("# \"host\"").unwrap().1;
+        std::fs::write(&file, format!("{lines}\n# \"host\"{rules}")).unwrap();
+        self.reload();
+    }
+
     /// libpq's connection string. What is added behind it wins: `conninfo(Tls) + " host=::1"`.
     pub fn conninfo(&self, transport: Transport) -> String {
         self.environment(transport)
@@ -100,9 +152,16 @@ impl Cluster {
     /// What the server answers to a statement in a session of psql's own (`-At`).
     #[track_caller]
     pub fn ask(&self, sql: &str) -> String {
+        self.ask_in("forkguard", sql)
+    }
+
+    /// The same, in another database.
+    #[track_caller]
+    pub fn ask_in(&self, database: &str, sql: &str) -> String {
         let outcome = Run::new("psql")
             .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql])
             .envs(self.environment(Transport::Unix))
+            .env("PGDATABASE", database)
             .run();
         outcome.ok();
         outcome.stdout.trim_end().to_owned()
@@ -139,6 +198,16 @@ impl Cluster {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// Waits for it; thirty seconds is a loaded machine.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < end, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
