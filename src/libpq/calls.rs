@@ -109,6 +109,37 @@ impl Library {
         self.call1(entry::PQbackendPID, pgconn) as i32
     }
 
+    /// Calls `each` with every option of the connection that has a value. False: no memory.
+    pub fn options(&self, pgconn: usize, mut each: impl FnMut(&CStr, &CStr)) -> bool {
+        /// `PQconninfoOption` (libpq-fe.h).
+        #[repr(C)]
+        struct Setting {
+            keyword: *const c_char,
+            _variable: usize,
+            _compiled: usize,
+            value: *const c_char,
+            _label: usize,
+            _character: usize,
+            _size: i32,
+        }
+        let list = self.call1(entry::PQconninfo, pgconn);
+        let mut next = list as *const Setting;
+        // SAFETY: libpq's list ends with a null keyword; its strings end with a NUL.
+        unsafe {
+            while !next.is_null() && !(*next).keyword.is_null() {
+                if !(*next).value.is_null() {
+                    each(
+                        CStr::from_ptr((*next).keyword),
+                        CStr::from_ptr((*next).value),
+                    );
+                }
+                next = next.add(1);
+            }
+        }
+        self.call1(entry::PQconninfoFree, list);
+        list != 0
+    }
+
     /// A text that libpq keeps of an object, on one line; empty for none.
     pub fn text(&self, entry: usize, object: usize) -> String {
         let text = string(self.call1(entry, object)).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Whether an inherited session can be made again.
 
-use core::ffi::{c_char, CStr};
+use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
 use std::borrow::ToOwned;
 use std::string::String;
@@ -24,17 +24,6 @@ pub enum Judgement {
 
 /// Whether a file that libpq reads at each dial is named from the working directory.
 fn names_relative_files(library: &Library, pgconn: usize) -> bool {
-    /// `PQconninfoOption` (libpq-fe.h).
-    #[repr(C)]
-    struct Setting {
-        keyword: *const c_char,
-        _variable: usize,
-        _compiled: usize,
-        value: *const c_char,
-        _label: usize,
-        _character: usize,
-        _size: i32,
-    }
     const FILES: [&CStr; 5] = [
         c"sslrootcert",
         c"sslcert",
@@ -42,23 +31,16 @@ fn names_relative_files(library: &Library, pgconn: usize) -> bool {
         c"sslcrl",
         c"sslcrldir",
     ];
-    let list = library.call1(entry::PQconninfo, pgconn);
-    let mut next = list as *const Setting;
-    let mut found = next.is_null(); // no memory: nobody knows
-                                    // SAFETY: libpq's list ends with a null keyword; its strings end with a NUL.
-    unsafe {
-        while !next.is_null() && !(*next).keyword.is_null() {
-            let (keyword, value) = (CStr::from_ptr((*next).keyword), (*next).value);
-            if FILES.contains(&keyword) && !value.is_null() {
-                let value = CStr::from_ptr(value).to_bytes();
-                // `system` is OpenSSL's own store.
-                found |= !value.is_empty() && value != b"system" && !value.starts_with(b"/");
-            }
-            next = next.add(1);
-        }
-    }
-    library.call1(entry::PQconninfoFree, list);
-    found
+    let mut found = false;
+    let known = library.options(pgconn, |keyword, value| {
+        let value = value.to_bytes();
+        // `system` is OpenSSL's own store.
+        found |= FILES.contains(&keyword)
+            && !value.is_empty()
+            && value != b"system"
+            && !value.starts_with(b"/");
+    });
+    found || !known
 }
 
 /// Judges an inherited connection. Asks libpq and the kernel, not the server.

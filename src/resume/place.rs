@@ -16,6 +16,8 @@ pub struct Place {
     pub peer: u64,
     /// What the client was.
     pub client: Client,
+    /// When it was noted, by the monotonic clock.
+    pub since_us: u64,
 }
 
 /// What a client is, as far as libpq looks when it dials.
@@ -49,6 +51,7 @@ impl Place {
         Some(Place {
             peer: peer(fd)?,
             client: Client::now(),
+            since_us: sys::now_us(),
         })
     }
 }

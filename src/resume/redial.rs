@@ -161,7 +161,9 @@ impl Task {
         if let Some(what) = self.before.other_place(&Told::of(library, pgconn)) {
             return self.refuse(format!("dialling anew reached another place: {what}"));
         }
-        match Replay::of(library, pgconn, &books.journal, self.parent, books.ran) {
+        let since = books.place.map_or(0, |place| place.since_us);
+        let parent = (self.parent, sys::now_us().saturating_sub(since));
+        match Replay::of(library, pgconn, &books.journal, parent, books.ran) {
             Ok(replay) => self.replay = replay,
             Err(reason) => self.refuse(reason),
         }
@@ -205,7 +207,11 @@ impl Task {
             .cancel
             .store(library.call1(entry::PQgetCancel, pgconn), Relaxed);
         // SAFETY: as in `dialled`.
-        established::stands_at(connection, fd, unsafe { connection.inherited_books() });
+        let books = unsafe { connection.inherited_books() };
+        if let Some(place) = &mut books.place {
+            place.since_us = sys::now_us();
+        }
+        established::stands_at(connection, fd, books);
         stats::count(Count::Resumed, 1);
         sink::say(Level::Info, |line| {
             line.push(b"resumed the session on descriptor ")

@@ -4,7 +4,7 @@
 //! the server under the settings of its moment, in order. Older libpqs go one
 //! by one.
 
-use core::ffi::{c_char, CStr};
+use core::ffi::c_char;
 use core::ptr::null;
 use std::ffi::CString;
 use std::string::String;
@@ -24,30 +24,58 @@ use crate::signal_safe::sys;
 const NO_UNNAMED: &[u8] =
     b"SELECT pg_catalog.repeat('unnamed prepared statement does not exist', 1)::pg_catalog.int4";
 
-/// How long the server may take for each answer: a `PREPARE` may wait for a
-/// lock on its table.
-const PATIENCE_MS: u64 = 60_000;
+/// How long the server may take for each answer, where the client has not said with
+/// `connect_timeout` how long it would wait for a session: a `PREPARE` may wait for a lock on its
+/// table.
+const PATIENCE_S: u64 = 60;
 
 /// `text`'s type id (pg_type.dat).
 const TEXT: u32 = 25;
 
-/// Whether the parent's backend holds what no text of its client showed:
-/// advisory locks of its session, tables in its temporary schema. Asked only of
-/// the server that gave the number (and before 16 only whether a search path that
-/// was there from the start makes tables temporary): behind a pooler, whose numbers are its own,
-/// nothing is found. From 16 on a backend's number in
-/// `pg_stat_get_backend_idset` is that of its `pg_temp_N` (16's release notes).
-const ASK: &CStr = c"SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) $1::pg_catalog.int4 THEN 3 \
-    WHEN EXISTS (SELECT FROM pg_catalog.pg_lock_status() WHERE locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND pid OPERATOR(pg_catalog.=) $2::pg_catalog.int4) THEN 1 \
-    WHEN pg_catalog.strpos(pg_catalog.lower(pg_catalog.current_setting('search_path')), 'pg_temp') OPERATOR(pg_catalog.>) 0 THEN 2 \
-    ELSE 0 END";
-const ASK_16: &CStr = c"SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) $1::pg_catalog.int4 THEN 3 \
-    WHEN EXISTS (SELECT FROM pg_catalog.pg_lock_status() WHERE locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND pid OPERATOR(pg_catalog.=) $2::pg_catalog.int4) THEN 1 \
-    WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_get_backend_idset() AS b(id), pg_catalog.pg_namespace AS n, pg_catalog.pg_class AS c \
-      WHERE pg_catalog.pg_stat_get_backend_pid(b.id) OPERATOR(pg_catalog.=) $2::pg_catalog.int4 \
-      AND n.nspname OPERATOR(pg_catalog.=) ('pg_temp_' OPERATOR(pg_catalog.||) b.id::pg_catalog.text)::pg_catalog.name \
-      AND c.relnamespace OPERATOR(pg_catalog.=) n.oid) THEN 2 \
-    ELSE 0 END";
+/// What no text of the client showed, asked of the server that gave the number of the parent's
+/// backend; by the first that holds:
+/// - 3: behind a pooler, whose numbers are its own, nothing is found.
+/// - 4: the server has not been up for as long as the parent's session (`$3` seconds): started
+///   anew, or another one. By lengths of time, for the clocks of client and server differ.
+/// - 5: the parent's backend is another role's: of the same name, dropped and made anew.
+/// - 1: the parent's backend holds advisory locks of its session.
+/// - 2: it has tables in its temporary schema; before 16 only whether a search path that
+///   was there from the start makes tables temporary. From 16 on a backend's number in
+///   `pg_stat_get_backend_idset` is that of its `pg_temp_N` (16's release notes).
+/// - 6: `ALTER ROLE` or `ALTER DATABASE … SET` gives the session a role, or a setting that
+///   the server does not know, such as a tenant's name: the parent's may be another, and
+///   nothing tells since when it is this one.
+macro_rules! question {
+    ($temporary:literal) => {
+        concat!(
+            "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) $1::pg_catalog.int4 THEN 3 \
+             WHEN (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.pg_postmaster_start_time()) \
+               OPERATOR(pg_catalog.<) pg_catalog.make_interval(secs => $3::pg_catalog.float8) THEN 4 \
+             WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity($2::pg_catalog.int4) AS p, \
+               pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) AS c \
+               WHERE p.usesysid OPERATOR(pg_catalog.<>) c.usesysid OR p.datid OPERATOR(pg_catalog.<>) c.datid) THEN 5 \
+             WHEN EXISTS (SELECT FROM pg_catalog.pg_lock_status() WHERE locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND pid OPERATOR(pg_catalog.=) $2::pg_catalog.int4) THEN 1 \
+             WHEN ", $temporary, " THEN 2 \
+             WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) AS c, \
+               pg_catalog.pg_db_role_setting AS s, pg_catalog.unnest(s.setconfig) AS d(its), \
+               pg_catalog.split_part(d.its, '='::pg_catalog.text, 1) AS n(name) \
+               WHERE (s.setdatabase OPERATOR(pg_catalog.=) c.datid OR s.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid) \
+               AND (s.setrole OPERATOR(pg_catalog.=) c.usesysid OR s.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid) \
+               AND (pg_catalog.lower(n.name) OPERATOR(pg_catalog.=) 'role'::pg_catalog.text \
+                 OR pg_catalog.strpos(n.name, '.'::pg_catalog.text) OPERATOR(pg_catalog.>) 0 \
+                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_settings AS k \
+                   WHERE pg_catalog.lower(k.name) OPERATOR(pg_catalog.=) pg_catalog.lower(n.name)))) THEN 6 \
+             ELSE 0 END"
+        )
+    };
+}
+const ASK: &str = question!("pg_catalog.strpos(pg_catalog.lower(pg_catalog.current_setting('search_path')), 'pg_temp') OPERATOR(pg_catalog.>) 0");
+const ASK_16: &str = question!(
+    "EXISTS (SELECT FROM pg_catalog.pg_stat_get_backend_idset() AS b(id), pg_catalog.pg_namespace AS n, pg_catalog.pg_class AS c \
+       WHERE pg_catalog.pg_stat_get_backend_pid(b.id) OPERATOR(pg_catalog.=) $2::pg_catalog.int4 \
+       AND n.nspname OPERATOR(pg_catalog.=) ('pg_temp_' OPERATOR(pg_catalog.||) b.id::pg_catalog.text)::pg_catalog.name \
+       AND c.relnamespace OPERATOR(pg_catalog.=) n.oid)"
+);
 
 /// One message to the server, with what its pointers point to.
 struct Message {
@@ -64,6 +92,7 @@ struct Message {
 pub struct Replay {
     messages: Vec<Message>,
     asks: bool,
+    patience_ms: u64,
     /// The first byte of the first message's first value.
     answer: Option<u8>,
     error: Option<String>,
@@ -103,12 +132,12 @@ impl Message {
 
 impl Replay {
     /// On the fresh, idle, blocking session of `pgconn`. `parent` is the
-    /// parent's backend; `asks` whether it may hold what nobody saw.
+    /// parent's backend, and its session so old; `asks` whether it may hold what nobody saw.
     pub fn of(
         library: &Library,
         pgconn: usize,
         journal: &Journal,
-        parent: i32,
+        (parent, age_us): (i32, u64),
         asks: bool,
     ) -> Result<Replay, String> {
         if !memory::is_plenty(2 * journal.size() + 65_536) {
@@ -120,9 +149,11 @@ impl Replay {
             let version = library.call1(entry::PQserverVersion, pgconn) as i32;
             let number = |pid: i32| c_string(format!("{pid}").as_bytes());
             let text = if version >= 160_000 { ASK_16 } else { ASK };
+            // A thousandth less, for clocks that run apart: twice what ntpd corrects by.
+            let age = c_string(format!("{}", (age_us - age_us / 1000) as f64 / 1e6).as_bytes());
             messages.push(Message::query(
-                text.to_bytes(),
-                std::vec![number(own), number(parent)],
+                text.as_bytes(),
+                std::vec![number(own), number(parent), age],
             ));
         }
         messages.extend(journal.steps().map(Message::of));
@@ -137,6 +168,7 @@ impl Replay {
         Ok(Replay {
             messages,
             asks,
+            patience_ms: 1000 * patience_s(library, pgconn),
             ..Replay::default()
         })
     }
@@ -163,6 +195,15 @@ impl Replay {
             (true, Some(b'2')) => {
                 Err("the parent's backend has, or may have, temporary tables".to_owned())
             }
+            (true, Some(b'4')) => Err(
+                "the server has been started anew since, or another one took its place".to_owned(),
+            ),
+            (true, Some(b'5')) => {
+                Err("the parent's role has been dropped, and another has its name".to_owned())
+            }
+            (true, Some(b'6')) => Err(
+                "a default of ALTER ROLE or ALTER DATABASE sets the role or a custom setting, and may be new".to_owned(),
+            ),
             (true, _) => Err("the server did not say what the parent's backend holds".to_owned()),
         }
     }
@@ -189,6 +230,24 @@ pub fn run(library: &Library, pgconn: usize, replay: &mut Replay) {
     if !done {
         // Where a result has said why, that stays.
         replay.failed(|| library.error(pgconn));
+    }
+}
+
+/// As `connect_timeout` says: seconds, 0 for ever, and 1 means 2 (libpq-connect.html).
+fn patience_s(library: &Library, pgconn: usize) -> u64 {
+    let mut said = 0_i32;
+    library.options(pgconn, |keyword, value| {
+        if keyword == c"connect_timeout" {
+            said = value
+                .to_str()
+                .ok()
+                .and_then(|value| value.trim().parse().ok())
+                .unwrap_or(0);
+        }
+    });
+    match said {
+        ..=0 => PATIENCE_S,
+        said => u64::from(said.max(2).unsigned_abs()),
     }
 }
 
@@ -230,7 +289,7 @@ fn send(library: &Library, pgconn: usize, message: &Message) -> bool {
 
 /// Waits until `PQgetResult` need not, within a time.
 fn is_answered(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
-    let end = sys::now_us() / 1000 + PATIENCE_MS;
+    let end = sys::now_us() / 1000 + replay.patience_ms;
     while library.call1(entry::PQisBusy, pgconn) as i32 != 0 {
         // The server's error is a result, and then libpq is not busy. One beside a
         // result that is still to come is libpq's own: it had no memory for one that
@@ -240,7 +299,8 @@ fn is_answered(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
         }
         let left = end.saturating_sub(sys::now_us() / 1000);
         if left == 0 {
-            replay.failed(|| "the server does not answer".to_owned());
+            let seconds = replay.patience_ms / 1000;
+            replay.failed(|| format!("the server does not answer within {seconds} s"));
             return false;
         }
         let mut wait = libc::pollfd {
