@@ -147,6 +147,11 @@ impl Task {
         let pgconn = connection.pgconn();
         if library.status(pgconn) != CONNECTION_OK {
             self.error = Some(format!("dialling anew failed: {}", library.error(pgconn)));
+            // Where its time was up libpq keeps the socket, and in the middle of the server's greeting
+            // the next command would wait there for the rest of it, for ever (tried).
+            if library.socket(pgconn) >= 0 {
+                sys::shutdown(library.socket(pgconn));
+            }
             return;
         }
         if library.socket(pgconn) != self.fd {
