@@ -1,4 +1,4 @@
-/* equal CONNINFO SEED SEQUENCES resumable|any|traps: random changes of sessions in the parent, SESSIONS
+/* equal CONNINFO SEED SEQUENCES resumable|any|traps|tenants: random changes of sessions in the parent, SESSIONS
  * of them at a time; then a fork. The child tells all that can be seen of each session, the parent
  * the same of its own, and both must agree, unless the child's was lost.
  *
@@ -83,7 +83,7 @@ struct sequence {
 };
 
 static struct sequence *now; /* the one being made */
-static bool traps;
+static bool traps, tenants;
 
 /* What is tried, one after another: printed where a session came out different. */
 static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
@@ -894,10 +894,162 @@ static void trap(uint64_t number)
         simple(statements[i]);
 }
 
+/* Whose rows a session reads: every way to say it, and to take it back. */
+
+static const char *tenant(void)
+{
+    static const char *const values[] = {"'t1'", "'t2'", "''", "t1", "E't2'"};
+    return PICK(values);
+}
+
+static void with_parameter(const char *sql, const char *value)
+{
+    note("PQexecParams: %s (%s)  -> %s", sql, value ? value : "NULL", "");
+    PQclear(PQexecParams(now->conn, sql, 1, NULL, &value, NULL, NULL, 0));
+}
+
+static void tenant_step(void)
+{
+    static const char *const roles[] = {
+        "set role one", "set role two", "set role none", "reset role", "set local role two", "set session role 'one'",
+        "set session authorization one", "set local session authorization two", "reset session authorization",
+        "set session authorization default", "set row_security to off", "reset row_security", "set session authorization app",
+        "select set_config('role', 'two', false)", "select set_config('role', 'two', true)", "select set_config('session_authorization', 'one', false)",
+        "update pg_settings set setting = 'one' where name = 'role'", "set \"role\" to two", "set role = 'one'", "reset \"role\"",
+        "set session characteristics as transaction read only", "select set_config('row_security', 'off', false)",
+    };
+    static const char *const control[] = {
+        "begin", "commit", "rollback", "savepoint a", "rollback to a", "release a", "begin; set local app.tenant to 't2'; commit",
+        "begin; set app.tenant to 't2'; rollback", "begin", "commit", "abort and chain", "select 1/0", "commit and chain",
+        "begin; set role two; rollback", "begin; set local role one; commit", "begin; select set_config('app.tenant', 't1', true); commit",
+    };
+    static const char *const all[] = {"reset all", "discard all", "discard plans", "deallocate all"};
+    static const char *const parameters[] = {"t1", "t2", "", NULL};
+    static const char *const reads[] = {
+        "select tenant from of_tenant", "select tenant from open_to_all", "select current_setting('app.tenant')",
+        "select name from of_role", "insert into of_tenant values ('t1')", "update of_tenant set tenant = tenant",
+        "show app.tenant", "explain select * from of_tenant", "copy (select tenant from of_tenant) to stdout",
+    };
+    switch (below(18)) {
+    case 0:
+    case 1:
+    case 2:
+        runf("set %sapp.tenant %s %s", one_in(3) ? "local " : one_in(2) ? "session " : "", one_in(2) ? "=" : "to", one_in(8) ? "default" : tenant());
+        return;
+    case 3:
+        runf("reset app.tenant");
+        return;
+    case 4:
+        runf("select %sset_config('app.tenant', '%s', %s)", one_in(2) ? "pg_catalog." : "", one_in(2) ? "t1" : "t2", one_in(2) ? "true" : "false");
+        return;
+    case 5:
+        if (!one_in(4))
+            return;
+        with_parameter(one_in(2) ? "select set_config('app.tenant', $1, false)" : "select set_config('app.tenant', $1, true)", PICK(parameters));
+        return;
+    case 6:
+    case 7:
+    case 8:
+        run(PICK(roles));
+        return;
+    case 9:
+    case 10:
+        simple(PICK(control));
+        return;
+    case 11:
+        if (one_in(2))
+            run(PICK(all));
+        return;
+    case 12:
+        if (!one_in(4))
+            return;
+        if (one_in(4))
+            runf("select set_tenant(%s)", one_in(2) ? "'t1'" : "'t2'");
+        else if (one_in(3))
+            runf("do $$ begin perform set_config('app.tenant', 't2', false); end $$");
+        else if (one_in(2))
+            runf("call set_tenant_too('t2')");
+        return;
+    case 13: /* prepared under one tenant or role, executed under another */
+        now->prepared |= 1;
+        runf("prepare s1 as select tenant from of_tenant%s", one_in(2) ? " where current_user <> 'nobody'" : "");
+        return;
+    case 14:
+        if (now->prepared & 1)
+            runf("execute s1");
+        return;
+    case 15:
+        if (!one_in(4))
+            return;
+        note("PQprepare x1: set_config with a parameter");
+        PQclear(PQprepare(now->conn, one_in(2) ? "x1" : "", "select set_config('app.tenant', $1, false)", 0, NULL));
+        if (one_in(2)) {
+            const char *value = PICK(parameters);
+            note("PQexecPrepared x1 (%s)", value ? value : "NULL");
+            PQclear(PQexecPrepared(now->conn, "x1", 1, &value, NULL, NULL, 0));
+        }
+        return;
+    case 16:
+        if (PQtransactionStatus(now->conn) != PQTRANS_IDLE || !PQenterPipelineMode(now->conn))
+            return;
+        note("pipeline:");
+        for (unsigned left = 1 + below(4); left > 0; left--) {
+            const char *sql = one_in(3) ? PICK(roles) : one_in(3) ? "set local app.tenant to 't1'" : one_in(4) ? "select 1/0" : one_in(2) ? "set app.tenant to 't2'" : "reset app.tenant";
+            note("  in the pipeline: %s", sql);
+            PQsendQueryParams(now->conn, sql, 0, NULL, NULL, NULL, NULL, 0);
+            if (one_in(3)) {
+                note("  sync");
+                PQpipelineSync(now->conn);
+            }
+        }
+        note("  sync");
+        PQpipelineSync(now->conn);
+        for (int i = 0, nulls = 0; i < 100 && nulls < 2; i++) {
+            PGresult *result = PQgetResult(now->conn);
+            nulls = result ? 0 : nulls + 1;
+            PQclear(result);
+        }
+        note("end of the pipeline: %d", PQexitPipelineMode(now->conn));
+        return;
+    default:
+        run(PICK(reads));
+    }
+}
+
+/* What an administrator does between the fork and the child's first use, and takes back after it. */
+static const char *const BETWEEN[][2] = {
+    {"select 1", "select 1"},
+    {"alter role app set app.tenant to 't2'", "alter role app reset all"},
+    {"alter role app in database forkguard set app.tenant to 't2'", "alter role app in database forkguard reset all"},
+    {"alter database forkguard set app.tenant to 't2'", "alter database forkguard reset all"},
+    {"alter role all set app.tenant to ''", "alter role all reset all"},
+    {"alter role app set role to two", "alter role app reset all"},
+    {"revoke two from app", "grant two to app"},
+    {"alter role app bypassrls", "alter role app nobypassrls"},
+    {"alter role app superuser", "alter role app nosuperuser"},
+    {"revoke select on of_tenant from public", "grant select on of_tenant to public"},
+    {"alter role two rename to three", "alter role three rename to two"},
+};
+
+static void administer(const char *sql)
+{
+    PGconn *admin = dial(getenv("ADMIN"));
+    command(admin, sql);
+    PQfinish(admin);
+}
+
 /* A session's life. */
 static void live(struct sequence *sequence)
 {
     now = sequence;
+    if (tenants) {
+        run("select 1"); /* one on which nothing was ever run begins as a new one does */
+        for (unsigned left = 1 + below(7); left > 0; left--)
+            tenant_step();
+        if (PQtransactionStatus(now->conn) != PQTRANS_IDLE && !one_in(4))
+            simple(one_in(2) ? "commit" : "rollback");
+        return;
+    }
     if (traps) {
         trap(sequence->seed);
         return;
@@ -1099,6 +1251,9 @@ static void look(struct text *text, PGconn *conn)
     ask(text, conn, "select classid, objid from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()");
     ask(text, conn, /* Of PREPARE it tells the whole text that it stood in, other statements and comments with it. */
         "select name, case when not from_sql then statement end, parameter_types, from_sql from pg_prepared_statements order by name");
+    ask(text, conn, "select tenant from of_tenant order by 1");
+    ask(text, conn, "select tenant from open_to_all order by 1");
+    ask(text, conn, "select name from of_role order by 1");
     ask(text, conn, "select nosuch from nowhere"); /* an error, as verbose as it is */
 
     PGresult *names = PQexec(conn, "select name, cardinality(parameter_types) from pg_prepared_statements where name !~ '^x' order by name");
@@ -1272,9 +1427,13 @@ static void round_(const char *conninfo, uint64_t seed, int many, bool resumable
                   PQpipelineStatus(sequences[i].conn) == PQ_PIPELINE_OFF;
     }
     fflush(NULL);
+    state = seed;
+    const char *const *between = one_in(2) ? BETWEEN[0] : PICK(BETWEEN);
     pid_t pid = fork();
     if (pid == 0) {
         alarm(50);
+        if (tenants)
+            administer(between[0]);
         for (int i = 0; i < many; i++)
             in_child(&sequences[i], &told[i]);
         for (int i = 0; i < many; i++)
@@ -1289,9 +1448,13 @@ static void round_(const char *conninfo, uint64_t seed, int many, bool resumable
         fact("child ended", "%x, seeds from %llu", status, (unsigned long long)seed);
     }
     for (int i = 0; i < many; i++) {
+        if (tenants)
+            add(&sequences[i].trace, "    after the fork: %s\n", between[0]);
         judge(&sequences[i], &told[i], idle[i]);
         PQfinish(sequences[i].conn);
     }
+    if (tenants)
+        administer(between[1]);
     munmap(told, SESSIONS * sizeof *told);
 }
 
@@ -1303,6 +1466,7 @@ int main(int argc, char **argv)
     long many = atol(argv[3]);
     bool resumable = !strcmp(argv[4], "resumable");
     traps = !strcmp(argv[4], "traps");
+    tenants = !strcmp(argv[4], "tenants");
     if (!many)
         many = sizeof TRAPS / sizeof *TRAPS;
     for (long done = 0; done < many; done += SESSIONS)
