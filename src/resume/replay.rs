@@ -317,6 +317,21 @@ fn is_answered(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
     true
 }
 
+/// The server's complaint, for the log: without the lines behind the first, which quote the statement
+/// and with it what nobody may read there.
+fn error_of(library: &Library, result: usize) -> String {
+    let field = |code: u8| {
+        let text = library.call2(entry::PQresultErrorField, result, usize::from(code));
+        string(text).map(String::from_utf8_lossy)
+    };
+    // postgres_ext.h: PG_DIAG_MESSAGE_PRIMARY, PG_DIAG_SQLSTATE.
+    match (field(b'M'), field(b'C')) {
+        (Some(primary), Some(state)) => format!("{primary} (SQLSTATE {state})"),
+        // libpq's own complaint, of the connection.
+        _ => library.text(entry::PQresultErrorMessage, result),
+    }
+}
+
 /// Reads a command's results. False: one was an error.
 fn answers(library: &Library, pgconn: usize, replay: &mut Replay, is_first: bool) -> bool {
     loop {
@@ -332,7 +347,7 @@ fn answers(library: &Library, pgconn: usize, replay: &mut Replay, is_first: bool
         // libpq forgets that only with a command outside a pipeline.
         let fine = matches!(status, COMMAND_OK | TUPLES_OK | SINGLE_TUPLE | TUPLES_CHUNK);
         if !fine {
-            replay.failed(|| library.text(entry::PQresultErrorMessage, result));
+            replay.failed(|| error_of(library, result));
         } else if is_first
             && replay.answer.is_none()
             && library.call1(entry::PQntuples, result) as i32 > 0

@@ -26,6 +26,7 @@ mod panics;
 mod parent_undisturbed;
 mod recipes;
 mod resume;
+mod security;
 mod server_faults;
 mod signals;
 mod soak;
