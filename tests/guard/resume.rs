@@ -284,13 +284,27 @@ fn another_place_is_refused() {
 
 #[test]
 fn another_client_is_refused() {
-    for what in ["HOME", "PGTZ", "PGOPTIONS", "user", "root"] {
+    for what in ["HOME", "PGTZ", "PGOPTIONS", "user", "user for good", "root"] {
         // SAFETY: takes nothing.
-        if ["user", "root"].contains(&what) && unsafe { libc::geteuid() } != 0 {
+        if ["user", "user for good", "root"].contains(&what) && unsafe { libc::geteuid() } != 0 {
             continue;
         }
         let outcome = over_unix(&["changed", what]);
         outcome.ok().lost("has changed since it was made");
+        parent_goes_on(&outcome);
+    }
+    // Groups are nobody to a server; a file that they closed would be a dial that fails.
+    for what in ["groups", "not dumpable"] {
+        // SAFETY: takes nothing.
+        if what == "groups" && unsafe { libc::geteuid() } != 0 {
+            continue;
+        }
+        let outcome = over_unix(&["changed", what]);
+        let told = outcome.ok().facts("child");
+        outcome.check(
+            told.len() == 1 && told[0].starts_with("answered by "),
+            "resumed",
+        );
         parent_goes_on(&outcome);
     }
 }

@@ -131,3 +131,34 @@ fn the_log_is_its_owners_alone() {
         outcome.ok();
     }
 }
+
+/// libpq leaves copies of what it sent in memory that it has freed, so a wiped journal would hide
+/// nothing: it adds one for each text that may have to be sent again, and none of any other.
+#[test]
+fn what_a_core_file_holds() {
+    let server = own();
+    let run = |policy: Option<Policy>| {
+        let run = Run::new(compile("leftovers")).arg(server.conninfo(Transport::Unix));
+        let outcome = match policy {
+            Some(policy) => run.policy(policy).run(),
+            None => run.run(),
+        };
+        let copies = |what| outcome.fact(what).parse::<i64>().unwrap();
+        assert_eq!(copies("none"), 0, "{outcome}");
+        ["password", "later", "closed"].map(copies)
+    };
+    let (without, abandon, resume) = (
+        run(None),
+        run(Some(Policy::Abandon)),
+        run(Some(Policy::Resume)),
+    );
+    println!("copies of a secret after ALTER ROLE, SET and PREPARE, after PQfinish: without {without:?}, abandon {abandon:?}, resume {resume:?}");
+    assert!(without[2] > 0, "libpq wipes now: then the journal should");
+    assert_eq!(abandon, without, "no journal, no copy");
+    assert_eq!(
+        resume[0], without[0],
+        "ALTER ROLE … PASSWORD is not journalled"
+    );
+    assert!(resume[1] <= without[1] + 2, "SET and PREPARE, once each");
+    assert!(resume[2] <= without[2] + 2, "and what was freed of them");
+}

@@ -1,6 +1,7 @@
 /* resume CONNINFO WHAT [MORE]: a session is inherited, idle but for what WHAT says; the child makes
  * it anew by using it, or says how it was lost. "backend" is the parent's. */
 #include "session.h"
+#include <grp.h>
 #include <libpq-events.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -346,6 +347,12 @@ static void changed(const char *more)
             setenv(more, "/tmp", 1);
         else if (!strcmp(more, "user") && seteuid(65534))
             broken("seteuid");
+        else if (!strcmp(more, "user for good") && setuid(65534))
+            broken("setuid");
+        else if (!strcmp(more, "groups") && (setgroups(0, NULL) || setgid(65534)))
+            broken("setgroups");
+        else if (!strcmp(more, "not dumpable") && prctl(PR_SET_DUMPABLE, 0))
+            broken("prctl");
         else if (!strcmp(more, "root") && chroot("/tmp"))
             broken("chroot");
         else if (!strcmp(more, "shell") && system(getenv("ACTION")))
