@@ -42,6 +42,9 @@ const TEXT: u32 = 25;
 /// - 2: it has tables in its temporary schema; before 16 only whether a search path that
 ///   was there from the start makes tables temporary. From 16 on a backend's number in
 ///   `pg_stat_get_backend_idset` is that of its `pg_temp_N` (16's release notes).
+/// - 7 (of sessions with prepared statements): a role has `BYPASSRLS`, or a policy is for some roles
+///   alone. The server puts policies into a statement when it is prepared, and does not look again
+///   when the role's rights change (tried): the parent's may hold policies that today's would not.
 /// - 6: `ALTER ROLE` or `ALTER DATABASE … SET` gives the session a role, or a setting that
 ///   the server does not know, such as a tenant's name: the parent's may be another, and
 ///   nothing tells since when it is this one.
@@ -64,8 +67,7 @@ macro_rules! question {
                AND (pg_catalog.lower(n.name) OPERATOR(pg_catalog.=) 'role'::pg_catalog.text \
                  OR pg_catalog.strpos(n.name, '.'::pg_catalog.text) OPERATOR(pg_catalog.>) 0 \
                  AND NOT EXISTS (SELECT FROM pg_catalog.pg_settings AS k \
-                   WHERE pg_catalog.lower(k.name) OPERATOR(pg_catalog.=) pg_catalog.lower(n.name)))) THEN 6 \
-             ELSE 0 END"
+                   WHERE pg_catalog.lower(k.name) OPERATOR(pg_catalog.=) pg_catalog.lower(n.name)))) THEN 6 "
         )
     };
 }
@@ -76,6 +78,21 @@ const ASK_16: &str = question!(
        AND n.nspname OPERATOR(pg_catalog.=) ('pg_temp_' OPERATOR(pg_catalog.||) b.id::pg_catalog.text)::pg_catalog.name \
        AND c.relnamespace OPERATOR(pg_catalog.=) n.oid)"
 );
+
+/// Whether a statement prepared now may hold fewer policies than one prepared before. Its roles are
+/// those that the session is, or may become where its journal changes them.
+macro_rules! policies {
+    ($roles:literal) => {
+        concat!(
+            "WHEN EXISTS (SELECT FROM pg_catalog.pg_policy AS y WHERE y.polroles OPERATOR(pg_catalog.<>) '{0}'::pg_catalog.oid[]) \
+             OR EXISTS (SELECT FROM pg_catalog.pg_roles AS r, pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) AS c \
+               WHERE r.rolbypassrls AND NOT r.rolsuper AND ", $roles, ") THEN 7 "
+        )
+    };
+}
+const OF_ITS_ROLE: &str = policies!("r.oid OPERATOR(pg_catalog.=) c.usesysid");
+const OF_ITS_ROLES: &str =
+    policies!("pg_catalog.pg_has_role(c.usesysid, r.oid, 'MEMBER'::pg_catalog.text)");
 
 /// One message to the server, with what its pointers point to.
 struct Message {
@@ -148,7 +165,16 @@ impl Replay {
             let own = library.backend_pid(pgconn);
             let version = library.call1(entry::PQserverVersion, pgconn) as i32;
             let number = |pid: i32| c_string(format!("{pid}").as_bytes());
-            let text = if version >= 160_000 { ASK_16 } else { ASK };
+            let question = if version >= 160_000 { ASK_16 } else { ASK };
+            let policies = match (
+                journal.prepares(),
+                journal.sets("role") || journal.sets("session_authorization"),
+            ) {
+                (false, _) => "",
+                (true, false) => OF_ITS_ROLE,
+                (true, true) => OF_ITS_ROLES,
+            };
+            let text = format!("{question}{policies}ELSE 0 END");
             // A thousandth less, for clocks that run apart: twice what ntpd corrects by.
             let age = c_string(format!("{}", (age_us - age_us / 1000) as f64 / 1e6).as_bytes());
             messages.push(Message::query(
@@ -203,6 +229,9 @@ impl Replay {
             }
             (true, Some(b'6')) => Err(
                 "a default of ALTER ROLE or ALTER DATABASE sets the role or a custom setting, and may be new".to_owned(),
+            ),
+            (true, Some(b'7')) => Err(
+                "it has prepared statements, and row-level security that may be another for its role now".to_owned(),
             ),
             (true, _) => Err("the server did not say what the parent's backend holds".to_owned()),
         }

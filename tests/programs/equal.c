@@ -1026,9 +1026,12 @@ static const char *const BETWEEN[][2] = {
     {"alter role app set role to two", "alter role app reset all"},
     {"revoke two from app", "grant two to app"},
     {"alter role app bypassrls", "alter role app nobypassrls"},
+    {"alter role two bypassrls", "alter role two nobypassrls"},
+    {"create policy more on of_tenant to three using (true); grant three to app", "drop policy more on of_tenant; revoke three from app"},
+    {"create policy more on of_tenant to one using (true)", "drop policy more on of_tenant"},
     {"alter role app superuser", "alter role app nosuperuser"},
     {"revoke select on of_tenant from public", "grant select on of_tenant to public"},
-    {"alter role two rename to three", "alter role three rename to two"},
+    {"alter role two rename to four", "alter role four rename to two"},
 };
 
 static void administer(const char *sql)
@@ -1429,6 +1432,8 @@ static void round_(const char *conninfo, uint64_t seed, int many, bool resumable
     fflush(NULL);
     state = seed;
     const char *const *between = one_in(2) ? BETWEEN[0] : PICK(BETWEEN);
+    if (getenv("BETWEEN")) /* this one, always */
+        between = BETWEEN[atoi(getenv("BETWEEN")) % (sizeof BETWEEN / sizeof *BETWEEN)];
     pid_t pid = fork();
     if (pid == 0) {
         alarm(50);
