@@ -78,16 +78,16 @@ fn sequences(server: &Cluster, transport: Transport, kind: &str, seed: u64, many
     )
 }
 
-/// `change`: which of its administrator's changes befalls all of them.
+/// `set`: a variable of its environment.
 fn sequences_of(
     server: &Cluster,
     conninfo: &str,
     kind: &str,
     (seed, many): (u64, u64),
-    change: Option<u64>,
+    set: Option<(&str, String)>,
 ) -> Counts {
     let outcome = Run::new(compile("equal"))
-        .envs(change.map(|change| ("BETWEEN", change.to_string())))
+        .envs(set)
         .arg(conninfo)
         .env("ADMIN", server.conninfo(Transport::Unix))
         .args([seed.to_string(), many.to_string(), kind.to_owned()])
@@ -170,20 +170,22 @@ fn a_child_has_no_more_rights_and_no_other_tenant() {
     let mut equal = 0;
     // Each change of an administrator's once; then any.
     for change in 0..CHANGES {
-        let run = Some(change);
+        let set = Some(("BETWEEN", change.to_string()));
         let its = (seed + 1_000 * change, 20);
-        equal += sequences_of(&server, &format!("{unix} user=app"), "tenants", its, run).equal;
+        equal += sequences_of(&server, &format!("{unix} user=app"), "tenants", its, set).equal;
     }
-    for (place, (who, share)) in [
-        (" user=app", 2),
-        (" user=app options='-c app.tenant=t1'", 1),
-        ("", 1), // a superuser, who may become anybody
+    let options = || Some(("PGOPTIONS", "-c app.tenant=t1".to_owned()));
+    for (place, (who, set)) in [
+        (" user=app", None),
+        (" user=app", options()),
+        (" user=app options='-c app.tenant=t1'", None),
+        ("", None), // a superuser, who may become anybody
     ]
     .into_iter()
     .enumerate()
     {
-        let its = (seed + place as u64 * many, many * share);
-        equal += sequences_of(&server, &format!("{unix}{who}"), "tenants", its, None).equal;
+        let its = (seed + place as u64 * many, many);
+        equal += sequences_of(&server, &format!("{unix}{who}"), "tenants", its, set).equal;
     }
     assert!(5 * equal >= 4 * many, "too few are made again");
 }

@@ -536,7 +536,7 @@ fn authentication_changed() {
     });
     seen.lost("database \"shop\" does not exist").parent_told();
     server.ask("alter database shop_of_yesterday rename to shop");
-    // And another has its name, from now on: who read from it has read from the other.
+    // And another has its name: not noticed, docs/RELIABILITY.md says so.
     let seen = resumed(&shop, || {
         server.ask(
             "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = 'shop'",
@@ -545,6 +545,10 @@ fn authentication_changed() {
         server.ask("create database shop template shop_of_yesterday");
     });
     seen.parent_told();
+    seen.c.check(
+        seen.c.fact("child").starts_with("answered by "),
+        "not noticed",
+    );
 }
 
 #[test]

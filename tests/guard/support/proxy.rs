@@ -80,11 +80,10 @@ impl Proxy {
     /// Nobody listens from now on; connections that are there are left alone.
     pub fn refuses(&self) {
         self.deaf.store(true, Ordering::SeqCst);
-        // SAFETY: our descriptor and a number. On Linux a listening socket then refuses.
-        assert_eq!(
-            unsafe { libc::shutdown(self.listener.as_raw_fd(), libc::SHUT_RD) },
-            0
-        );
+        // On Linux a listening socket then refuses.
+        // SAFETY: our descriptor and a number.
+        let done = unsafe { libc::shutdown(self.listener.as_raw_fd(), libc::SHUT_RD) };
+        assert_eq!(done, 0);
     }
 
     /// SYN packets are dropped from now on, as by a firewall: nobody accepts, and the queue is full.
@@ -155,11 +154,11 @@ fn pass(
         let mut sent = count;
         match network {
             Network::Slow(_, delay) => std::thread::sleep(*delay),
-            Network::Then(until, action) if down => {
-                if !done && end(bytes, before, *until).is_some() {
-                    done = true;
-                    action();
-                }
+            Network::Then(until, action)
+                if down && !done && end(bytes, before, *until).is_some() =>
+            {
+                done = true;
+                action();
             }
             Network::Silent(until) | Network::Cut(until) if down => {
                 if let Some(place) = end(bytes, before, *until) {
