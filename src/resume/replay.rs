@@ -84,9 +84,10 @@ const ASK_16: &str = question!(
 macro_rules! policies {
     ($roles:literal) => {
         concat!(
-            "WHEN EXISTS (SELECT FROM pg_catalog.pg_policy AS y WHERE y.polroles OPERATOR(pg_catalog.<>) '{0}'::pg_catalog.oid[]) \
-             OR EXISTS (SELECT FROM pg_catalog.pg_roles AS r, pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) AS c \
-               WHERE r.rolbypassrls AND NOT r.rolsuper AND ", $roles, ") THEN 7 "
+            "WHEN EXISTS (SELECT FROM pg_catalog.pg_roles AS r, pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) AS c \
+               WHERE r.rolbypassrls AND NOT r.rolsuper AND ",
+            $roles,
+            ") OR EXISTS (SELECT FROM pg_catalog.pg_policy AS y WHERE y.polroles OPERATOR(pg_catalog.<>) '{0}'::pg_catalog.oid[]) THEN 7 "
         )
     };
 }
@@ -174,7 +175,7 @@ impl Replay {
                 (true, false) => OF_ITS_ROLE,
                 (true, true) => OF_ITS_ROLES,
             };
-            let text = format!("{question}{policies}ELSE 0 END");
+            let text = format!("{question}{policies}ELSE 0::pg_catalog.int4 END");
             // A thousandth less, for clocks that run apart: twice what ntpd corrects by.
             let age = c_string(format!("{}", (age_us - age_us / 1000) as f64 / 1e6).as_bytes());
             messages.push(Message::query(

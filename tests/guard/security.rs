@@ -16,11 +16,12 @@ fn no_secret_is_logged_at_any_level() {
     server.admit("local all app scram-sha-256");
     let conninfo = server.conninfo(Transport::Unix) + " user=app";
     let folder = tempfile::tempdir().unwrap();
-    for in_environment in [false, true] {
-        let file = folder.path().join(format!("log{in_environment}"));
+    for (in_environment, format) in [(false, "text"), (true, "json")] {
+        let file = folder.path().join(format);
         let run = python("secrets_")
             .env("ADMIN", server.conninfo(Transport::Unix))
             .env("FORKGUARD_LOG", "trace")
+            .env("FORKGUARD_LOG_FORMAT", format)
             .env("FORKGUARD_TRUST_FUNCTIONS", "gone_too")
             .env("FORKGUARD_LOG_FILE", &file)
             .policy(Policy::Resume);
@@ -55,6 +56,7 @@ fn hostile_values_write_no_lines_of_their_own() {
         "FORKGUARD_EXEMPT",
         "FORKGUARD_FORK_WAIT",
         "FORKGUARD_LOG",
+        "FORKGUARD_LOG_FORMAT",
         "FORKGUARD_LOG_FILE",
     ] {
         for value in [
