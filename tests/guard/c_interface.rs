@@ -315,16 +315,27 @@ fn staged_for_a_package() {
         format!("DESTDIR={}", folder.path().display()),
     ];
     make("install", &variables);
-    let library = "usr/lib/x86_64-linux-gnu/libforkguard.so";
+    let of_version = format!("usr/lib/x86_64-linux-gnu/libforkguard.so.{VERSION}");
     let expected = [
-        "usr/include/forkguard.h".to_owned(),
-        library.to_owned(),
-        format!("{library}.0"),
-        format!("{library}.{VERSION}"),
-        "usr/lib/x86_64-linux-gnu/pkgconfig/forkguard.pc".to_owned(),
+        "usr/bin/forkguard",
+        "usr/include/forkguard.h",
+        "usr/lib/x86_64-linux-gnu/libforkguard.so",
+        "usr/lib/x86_64-linux-gnu/libforkguard.so.0",
+        &of_version,
+        "usr/lib/x86_64-linux-gnu/pkgconfig/forkguard.pc",
+        "usr/share/bash-completion/completions/forkguard",
+        "usr/share/fish/vendor_completions.d/forkguard.fish",
+        "usr/share/man/man1/forkguard-completions.1",
+        "usr/share/man/man1/forkguard-doctor.1",
+        "usr/share/man/man1/forkguard-metrics.1",
+        "usr/share/man/man1/forkguard-run.1",
+        "usr/share/man/man1/forkguard-status.1",
+        "usr/share/man/man1/forkguard.1",
+        "usr/share/man/man7/libforkguard.7",
+        "usr/share/zsh/site-functions/_forkguard",
     ];
     assert_eq!(files(folder.path()), expected);
-    let described = fs::read_to_string(folder.path().join(&expected[4])).unwrap();
+    let described = fs::read_to_string(folder.path().join(expected[5])).unwrap();
     assert!(
         !described.contains(folder.path().to_str().unwrap()),
         "{described}"
