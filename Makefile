@@ -17,7 +17,7 @@ MAJOR   := $(firstword $(subst ., ,$(VERSION)))
 LIBRARY  = target/release/libforkguard.so
 COMMAND  = target/release/forkguard
 
-.PHONY: help setup build demo picture test bench soak fuzz lint install uninstall packages deb wheel tarball clean loom miri memcheck
+.PHONY: help setup build demo picture test suites bench soak fuzz lint install uninstall packages deb wheel tarball clean loom miri memcheck
 # Prerequisites one after another, also under -j: a build needs what setup installs, and a
 # measurement needs the machine to itself.
 .NOTPARALLEL:
@@ -27,6 +27,7 @@ help:
 	@echo 'make demo       a Celery worker without and with it; one table (a minute)'
 	@echo 'make picture    records the README'\''s terminal session anew into docs/session.svg'
 	@echo 'make test       every test, against a private PostgreSQL server'
+	@echo 'make suites     psycopg2'\''s, SQLAlchemy'\''s and asyncpg'\''s own tests, without and with it; SUITE=psycopg2 for one'
 	@echo 'make bench      what it costs, measured side by side'
 	@echo 'make soak       programs that hold sessions and fork, SECONDS=120; numbers in docs/RELIABILITY.md'
 	@echo 'make fuzz       hostile input, SECONDS=60 for each target; what was kept is replayed by make test'
@@ -58,6 +59,10 @@ picture: setup build
 # time limit of its own; .ci/run has one on the whole.
 test: setup build
 	cargo test --workspace
+
+# An hour for all, on two quiet cores.
+suites: setup build
+	@tools/suites/run $(SUITE)
 
 bench: setup build
 	cargo bench --bench cost
