@@ -31,6 +31,7 @@ mod server_faults;
 mod signals;
 mod soak;
 mod strangers;
+mod suites;
 mod threads;
 mod troubleshooting;
 mod ways_to_fork;
