@@ -62,10 +62,11 @@ impl Counted {
         self.counts[which as usize]
     }
 
-    /// Sessions that are open.
+    /// Sessions that are open: of those it opened and those it was handed.
     pub fn open(&self) -> u64 {
-        self.count(page::Count::Opened)
-            .saturating_sub(self.count(page::Count::Closed))
+        let handed_over = self.count(page::Count::HandedOver);
+        let had = self.count(page::Count::Opened).saturating_add(handed_over);
+        had.saturating_sub(self.count(page::Count::Closed))
     }
 }
 

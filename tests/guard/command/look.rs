@@ -48,6 +48,21 @@ fn value(metrics: &[(String, f64)], name: &str) -> f64 {
 }
 
 #[test]
+fn a_daemons_heir_has_the_sessions_that_it_kept() {
+    let tree = Tree::resuming();
+    tree.tell(tree.pid(), "open");
+    let heir = u32::try_from(tree.tell(tree.pid(), "daemon")).unwrap();
+    let open = || {
+        let outcome = run(&["status", "--json", &heir.to_string()]).run();
+        outcome.ok();
+        ask(&outcome, "d['processes'][0]['open']")
+    };
+    assert_eq!(open(), "1");
+    tree.tell(heir, "close");
+    assert_eq!(open(), "0");
+}
+
+#[test]
 fn a_tree_is_told_as_it_is() {
     let tree = Tree::resuming();
     let parent = tree.pid();
