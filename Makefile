@@ -88,7 +88,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTFLAGS='--cfg forkguard_other_processor' cargo clippy --lib --target-dir target/other -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items -p forkguard -p forkguard-cli
 
 # Builds nothing: `make build`, then `sudo make install`, and root needs no Rust. Pages and
 # completions come out of the built command.

@@ -71,6 +71,7 @@ Columns:
              and are refused by the hooks; those a child was given on purpose; uses of inherited
              sessions that the policies report and abort told of
   -          nothing yet
+A narrow terminal leaves out the first event, the last event and the policy, in this order; --json has all.
 
 Examples:
   forkguard status
@@ -253,8 +254,8 @@ pub struct Status {
 pub struct Metrics {
     /// Serve them over HTTP at this address, at /metrics, instead of printing them once
     ///
-    /// An address and a port, as 127.0.0.1:9187 or [::1]:9187. Port 0 takes a free one, which is
-    /// printed.
+    /// An address and a port, as 127.0.0.1:9187; one of IPv6 in brackets. Port 0 takes a free one,
+    /// which is printed.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<std::net::SocketAddr>,
 }

@@ -51,7 +51,7 @@ pub fn find(asked: Option<&Path>) -> Result<PathBuf, String> {
 }
 
 /// Why the loader would not take the library from `LD_PRELOAD`. It would say so in a line of its own
-/// and go on without.
+/// and go on without, or, where the glibc is older than the library wants, end the program (tried).
 pub fn is_loadable(path: &Path) -> Result<Elf, String> {
     let shown = path.display();
     // glibc cuts the list at both, and expands $ORIGIN, $LIB, $PLATFORM (elf/rtld.c, ld.so(8)).
