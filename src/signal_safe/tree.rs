@@ -190,19 +190,17 @@ fn to_share() -> Option<&'static Page> {
 /// A slot of the page for this process: a free one, or one of a process that is gone.
 fn claim(page: &'static Page, now: u64) -> Option<&'static Slot> {
     let pid = sys::pid() as u32;
-    // Each process begins elsewhere: brothers do not meet, and most find a free
-    // slot at once.
+    // Each process begins elsewhere: brothers do not meet, and most take the first slot
+    // that they look at. The pages of the others stay untouched, for each costs a fault.
     let begin = pid as usize % SLOTS;
-    let slots = || page.slots.iter().cycle().skip(begin).take(SLOTS);
-    let free = slots().find(|slot| {
-        slot.pid.load(Relaxed) == 0 && slot.pid.compare_exchange(0, pid, Acquire, Relaxed).is_ok()
-    });
-    // With this process's own pid: one that had it before.
-    let gone = |slot: &&Slot| match slot.pid.load(Relaxed) {
+    let mut slots = page.slots.iter().cycle().skip(begin).take(SLOTS);
+    let taken = slots.find(|slot| match slot.pid.load(Relaxed) {
+        0 => slot.pid.compare_exchange(0, pid, Acquire, Relaxed).is_ok(),
+        // With this process's own pid: one that had it before.
         old if old == pid || sys::is_gone(old as c_int) => fold(page, slot, old, pid),
         _ => false,
-    };
-    let Some(slot) = free.or_else(|| slots().find(gone)) else {
+    });
+    let Some(slot) = taken else {
         page.unlisted.fetch_add(1, Relaxed);
         return None;
     };
