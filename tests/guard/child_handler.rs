@@ -96,17 +96,7 @@ fn forbidden(library: &Path) -> Vec<String> {
 
 /// The library with something put into its handler (`src/broken.rs`).
 fn broken(what: &str) -> PathBuf {
-    let folder = root().join("target/broken").join(what);
-    let status = Command::new(env!("CARGO"))
-        .args(["rustc", "--quiet", "--release", "--lib", "--", "--cfg"])
-        .arg(format!("break_child_handler=\"{what}\""))
-        .current_dir(root())
-        .env("CARGO_TARGET_DIR", &folder)
-        .env_remove("LD_PRELOAD")
-        .status()
-        .expect("cargo");
-    assert!(status.success(), "the broken library does not build");
-    folder.join("release/libforkguard.so")
+    crate::support::broken(what, &format!("break_child_handler=\"{what}\""), true)
 }
 
 #[test]

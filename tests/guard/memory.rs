@@ -3,7 +3,6 @@
 
 use crate::support::*;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 /// A run under memcheck, of the program and all that it forks.
@@ -116,16 +115,7 @@ fn memcheck_finds_nothing_in_more_programs() {
 /// A library that reads past the end of a block, decides on what was never written, and loses a
 /// block (`src/broken.rs`).
 fn broken() -> PathBuf {
-    let folder = root().join("target/broken/memory");
-    let status = Command::new(env!("CARGO"))
-        .args(["rustc", "--quiet", "--lib", "--", "--cfg", "break_memory"])
-        .current_dir(root())
-        .env("CARGO_TARGET_DIR", &folder)
-        .env_remove("LD_PRELOAD")
-        .status()
-        .expect("cargo");
-    assert!(status.success(), "the broken library does not build");
-    folder.join("debug/libforkguard.so")
+    crate::support::broken("memory", "break_memory", false)
 }
 
 #[test]

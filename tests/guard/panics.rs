@@ -2,24 +2,13 @@
 //! library, and one line says so. Shown by a library that panics once in every piece of code that
 //! a hook of libc's or a call of libpq's runs.
 
-use crate::support::{cluster, python, root, Policy, Transport};
+use crate::support::{cluster, python, Policy, Transport};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::Command;
 
 /// The library that panics.
 fn panicking() -> PathBuf {
-    let folder = root().join("target/broken/panic");
-    let status = Command::new(env!("CARGO"))
-        .args(["rustc", "--quiet", "--release", "--lib"])
-        .args(["--", "--cfg", "panic_in_hooks"])
-        .current_dir(root())
-        .env("CARGO_TARGET_DIR", &folder)
-        .env_remove("LD_PRELOAD")
-        .status()
-        .expect("cargo");
-    assert!(status.success(), "the panicking library does not build");
-    folder.join("release/libforkguard.so")
+    crate::support::broken("panic", "panic_in_hooks", true)
 }
 
 #[test]

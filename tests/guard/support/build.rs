@@ -30,6 +30,24 @@ pub fn library() -> PathBuf {
     library
 }
 
+/// Builds the library with something of `src/broken.rs` in it, named by its `--cfg`, into
+/// `target/broken/NAME`: with `--release`, as it is shipped, or else for debugging.
+pub fn broken(name: &str, cfg: &str, release: bool) -> PathBuf {
+    let folder = root().join("target/broken").join(name);
+    let status = Command::new(env!("CARGO"))
+        .args(["rustc", "--quiet", "--lib"])
+        .args(release.then_some("--release"))
+        .args(["--", "--cfg", cfg])
+        .current_dir(root())
+        .env("CARGO_TARGET_DIR", &folder)
+        .env_remove("LD_PRELOAD")
+        .status()
+        .expect("cargo");
+    assert!(status.success(), "the broken library does not build");
+    let built = if release { "release" } else { "debug" };
+    folder.join(built).join("libforkguard.so")
+}
+
 /// Builds `tests/programs/NAME.c` against libpq and returns the program.
 pub fn compile(name: &str) -> PathBuf {
     compile_with(name, name, &[])

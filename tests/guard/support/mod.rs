@@ -11,7 +11,9 @@ mod proxy;
 mod run;
 
 pub use bouncer::Bouncer;
-pub use build::{compile, compile_with, extensions, library, php, python, root, script, venv};
+pub use build::{
+    broken, compile, compile_with, extensions, library, php, python, root, script, venv,
+};
 pub use cluster::{cluster, own, wait_until, Cluster, Transport};
 pub use proxy::{Network, Proxy, Until};
 pub use run::{Outcome, Policy, Run, Running};
