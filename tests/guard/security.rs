@@ -45,8 +45,13 @@ fn no_secret_is_logged_at_any_level() {
 }
 
 /// The environment's owner owns the process; its values write no lines of their own all the same.
+/// Those that are names of files are names in a folder of this test's own.
 #[test]
 fn hostile_values_write_no_lines_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().join("a/b/c/d"); // as deep as a value below climbs
+    fs::create_dir_all(&here).unwrap();
+    fs::create_dir(folder.path().join("etc")).unwrap();
     let long = "x".repeat(100_000);
     let injected = "bad\nforkguard[1]: all is well\r\u{1b}[2J\u{7}";
     for variable in [
@@ -66,7 +71,11 @@ fn hostile_values_write_no_lines_of_their_own() {
             "\u{9b}2J",
             "../../../../etc/passwd\n",
         ] {
-            let outcome = Run::new("true").guarded(true).env(variable, value).run();
+            let outcome = Run::new("true")
+                .folder(&here)
+                .guarded(true)
+                .env(variable, value)
+                .run();
             outcome.ok();
             for line in outcome.stderr.lines() {
                 let whole = line.starts_with("forkguard[") && line.len() <= 1024;
@@ -79,6 +88,9 @@ fn hostile_values_write_no_lines_of_their_own() {
             }
         }
     }
+    // Else no name of a file was tried.
+    assert!(folder.path().join("etc/passwd\n").exists());
+    assert!(here.join(injected).exists());
 }
 
 /// A line at `info` is written to `file` by a run under umask 0.
