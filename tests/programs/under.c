@@ -25,6 +25,29 @@ static void refuse(int call, int error, int argument, uint32_t value)
         broken("seccomp");
 }
 
+/* In a plain chroot / is a folder and no mount, so nothing can be cut off there (nor can `unshare
+ * --mount`). The mount that holds it lies above: go there, cut it off, come back. */
+static int private_from_above(void)
+{
+    int root = open("/", O_PATH | O_CLOEXEC), here = open(".", O_PATH | O_CLOEXEC);
+    /* chroot(2): who stands outside of his root walks up past it. */
+    if (root < 0 || here < 0 || chdir("/") || chroot("/etc"))
+        return -1;
+    for (int i = 0; i < 256; i++) /* at the top .. stays there; no chroot lies deeper */
+        if (chdir(".."))
+            return -1;
+    return chroot(".") || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)
+           || fchdir(root) || chroot(".") || fchdir(here);
+}
+
+/* What is mounted from here on is seen by this process and its children alone, and ends with them. */
+static void own_mounts(void)
+{
+    if (unshare(CLONE_NEWNS)
+        || (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) && private_from_above()))
+        broken("unshare: mounts of its own");
+}
+
 int main(int count, char **arguments)
 {
     if (count < 3)
@@ -49,17 +72,20 @@ int main(int count, char **arguments)
         refuse(SYS_process_vm_readv, EPERM, -1, 0);
     if (strstr(hardship, "no prlimit"))
         refuse(SYS_prlimit64, EPERM, -1, 0);
-    if (strstr(hardship, "no /proc")
-        && (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)
-            || mount("none", "/proc", "tmpfs", 0, NULL)))
-        broken("mount");
+    if (strstr(hardship, "own mounts")) /* the program's to make */
+        own_mounts();
+    if (strstr(hardship, "no /proc")) {
+        own_mounts();
+        if (mount("none", "/proc", "tmpfs", 0, NULL))
+            broken("mount");
+    }
     if (strstr(hardship, "full disk")) { /* at $FULL: room for two pages, and both are taken */
         char file[4096];
         static char bytes[65536];
         const char *full = getenv("FULL");
         snprintf(file, sizeof file, "%s/fill", full);
-        if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)
-            || mount("none", full, "tmpfs", 0, "size=8k"))
+        own_mounts();
+        if (mount("none", full, "tmpfs", 0, "size=8k"))
             broken("mount");
         int fd = open(file, O_WRONLY | O_CREAT, 0600);
         while (write(fd, bytes, sizeof bytes) > 0)

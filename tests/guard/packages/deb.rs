@@ -4,7 +4,7 @@
 use super::{ask, build, build_plain, listing, package, same, VERSION};
 use crate::recipes::c::{is_guarded, shows_the_fault};
 use crate::recipes::Page;
-use crate::support::{root, Run};
+use crate::support::{compile, root, Run};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ fn inside(clean: &Path, command: &[&str]) -> Run {
     // The mounts are this run's own, and end with it.
     let script =
         "mount -t proc proc \"$1/proc\"; mount --rbind /dev \"$1/dev\"; exec chroot \"$@\"";
-    Run::new("unshare")
-        .args(["--mount", "sh", "-ec", script, "sh"])
+    Run::new(compile("under"))
+        .args(["own mounts", "/bin/sh", "-ec", script, "sh"])
         .arg(clean)
         .args(command)
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
