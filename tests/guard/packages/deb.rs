@@ -102,7 +102,14 @@ fn installed_in_a_clean_root_used_and_removed() {
     }
     let copyright = clean.join("usr/share/doc/libforkguard/copyright");
     let copyright = std::fs::read_to_string(copyright).unwrap();
-    assert!(copyright.contains("No licence has been chosen"));
+    assert!(copyright.contains("\nLicense: MIT or Apache-2.0\n"));
+    let mit = std::fs::read_to_string(root().join("LICENSE-MIT")).unwrap();
+    for line in mit.lines().skip(4) {
+        assert!(copyright.contains(line), "{line}");
+    }
+    let documents = clean.join("usr/share/doc/libforkguard");
+    let apache = std::fs::read_to_string(documents.join("LICENSE-APACHE")).unwrap();
+    assert!(apache.contains("Version 2.0, January 2004"));
 
     let pages = clean.join(format!(
         "usr/lib/{}-linux-gnu/pkgconfig",

@@ -77,6 +77,30 @@ fn two_builds_give_the_same_bytes() {
     }
 }
 
+const LICENCE: &str = "MIT OR Apache-2.0";
+
+#[test]
+fn every_manifest_names_the_licence() {
+    let said = Run::new("cargo")
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .folder(root())
+        .run();
+    let metadata: serde_json::Value = serde_json::from_str(&said.ok().stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    assert_eq!(packages.len(), 5, "the workspace");
+    for package in packages {
+        assert_eq!(package["license"], LICENCE, "{}", package["name"]);
+    }
+}
+
+/// The texts lie in the folder, as in the sources.
+fn holds_the_licences(folder: &Path) {
+    for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        let text = |folder: &Path| std::fs::read_to_string(folder.join(name)).expect(name);
+        assert!(text(folder) == text(root()), "{name} in {folder:?}");
+    }
+}
+
 /// The page's program, in a folder, built by the page's line or by one without the library.
 fn build(folder: &Path, line: &str, out: &str, variables: &[(&str, &Path)]) {
     std::fs::write(folder.join("app.c"), Page::open("c.md").block("app.c")).unwrap();

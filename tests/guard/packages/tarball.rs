@@ -1,6 +1,6 @@
 //! The tarball: checked, used from where it was unpacked, and installed and removed as it says.
 
-use super::{ask, build, build_plain, files, made, package, VERSION};
+use super::{ask, build, build_plain, files, holds_the_licences, made, package, VERSION};
 use crate::recipes::c::{is_guarded, shows_the_fault};
 use crate::recipes::Page;
 use crate::support::Run;
@@ -44,6 +44,7 @@ fn used_where_it_lies_installed_and_removed() {
         .ok();
     let name = tarball.file_name().unwrap().to_str().unwrap();
     let here = folder.path().join(name.strip_suffix(".tar.gz").unwrap());
+    holds_the_licences(&here);
     build_plain(folder.path());
     let plain = folder.path().join("plain");
     shows_the_fault(&ask(Run::new(&plain)));

@@ -1,6 +1,6 @@
 //! The Python wheel, in an environment of its own.
 
-use super::{files, package, same, VERSION};
+use super::{files, holds_the_licences, package, same, LICENCE, VERSION};
 use crate::clients::celery;
 use crate::support::{root, venv, Run};
 use std::path::Path;
@@ -61,6 +61,9 @@ fn installed_by_pip_used_and_removed() {
         wheel.to_str().unwrap(),
     ];
     run(&python, &install).ok();
+    let shown = run(&python, &["-m", "pip", "show", "forkguard"]);
+    shown.ok().must_say(&format!("License: {LICENCE}\n"));
+    holds_the_licences(&site.join(format!("forkguard-{VERSION}.dist-info")));
     let command = environment.join("bin/forkguard");
     run(&command, &["--version"]).ok().must_say(VERSION);
     celery::guarded_by(&command, &python);
