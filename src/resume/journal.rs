@@ -399,6 +399,11 @@ impl Journal {
             effects.statements = 1;
             return effects;
         }
+        if self.mode_may_change() && is_ambiguous(text) {
+            return Effects::opaque(
+                b"a text was sent while the setting it is read by might be changing",
+            );
+        }
         for statement in statements::read(text, &rules.mode) {
             effects.statements += 1;
             if matches!(statement.what, What::Harmless) {
@@ -414,6 +419,38 @@ impl Journal {
             }
         }
         effects
+    }
+
+    /// Whether something is under way that may change how the server reads the next text
+    /// ([`Set::is_about_texts`]): what libpq was told last is of before it. In a pipeline
+    /// only; otherwise a command is answered before the next is sent, and a text of several
+    /// statements is cut and converted whole, before any of them runs (`exec_simple_query`).
+    ///
+    /// What takes changes back counts where there is one to take back: of this transaction,
+    /// or of the segment, whose failure undoes it (that one stands in the pipeline, too).
+    fn mode_may_change(&self) -> bool {
+        let changes = |effect: &Effect| match effect {
+            Effect::Set(set) => set.is_about_texts(),
+            Effect::ResetAll(_) | Effect::DiscardAll | Effect::Opaque(_) => true,
+            _ => false,
+        };
+        let ends = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Commit | Effect::Rollback | Effect::RollbackTo(_)
+            )
+        };
+        let sent = self.pipeline.sent.iter().flat_map(|sent| match sent {
+            Sent::Command(effects) => effects.effects.as_slice(),
+            Sent::Sync => &[],
+        });
+        let mut under_way = sent.chain(&self.pipeline.succeeded).peekable();
+        if under_way.peek().is_none() {
+            return false;
+        }
+        let waits = |step: &Pending| matches!(step, Pending::Change(change) if changes(change));
+        let pending = self.pending.iter().any(waits);
+        under_way.any(|effect| changes(effect) || pending && ends(effect))
     }
 
     /// A text that may be replayed was read.

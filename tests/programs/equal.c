@@ -885,13 +885,68 @@ static const char *const TRAPS[][12] = {
     {"set time zone interval '-08:30' hour to minute"},
     {"set intervalstyle to sql_standard", "set time zone interval '-08:30' hour to minute", "set intervalstyle to postgres"},
     {"set local time zone default", "begin", "set time zone default", "set local time zone 'UTC'", "commit"},
+    /* By what a text in a pipeline is read, one before it may have changed. */
+    {"set standard_conforming_strings to off", "|set standard_conforming_strings to on", "|select 'a\\', set_config('app.tenant', 't2', false) --'"},
+    {"set standard_conforming_strings to off", "|set standard_conforming_strings to on", "|", "|select 'a\\', set_config('app.tenant', 't2', false) --'"},
+    {"set standard_conforming_strings to off", "|reset standard_conforming_strings", "|select 'a\\', set_config('app.tenant', 't2', false) --'"},
+    {"set standard_conforming_strings to off", "|reset all", "|select 'a\\', set_config('app.tenant', 't2', false) --'"},
+    {"set standard_conforming_strings to off", "|select set_config('standard_conforming_strings', 'on', false)", "|=s1 select 'a\\', set_config('app.tenant', 't2', false) --'"},
+    {"=x1 set standard_conforming_strings to on", "set standard_conforming_strings to off", "|select 1", "|execute x1", "|select 'a\\', set_config('app.tenant', 't2', false) --'"},
+    {"begin", "set local standard_conforming_strings to off", "|commit", "|select 'a\\', set_config('app.tenant', 't2', false) --'"},
+    {"begin", "savepoint a", "set standard_conforming_strings to off", "|rollback to a", "|select 'a\\', set_config('app.tenant', 't2', false) --'", "|commit"},
+    {"|set local standard_conforming_strings to off", "|", "|select 'a\\', set_config('app.tenant', 't2', false) --'"},
+    {"|set standard_conforming_strings to off", "|select 1/0", "|", "|select 'a\\', set_config('app.tenant', 't2', false) --'"},
+    {"|set client_encoding to 'SJIS'", "|set my.a to '\x83\x5c'", "|set my.b to '\x83\x27'"},
+    /* They change nothing of it. */
+    {"|set my.a to 'x'", "|set my.b to 'a\\b'", "|select E'a\\'', ''"},
+    {"set standard_conforming_strings to off", "|set my.a to 'x'", "|", "|select 'a\\'', '"},
 };
 
+/* `=NAME TEXT` is prepared by libpq's own call; `|…` stands in a pipeline with its neighbours, and `|` alone is a sync. */
 static void trap(uint64_t number)
 {
     const char *const *statements = TRAPS[number % (sizeof TRAPS / sizeof *TRAPS)];
-    for (int i = 0; i < 12 && statements[i]; i++)
-        simple(statements[i]);
+    PGconn *conn = now->conn;
+    int syncs = 0;
+    for (int i = 0; i < 12 && statements[i]; i++) {
+        const char *sql = statements[i];
+        bool piped = *sql == '|';
+        if (piped)
+            sql++;
+        if (piped && PQpipelineStatus(conn) == PQ_PIPELINE_OFF)
+            PQenterPipelineMode(conn);
+        char name[64] = "";
+        bool prepared = *sql == '=';
+        if (prepared) {
+            size_t length = strcspn(sql + 1, " ");
+            snprintf(name, sizeof name, "%.*s", (int)length, sql + 1);
+            sql += length + 2;
+        }
+        if (!piped && prepared) {
+            note("PQprepare '%s': %s", name, sql);
+            PQclear(PQprepare(conn, name, sql, 0, NULL));
+        } else if (!piped) {
+            simple(sql);
+        } else {
+            note("  in the pipeline: %s%s%s", name, *name ? ": " : "", *sql ? sql : "sync");
+            if (prepared)
+                PQsendPrepare(conn, name, sql, 0, NULL);
+            else if (*sql)
+                PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0);
+            else
+                syncs += PQpipelineSync(conn);
+            if (i < 11 && statements[i + 1] && *statements[i + 1] == '|')
+                continue;
+            syncs += PQpipelineSync(conn);
+            for (int tries = 0; tries < 1000 && syncs > 0; tries++) {
+                PGresult *result = PQgetResult(conn);
+                if (PQresultStatus(result) == PGRES_PIPELINE_SYNC)
+                    syncs--;
+                PQclear(result);
+            }
+            note("end of the pipeline: %d", PQexitPipelineMode(conn));
+        }
+    }
 }
 
 /* Whose rows a session reads: every way to say it, and to take it back. */
