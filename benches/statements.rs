@@ -1,6 +1,9 @@
 //! `cargo bench --bench statements`: what it costs to read a statement. Nothing here passes or
 //! fails.
 
+#[allow(dead_code)]
+#[path = "../src/reason.rs"]
+mod reason;
 #[path = "../src/statements/mod.rs"]
 #[allow(dead_code)] // what the library does with it
 mod statements;

@@ -28,6 +28,7 @@
 //! | [`load`] | the constructor |
 //! | [`config`] | `FORKGUARD_*` into one `Config`; pure |
 //! | [`wire`] | what a client's first bytes say; pure |
+//! | [`reason`] | why a session cannot be resumed: the closed list; pure |
 //! | [`statements`] | what a statement does to its session, by its text; pure |
 //! | [`interpose`] | every exported libc symbol |
 //! | [`watch`] | what becomes of a number: connecting, a session, duplicated, closed |
@@ -60,6 +61,7 @@ pub mod config;
 #[cfg_attr(test, allow(dead_code, unused_imports))]
 pub mod libpq;
 pub mod processor;
+pub mod reason;
 pub mod resume;
 pub mod signal_safe;
 pub mod statements;

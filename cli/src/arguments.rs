@@ -177,7 +177,7 @@ pub struct Settings {
     pub exempt: Option<OsString>,
     /// Functions that leave a session as it is, separated by commas; * for all but PostgreSQL's own
     ///
-    /// What `unknown function: NAME` in the log asks for.
+    /// What `NAME (unknown_function)` in the log asks for.
     #[arg(long, value_name = "NAMES")]
     pub trust_functions: Option<OsString>,
     /// The most that one session's journal may hold, in kilobytes

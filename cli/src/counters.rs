@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::processes::Process;
+use crate::reason::Reason;
 use crate::signal_safe::page::{self, Page, Slot, COUNTS, TEXT};
 use crate::terminal;
 
@@ -53,7 +54,33 @@ pub struct Counted {
     /// The same.
     pub last: Option<(u64, &'static str)>,
     /// Why the last session became opaque.
-    pub reason: Option<String>,
+    pub reason: Option<Why>,
+}
+
+/// Why a session became opaque.
+#[derive(Clone, Debug)]
+pub struct Why {
+    /// The reason's code: one that this command does not know if the library is another version's.
+    pub code: String,
+    /// What it is about; may be empty.
+    pub detail: String,
+}
+
+impl Why {
+    /// For people.
+    pub fn text(&self) -> String {
+        let Why { code, detail } = self;
+        let between = if detail.is_empty() { "" } else { ": " };
+        match Reason::of_code(code) {
+            Some(reason) => format!("{}{between}{detail} ({code})", reason.sentence()),
+            None => format!("{code}{between}{detail}"),
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Reason::of_code(&self.code).map(Reason::hint)
+    }
 }
 
 impl Counted {
@@ -243,7 +270,7 @@ fn event(number: page::Event) -> &'static str {
     index.and_then(|index| NAMES.get(index)).unwrap_or(&"?")
 }
 
-fn reason(slot: &Slot) -> Option<String> {
+fn reason(slot: &Slot) -> Option<Why> {
     if !slot.reason_turn.load(Relaxed).is_multiple_of(2) {
         return None; // half of it
     }
@@ -255,7 +282,11 @@ fn reason(slot: &Slot) -> Option<String> {
         .map(|byte| byte.load(Relaxed))
         .collect();
     let text = terminal::printable(&String::from_utf8_lossy(&bytes));
-    (!text.is_empty()).then_some(text)
+    let (code, detail) = text.split_once(": ").unwrap_or((&text, ""));
+    (!code.is_empty()).then(|| Why {
+        code: code.to_owned(),
+        detail: detail.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -286,8 +317,8 @@ mod tests {
             page.slots[0].reason_turn.store(0, Relaxed);
             let sheet = sheet(&page);
             assert_eq!(sheet.slots.len(), SLOTS);
-            let reason = sheet.slots[0].reason.as_deref().unwrap_or_default();
-            assert!(!reason.chars().any(char::is_control));
+            let reason = sheet.slots[0].reason.as_ref().map(Why::text);
+            assert!(!reason.unwrap_or_default().chars().any(char::is_control));
             // As many were handed over as were closed, but where the sum is past its end.
             let opened = sheet.slots[0].count(page::Count::Opened);
             let expected = opened.saturating_add(opened).saturating_sub(opened);

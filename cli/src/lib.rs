@@ -38,6 +38,9 @@ mod signal_safe {
     pub mod page;
 }
 #[allow(dead_code)]
+#[path = "../../src/reason.rs"]
+mod reason;
+#[allow(dead_code)]
 #[path = "../../src/statements/mod.rs"]
 mod statements;
 

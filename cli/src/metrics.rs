@@ -1,5 +1,6 @@
 //! `forkguard metrics`: OpenMetrics 1.0 text, once or over HTTP.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,6 +13,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::arguments::Metrics;
 use crate::counters::{Counted, Counters, Identity, Sheet};
 use crate::processes::{self, Process, Seen};
+use crate::reason::Reason;
 use crate::signal_safe::page::{Count, COUNTS};
 use crate::{terminal, Failure};
 
@@ -73,6 +75,8 @@ struct Family {
     counts: [u64; COUNTS],
     unlisted: u64,
     last_event: u64,
+    /// Processes by the code of the reason for which they last lost a session.
+    reasons: BTreeMap<&'static str, usize>,
 }
 
 pub fn metrics(options: &Metrics) -> Result<i32, Failure> {
@@ -142,6 +146,12 @@ fn family(seen: &Seen, members: &[&Process], pages: &[Identity]) -> Option<Famil
     for (sum, count) in all.flat_map(|counts| counts.into_iter().enumerate()) {
         counts[sum] = u64::saturating_add(counts[sum], count);
     }
+    let mut reasons = BTreeMap::new();
+    for why in slots().filter_map(|slot| slot.reason.as_ref()) {
+        // A page may say anything, and a label's values must be few.
+        let code = Reason::of_code(&why.code).map_or("other", Reason::code);
+        *reasons.entry(code).or_default() += 1;
+    }
     let read: Vec<&Counted> = members
         .iter()
         .filter_map(|process| match &process.counters {
@@ -175,6 +185,7 @@ fn family(seen: &Seen, members: &[&Process], pages: &[Identity]) -> Option<Famil
             .filter_map(|slot| Some(slot.last?.0))
             .max()
             .unwrap_or(0),
+        reasons,
     })
 }
 
@@ -250,6 +261,19 @@ fn text(seen: &Seen) -> String {
         "gauge",
         "When a tree last abandoned, resumed or lost a session, or the like",
         &mut last,
+    );
+    let mut reasons = families.iter().flat_map(|family| {
+        let labels = family.labels.trim_end_matches('}');
+        let sample = move |(code, number): (&&str, &usize)| {
+            (format!("{labels},reason=\"{code}\"}}"), number.to_string())
+        };
+        family.reasons.iter().map(sample)
+    });
+    write(
+        "forkguard_processes_opaque",
+        "gauge",
+        "Processes by the reason for which they last lost an inherited session",
+        &mut reasons,
     );
     let without = seen
         .processes

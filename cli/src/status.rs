@@ -10,7 +10,7 @@ use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 
 use crate::arguments::Status;
-use crate::counters::{Counted, Counters};
+use crate::counters::{Counted, Counters, Why};
 use crate::processes::{self, Process, Seen};
 use crate::signal_safe::page::{Count, COUNTS};
 use crate::terminal::{self, colours, Screen};
@@ -355,7 +355,7 @@ fn table(shown: &[(usize, &Process)], screen: &Screen) -> String {
         );
         let below = " ".repeat(2 * depth + 2);
         if let Some(reason) = read(process).and_then(|counted| counted.reason.as_ref()) {
-            let reason = format!("{below}opaque: {reason}");
+            let reason = format!("{below}opaque: {}", reason.text());
             line(&reason, &mut std::iter::empty(), "", Some(colours::YELLOW));
         }
         if let Counters::Unreadable(why) = &process.counters {
@@ -386,6 +386,9 @@ struct Entry<'a> {
     counts: serde_json::Map<String, serde_json::Value>,
     libpqs: u32,
     opaque_reason: Option<&'a str>,
+    opaque_detail: Option<&'a str>,
+    opaque_text: Option<String>,
+    opaque_hint: Option<&'static str>,
     first_event: Option<Event>,
     last_event: Option<Event>,
 }
@@ -406,6 +409,7 @@ fn json(seen: &Seen, shown: &[(usize, &Process)]) -> String {
     let processes = shown.iter().map(|(_, process)| {
         let counted = read(process);
         let counts = counted.map_or([0; COUNTS], |counted| counted.counts);
+        let why = counted.and_then(|counted| counted.reason.as_ref());
         Entry {
             pid: process.pid,
             parent: process.parent,
@@ -424,7 +428,10 @@ fn json(seen: &Seen, shown: &[(usize, &Process)]) -> String {
                 .map(|(name, count)| ((*name).to_owned(), count.into()))
                 .collect(),
             libpqs: counted.map_or(0, |counted| counted.libpqs),
-            opaque_reason: counted.and_then(|counted| counted.reason.as_deref()),
+            opaque_reason: why.map(|why| &*why.code),
+            opaque_detail: why.map(|why| &*why.detail),
+            opaque_text: why.map(Why::text),
+            opaque_hint: why.and_then(Why::hint),
             first_event: event(counted.and_then(|counted| counted.first)),
             last_event: event(counted.and_then(|counted| counted.last)),
         }

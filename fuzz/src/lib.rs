@@ -14,6 +14,9 @@ mod signal_safe {
     pub mod level;
 }
 #[allow(dead_code)]
+#[path = "../../src/reason.rs"]
+mod reason;
+#[allow(dead_code)]
 #[path = "../../src/statements/mod.rs"]
 mod statements;
 #[path = "../../tests/reader/tree.rs"]

@@ -10,6 +10,7 @@ use crate::libpq::calls::{
     PIPELINE_ABORTED, PIPELINE_SYNC, SINGLE_TUPLE, SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
 };
 use crate::libpq::{entry, Library};
+use crate::reason::Reason;
 use crate::resume::journal::{Effects, Journal, Outcome, Rules, Standing};
 
 fn standing(library: &Library, pgconn: usize) -> Standing {
@@ -56,7 +57,7 @@ fn was_sent(inside: &Inside, taken: bool) {
         }
         if !effects.is_none() {
             if !books.sent.is_none() {
-                books.journal.set_opaque(b"two commands overlapped");
+                books.journal.set_opaque(Reason::CommandsOverlapped);
             }
             books.sent = effects;
             books.expect_an_answer();
@@ -75,10 +76,10 @@ fn was_done(library: &Library, pgconn: usize, inside: &Inside, result: usize) {
         let effects = take(&mut books.sending);
         if !take(&mut books.sent).is_none() {
             // libpq threw the results of the command before away.
-            return books.journal.set_opaque(b"two commands overlapped");
+            return books.journal.set_opaque(Reason::CommandsOverlapped);
         }
         if result == 0 {
-            return books.journal.set_opaque(b"a command had no result");
+            return books.journal.set_opaque(Reason::NoResult);
         }
         books.expect_an_answer();
         take_result(library, books, result);
@@ -94,9 +95,7 @@ fn take_result(library: &Library, books: &mut Books, result: usize) {
             books.rolled_back = tag == Some(b"ROLLBACK");
         }
         COPY_OUT | COPY_IN | COPY_BOTH => {
-            books
-                .journal
-                .set_opaque(b"a COPY stood among changes of its state");
+            books.journal.set_opaque(Reason::CopyAmongChanges);
         }
         status => {
             books.failed = true;
@@ -105,7 +104,7 @@ fn take_result(library: &Library, books: &mut Books, result: usize) {
             if status != PIPELINE_ABORTED
                 && library.call2(entry::PQresultErrorField, result, SQLSTATE) == 0
             {
-                let reason = b"libpq lost the answer to a change of its state";
+                let reason = Reason::AnswerLost;
                 books.journal.set_opaque(reason);
             }
         }
@@ -227,7 +226,7 @@ waits! {
     PQclosePrepared(pgconn, name) => |journal, _rules| close(journal, name);
     PQclosePortal(pgconn, name) => |_journal, _rules| Effects::default();
     PQfn(pgconn, function, buffer, length, is_int, arguments, count) =>
-        |journal, _rules| journal.unknown(b"it called a function through PQfn");
+        |journal, _rules| journal.unknown(Reason::FunctionByNumber);
 }
 
 sends! {

@@ -7,6 +7,7 @@ use core::sync::atomic::{
 
 use super::table::{Record, Table};
 use super::thread::frame;
+use crate::reason::Reason;
 use crate::resume::journal::{Effects, Journal, Standing};
 use crate::resume::place::Place;
 use crate::signal_safe::{generation, ownership, sys};
@@ -278,7 +279,7 @@ impl Connection {
         // SAFETY: emptied above, and nobody is inside.
         unsafe { &mut *self.books.get() }
             .journal
-            .set_opaque(b"it was handed over by the parent");
+            .set_opaque(Reason::HandedOver);
     }
 
     /// Whether it was.

@@ -9,6 +9,7 @@ use super::{guarded, real};
 use crate::interpose::notice_fork;
 use crate::libpq::calls::{string, CONNECTION_OK};
 use crate::libpq::{entry, Library};
+use crate::reason::Reason;
 use crate::resume::place::Place;
 use crate::signal_safe::{descriptors, steps};
 use crate::{memory, watch};
@@ -63,9 +64,7 @@ pub fn stands_at(connection: &'static Connection, fd: i32, books: &mut Books) {
     let identity = descriptors::identity_of(fd).unwrap_or(0);
     connection.identity.store(identity, Relaxed);
     if super::resumes() && !watch::journalled(fd, connection.inside()) {
-        books
-            .journal
-            .set_opaque(b"its descriptor is not known as a session");
+        books.journal.set_opaque(Reason::DescriptorUnknown);
     }
 }
 

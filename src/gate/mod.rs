@@ -27,7 +27,9 @@ use crate::interpose::{guarded, notice_fork};
 use crate::libpq::calls::{CONNECTION_OK, FATAL_ERROR};
 use crate::libpq::entry_points::{entry, entry_points, NAMES, REDIRECTED};
 use crate::libpq::{library, Library, LIBRARIES};
+use crate::reason::Cause;
 use crate::resume::journal::Rules;
+use crate::resume::loss::Loss;
 use crate::resume::{judge, redial, Judgement};
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::sys::{self, KeepErrno};
@@ -245,10 +247,8 @@ fn fate(library: &Library, connection: &Connection) -> Fate {
                     connection.nobody_inside();
                     connection.set_fate(Fate::Resumable);
                 }
-                Judgement::Lost(reason) if resumes() && !reason.is_empty() => {
-                    lose(connection, &reason);
-                }
-                Judgement::Lost(_) => connection.set_fate(Fate::Lost),
+                Judgement::Lost(loss) if resumes() => lose(connection, &loss),
+                Judgement::Lost(_) | Judgement::Nothing => connection.set_fate(Fate::Lost),
             }
         }
         connection.fate()
@@ -256,18 +256,29 @@ fn fate(library: &Library, connection: &Connection) -> Fate {
 }
 
 /// An inherited session is lost in this process, and the log says why.
-pub fn lose(connection: &Connection, reason: &str) {
+pub fn lose(connection: &Connection, loss: &Loss) {
     connection.set_fate(Fate::Lost);
-    stats::count_opaque(reason.as_bytes());
+    let Cause { reason, detail } = loss.cause();
+    stats::count_opaque(reason.code().as_bytes(), detail);
     let fd = connection.fd.load(Relaxed);
     sink::say(Level::Warn, |line| {
         line.push(b"the session on descriptor ")
             .push_number(i64::from(fd))
             .push(b", inherited, is lost in this child: ")
-            .push(reason.as_bytes());
+            .push(reason.sentence().as_bytes());
+        if !detail.is_empty() {
+            line.push(b": ").push(detail);
+        }
+        line.push(b" (")
+            .push(reason.code().as_bytes())
+            .push(b"); ")
+            .push(reason.hint().as_bytes());
         line.string("event", b"lost")
             .number("descriptor", i64::from(fd))
-            .string("reason", reason.as_bytes());
+            .string("reason", reason.code().as_bytes())
+            .string("text", reason.sentence().as_bytes())
+            .string("detail", detail)
+            .string("hint", reason.hint().as_bytes());
     });
 }
 

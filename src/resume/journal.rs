@@ -15,8 +15,10 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::vec::Vec;
 
+use super::loss::Loss;
 use crate::memory;
-use crate::statements::{self, Mode, Name, Reason, Value, What};
+use crate::reason::Reason;
+use crate::statements::{self, Mode, Name, Value, What};
 
 type Bytes = Box<[u8]>;
 
@@ -43,7 +45,7 @@ enum Effect {
     Unlisten(Bytes),
     UnlistenAll,
     DiscardAll,
-    Opaque(Bytes),
+    Opaque(Loss),
 }
 
 /// A change of one setting.
@@ -86,11 +88,11 @@ impl Set {
     /// Why later statements do not mean what their text says: a value that the
     /// server looks up, along the path and for the role of that moment, unless it
     /// is one of PostgreSQL's own with its schema.
-    fn misleads(&self) -> Option<&'static [u8]> {
+    fn misleads(&self) -> Option<Reason> {
         let looked_up = *self.name == *b"default_text_search_config"
             && !self.to_default
             && !self.value_holds(b"pg_catalog.");
-        looked_up.then_some(b"default_text_search_config was looked up along the search path")
+        looked_up.then_some(Reason::TextSearchLookup)
     }
 
     /// The server reads later texts by it.
@@ -181,7 +183,7 @@ pub struct Effects {
 }
 
 impl Effects {
-    fn opaque(reason: &[u8]) -> Self {
+    fn opaque(reason: Reason) -> Self {
         Effects {
             effects: std::vec![Effect::Opaque(reason.into())],
             statements: 1,
@@ -282,7 +284,7 @@ pub struct Journal {
     /// of [`Set::is_about_texts`] that changes afterwards makes the session
     /// opaque, whichever way and for however long it changes.
     ambiguous: bool,
-    opaque: Option<Bytes>,
+    opaque: Option<Loss>,
     /// Of entries, traces and names.
     bytes: usize,
     pending_bytes: usize,
@@ -305,22 +307,21 @@ const OF_ONE_TRANSACTION: [&str; 3] = [
 
 /// The server cuts longer names of prepared statements (NAMEDATALEN - 1).
 const LONGEST_NAME: usize = 63;
-const TOO_LONG: &[u8] = b"a prepared statement's name is too long";
 
 /// What one entry takes beside its texts.
 const OVERHEAD: usize = 96;
 
 impl Journal {
     /// Why the session cannot be made again, if so.
-    pub fn opaque(&self) -> Option<&[u8]> {
-        self.opaque.as_deref()
+    pub fn opaque(&self) -> Option<&Loss> {
+        self.opaque.as_ref()
     }
 
     /// The session cannot be made again. The first reason stays.
-    pub fn set_opaque(&mut self, reason: &[u8]) {
+    pub fn set_opaque(&mut self, loss: impl Into<Loss>) {
         if self.opaque.is_none() {
             *self = Journal {
-                opaque: Some(reason.into()),
+                opaque: Some(loss.into()),
                 ..Journal::default()
             };
         }
@@ -400,9 +401,7 @@ impl Journal {
             return effects;
         }
         if self.mode_may_change() && is_ambiguous(text) {
-            return Effects::opaque(
-                b"a text was sent while the setting it is read by might be changing",
-            );
+            return Effects::opaque(Reason::TextInFlight);
         }
         for statement in statements::read(text, &rules.mode) {
             effects.statements += 1;
@@ -411,7 +410,7 @@ impl Journal {
             }
             // Texts are kept once or twice, and a map may grow.
             if !memory::is_plenty(4096 + 4 * text.len()) {
-                return Effects::opaque(b"no memory for its journal");
+                return Effects::opaque(Reason::NoMemory);
             }
             self.note(&statement, rules, &mut effects.effects);
             if let Some(Effect::Opaque(_)) = effects.effects.last() {
@@ -479,10 +478,10 @@ impl Journal {
     }
 
     /// Why the session as it is now cannot be made again, though it may be later.
-    pub fn obstacle(&self) -> Option<&'static [u8]> {
+    pub fn obstacle(&self) -> Option<Reason> {
         self.prepared_texts()
             .any(holds_its_moment)
-            .then_some(b"a prepared statement holds the moment at which it was prepared")
+            .then_some(Reason::PreparedMoment)
     }
 
     fn note(&mut self, statement: &statements::Statement, rules: &Rules, into: &mut Vec<Effect>) {
@@ -547,12 +546,10 @@ impl Journal {
                 Some(_)
                     if !has_word(statement.text.get(..7).unwrap_or_default(), b"execute", 0) =>
                 {
-                    Effect::Opaque(
-                        b"it may have executed a prepared change of its state"[..].into(),
-                    )
+                    Effect::Opaque(Reason::PreparedChange.into())
                 }
                 Some(effects) => return into.extend(effects.iter().cloned()),
-                None => Effect::Opaque(b"it executed a statement prepared elsewhere"[..].into()),
+                None => Effect::Opaque(Reason::PreparedUnseen.into()),
             },
             What::Deallocate(name) => Effect::Deallocate(own(name)),
             What::DeallocateAll => Effect::DeallocateAll,
@@ -563,10 +560,8 @@ impl Journal {
             What::Unlisten(channel) => Effect::Unlisten(own(channel)),
             What::UnlistenAll => Effect::UnlistenAll,
             What::DiscardAll => Effect::DiscardAll,
-            What::PrepareTransaction => {
-                Effect::Opaque(b"it prepared a two-phase transaction"[..].into())
-            }
-            What::Opaque(reason) => Effect::Opaque(reason_of(reason)),
+            What::PrepareTransaction => Effect::Opaque(Reason::TwoPhase.into()),
+            What::Opaque(cause) => Effect::Opaque((*cause).into()),
         });
     }
 
@@ -576,10 +571,10 @@ impl Journal {
             return Effects::default();
         }
         if !memory::is_plenty(4096 + 4 * (name.len() + query.len())) {
-            return Effects::opaque(b"no memory for its journal");
+            return Effects::opaque(Reason::NoMemory);
         }
         if name.len() > LONGEST_NAME {
-            return Effects::opaque(TOO_LONG);
+            return Effects::opaque(Reason::PreparedNameTooLong);
         }
         let does = self.read(query, rules);
         self.remember(name, does);
@@ -617,7 +612,7 @@ impl Journal {
             *known = if *known == does.effects {
                 does.effects
             } else {
-                let reason = b"a statement was prepared twice under one name"[..].into();
+                let reason = Reason::PreparedTwice.into();
                 std::vec![Effect::Opaque(reason)]
             };
         } else if self.prepared.try_reserve(1).is_ok() {
@@ -677,8 +672,8 @@ impl Journal {
                 effects: effects.clone(),
                 statements: 1,
             },
-            None if name.len() > LONGEST_NAME => Effects::opaque(TOO_LONG),
-            None => Effects::opaque(b"it executed a statement prepared elsewhere"),
+            None if name.len() > LONGEST_NAME => Effects::opaque(Reason::PreparedNameTooLong),
+            None => Effects::opaque(Reason::PreparedUnseen),
         }
     }
 
@@ -688,7 +683,7 @@ impl Journal {
             return Effects::default();
         }
         if name.len() > LONGEST_NAME {
-            return Effects::opaque(TOO_LONG);
+            return Effects::opaque(Reason::PreparedNameTooLong);
         }
         Effects {
             effects: std::vec![Effect::Deallocate(name.into())],
@@ -697,7 +692,7 @@ impl Journal {
     }
 
     /// A call whose effect nobody can know.
-    pub fn unknown(&self, reason: &[u8]) -> Effects {
+    pub fn unknown(&self, reason: Reason) -> Effects {
         Effects::opaque(reason)
     }
 
@@ -718,7 +713,7 @@ impl Journal {
         });
         if let Some(reason) = unknown {
             // Failed or not: a lock taken before the error is still held.
-            return self.set_opaque(&reason);
+            return self.set_opaque(reason);
         }
         if outcome.failed {
             self.open = outcome.after != Standing::Idle;
@@ -728,7 +723,7 @@ impl Journal {
         }
         let ends = |effect: &Effect| matches!(effect, Effect::Commit | Effect::Rollback);
         if statements > 1 && outcome.before == Standing::Other && effects.iter().any(ends) {
-            return self.set_opaque(b"a transaction ended in a text whose beginning is not known");
+            return self.set_opaque(Reason::TransactionUnseen);
         }
         // The server answers COMMIT in a failed transaction with ROLLBACK.
         let mut in_failed = outcome.before == Standing::Failed;
@@ -752,13 +747,12 @@ impl Journal {
         match outcome.after {
             Standing::Idle => {
                 if outcome.before != Standing::Idle && !ended && !self.pending.is_empty() {
-                    return self
-                        .set_opaque(b"a transaction ended that its journal did not see end");
+                    return self.set_opaque(Reason::TransactionUnseen);
                 }
                 self.commit();
             }
             Standing::InTransaction | Standing::Failed => {}
-            Standing::Other => self.set_opaque(b"libpq does not say where the session stands"),
+            Standing::Other => self.set_opaque(Reason::StateUnknown),
         }
         self.keep_within(rules.limit);
     }
@@ -773,14 +767,14 @@ impl Journal {
         };
         if statements > 1 {
             if !(effects.iter().all(control) && self.pending.is_empty()) {
-                self.set_opaque(b"a text of several statements failed among changes of its state");
+                self.set_opaque(Reason::BatchFailed);
             }
         } else if outcome.before != Standing::Failed
             && effects.iter().any(|effect| self.leaves_a_doubt(effect))
         {
-            self.set_opaque(b"a change of a custom setting failed: it may have left a trace");
+            self.set_opaque(Reason::CustomSettingFailed);
         } else if effects.contains(&Effect::DiscardAll) && outcome.before == Standing::Idle {
-            self.set_opaque(b"DISCARD ALL failed");
+            self.set_opaque(Reason::DiscardFailed);
         } else if outcome.after == Standing::Idle && outcome.before != Standing::Idle {
             // A deferred constraint, found at COMMIT.
             self.rollback(0);
@@ -800,12 +794,12 @@ impl Journal {
                     self.pending.extend(released.into_iter().filter(is_change));
                     self.recount_pending();
                 }
-                None => self.set_opaque(b"a savepoint was released that its journal did not see"),
+                None => self.set_opaque(Reason::SavepointUnseen),
             },
             Effect::RollbackTo(name) => match self.savepoint(&name) {
                 Some(from) => self.rollback(from + 1),
                 None => {
-                    self.set_opaque(b"it rolled back to a savepoint that its journal did not see");
+                    self.set_opaque(Reason::SavepointUnseen);
                 }
             },
             // Not transactional, and what it names may wait or count already.
@@ -839,7 +833,7 @@ impl Journal {
                     }
                 }
                 Effect::Prepare(_) if local_before => {
-                    return self.set_opaque(b"a statement was prepared under SET LOCAL");
+                    return self.set_opaque(Reason::PreparedUnderLocal);
                 }
                 change => self.enter(change),
             }
@@ -865,8 +859,7 @@ impl Journal {
                     self.changes_all();
                 }
                 Pending::Change(Effect::Prepare(_)) if setting_before => {
-                    return self
-                        .set_opaque(b"a statement was prepared under settings rolled back later");
+                    return self.set_opaque(Reason::PreparedUnderRolledBack);
                 }
                 Pending::Change(prepare @ Effect::Prepare(_)) if from > 0 => {
                     self.wait(Pending::Change(prepare));
@@ -881,9 +874,9 @@ impl Journal {
     /// read before must not depend on it.
     fn changes(&mut self, set: &Set) {
         if set.is_about_texts() && self.ambiguous {
-            self.set_opaque(b"a setting changed by which texts of its journal are read");
+            self.set_opaque(Reason::TextSetting);
         } else if set.is_about_constants() && self.prepared_texts().any(has_constants) {
-            self.set_opaque(b"a setting changed that constants of a prepared statement depend on");
+            self.set_opaque(Reason::ConstantSetting);
         } else if let Some(reason) = set.misleads() {
             self.set_opaque(reason);
         }
@@ -911,7 +904,7 @@ impl Journal {
 
     fn leave_trace(&mut self, name: Bytes) {
         if !name.is_ascii() {
-            return self.set_opaque(b"a setting's name is not ASCII");
+            return self.set_opaque(Reason::NotAscii);
         }
         if !self.traces.contains(&name) {
             self.bytes += name.len() + OVERHEAD;
@@ -978,7 +971,7 @@ impl Journal {
             Effect::Unlisten(channel) => {
                 let channel = channel.clone();
                 if !channel.is_ascii() {
-                    return self.set_opaque(b"UNLISTEN of a channel whose name is not ASCII");
+                    return self.set_opaque(Reason::NotAscii);
                 }
                 return self.drop_entries(
                     0,
@@ -1064,7 +1057,7 @@ impl Journal {
 
     fn keep_within(&mut self, limit: usize) {
         if self.bytes + self.pending_bytes > limit {
-            self.set_opaque(b"its journal reached FORKGUARD_JOURNAL_KB");
+            self.set_opaque(Reason::JournalFull);
         }
     }
 
@@ -1085,7 +1078,7 @@ impl Journal {
         } else if self.pipeline.sent.try_reserve(1).is_ok() {
             self.pipeline.sent.push_back(sent);
         } else {
-            self.set_opaque(b"no memory for its journal");
+            self.set_opaque(Reason::NoMemory);
         }
     }
 
@@ -1116,7 +1109,7 @@ impl Journal {
                 pipeline.succeeded.append(&mut effects);
             }
             _ if self.opaque.is_some() => {}
-            _ => self.set_opaque(b"a pipeline answered more than its journal saw sent"),
+            _ => self.set_opaque(Reason::PipelineUnmatched),
         }
     }
 
@@ -1127,7 +1120,7 @@ impl Journal {
         }
         match self.pipeline.sent.pop_front() {
             Some(Sent::Sync) => {}
-            _ => return self.set_opaque(b"a pipeline answered more than its journal saw sent"),
+            _ => return self.set_opaque(Reason::PipelineUnmatched),
         }
         let effects = core::mem::take(&mut self.pipeline.succeeded);
         let failed = core::mem::take(&mut self.pipeline.segment_failed);
@@ -1160,7 +1153,7 @@ impl Journal {
     /// The pipeline mode was left.
     pub fn left_pipeline(&mut self) {
         if self.opaque.is_none() && !self.pipeline.sent.is_empty() {
-            self.set_opaque(b"a pipeline was left before its answers");
+            self.set_opaque(Reason::PipelineLeft);
         }
     }
 }
@@ -1185,13 +1178,4 @@ fn size_of_entry(entry: &Effect) -> usize {
             }
             _ => 0,
         }
-}
-
-fn reason_of(reason: &Reason) -> Bytes {
-    use std::io::Write;
-    let mut text = [0; 120];
-    let mut rest = &mut text[..];
-    let _ = write!(rest, "{reason}"); // cut where it ends
-    let left = rest.len();
-    text[..text.len() - left].into()
 }

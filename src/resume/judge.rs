@@ -2,13 +2,13 @@
 
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
-use std::borrow::ToOwned;
-use std::string::String;
 
+use super::loss::Loss;
 use super::place::Client;
 use crate::gate::connection::Connection;
 use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE};
 use crate::libpq::{entry, Library};
+use crate::reason::Reason;
 use crate::signal_safe::descriptors::{self, State, UNSEEN};
 use crate::watch;
 
@@ -19,7 +19,9 @@ pub enum Judgement {
     /// The next call resumes it.
     Resumable,
     /// It cannot be made again, for this reason.
-    Lost(String),
+    Lost(Loss),
+    /// Lost, and nobody is told: it never was a session, or the policy is `abandon`.
+    Nothing,
 }
 
 /// Whether a file that libpq reads at each dial is named from the working directory.
@@ -47,7 +49,7 @@ fn names_relative_files(library: &Library, pgconn: usize) -> bool {
 pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     let pgconn = connection.pgconn();
     let fd = library.socket(pgconn);
-    let lost = |reason: &str| Judgement::Lost(reason.to_owned());
+    let lost = |reason: Reason| Judgement::Lost(reason.into());
     let entry = descriptors::find(fd);
     let word = entry.map(|entry| entry.word());
     // The very socket it was established on, left alive in this process: handed
@@ -57,63 +59,63 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
         return Judgement::Ours;
     }
     if !crate::gate::resumes() {
-        return lost("FORKGUARD_POLICY=abandon");
+        return Judgement::Nothing;
     }
     let noted = connection.fd.load(Relaxed);
     if noted < 0 && library.status(pgconn) != CONNECTION_OK {
-        return Judgement::Lost(String::new()); // never was one, and nobody thinks so
+        return Judgement::Nothing;
     }
     if noted < 0 {
-        return lost("it was not established");
+        return lost(Reason::NotEstablished);
     }
     if connection.was_left() {
-        return lost("a call on it was left by a jump or a cancelled thread, or two threads were inside at once");
+        return lost(Reason::CallLeft);
     }
     if connection.is_entered() {
-        return lost("a thread of the parent was inside a call on it");
+        return lost(Reason::ThreadInside);
     }
     // SAFETY: nobody was inside at the fork, and this thread is the one in a
     // call on it now.
     let books = unsafe { connection.inherited_books() };
-    if let Some(reason) = books.journal.opaque() {
-        return Judgement::Lost(String::from_utf8_lossy(reason).into_owned());
+    if let Some(loss) = books.journal.opaque() {
+        return Judgement::Lost(loss.clone());
     }
     if let Some(reason) = books.journal.obstacle() {
-        return Judgement::Lost(String::from_utf8_lossy(reason).into_owned());
+        return lost(reason);
     }
     if noted != fd {
-        return lost("its descriptor was changed");
+        return lost(Reason::DescriptorChanged);
     }
     let dead =
         |entry: descriptors::Entry| entry.word().state() == State::Abandoned && entry.is_still(fd);
     if !entry.is_some_and(dead) {
-        return lost("its descriptor was closed or replaced");
+        return lost(Reason::DescriptorClosed);
     }
     if word.is_some_and(|word| word.has(UNSEEN)) {
-        return lost("bytes went out on it that no call of libpq explains");
+        return lost(Reason::BytesUnseen);
     }
     if library.status(pgconn) != CONNECTION_OK {
-        return lost("it was broken before the fork");
+        return lost(Reason::Broken);
     }
     if library.transaction_status(pgconn) != PQTRANS_IDLE {
-        return lost("it was not idle at the fork");
+        return lost(Reason::NotIdle);
     }
     if library.has(entry::PQpipelineStatus)
         && library.call1(entry::PQpipelineStatus, pgconn) as i32 != 0
     {
-        return lost("it was in pipeline mode at the fork");
+        return lost(Reason::PipelineMode);
     }
     if !(books.journal.is_settled() && books.sent.is_none()) {
-        return lost("a command was under way at the fork");
+        return lost(Reason::CommandUnderWay);
     }
     let Some(place) = books.place else {
-        return lost("its peer is not known");
+        return lost(Reason::PeerUnknown);
     };
     if !place
         .client
         .is_still(&Client::now(), names_relative_files(library, pgconn))
     {
-        return lost("the user, the root or working directory or a PG…/HOME/SSL/KRB5 variable of the environment has changed since it was made");
+        return lost(Reason::ClientChanged);
     }
     Judgement::Resumable
 }

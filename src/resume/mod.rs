@@ -7,6 +7,7 @@
 //! comes out is compared with what was.
 
 pub mod journal;
+pub mod loss;
 pub mod place;
 #[cfg(not(test))]
 pub mod redial;

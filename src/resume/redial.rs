@@ -7,9 +7,8 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 use std::boxed::Box;
-use std::string::String;
-use std::{borrow::ToOwned, format};
 
+use super::loss::Loss;
 use super::replay::Replay;
 use super::told::Told;
 use super::{place, replay};
@@ -19,6 +18,7 @@ use crate::gate::{self, established};
 use crate::interpose::guarded;
 use crate::libpq::calls::CONNECTION_OK;
 use crate::libpq::{entry, Library};
+use crate::reason::Reason;
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::{steps, sys};
@@ -33,7 +33,7 @@ struct Task {
     replay: Replay,
     /// There is a new session, and it must not be used.
     refused: bool,
-    error: Option<String>,
+    error: Option<Loss>,
 }
 
 /// Bytes: more than a task takes, without its replay.
@@ -137,16 +137,17 @@ fn dial(library: &Library, pgconn: usize, fd: i32) {
 }
 
 impl Task {
-    fn refuse(&mut self, reason: String) {
+    fn refuse(&mut self, loss: impl Into<Loss>) {
         self.refused = true;
-        self.error.get_or_insert(reason);
+        self.error.get_or_insert(loss.into());
     }
 
     /// After the dial: is there a session, in the same place? Then what is to be replayed.
     fn dialled(&mut self, library: &Library, connection: &'static Connection) {
         let pgconn = connection.pgconn();
         if library.status(pgconn) != CONNECTION_OK {
-            self.error = Some(format!("dialling anew failed: {}", library.error(pgconn)));
+            let words = library.error(pgconn);
+            self.error = Some(Loss::with(Reason::DialFailed, words.as_bytes()));
             // Where its time was up libpq keeps the socket, and in the middle of the server's greeting
             // the next command would wait there for the rest of it, for ever (tried).
             if library.socket(pgconn) >= 0 {
@@ -155,22 +156,22 @@ impl Task {
             return;
         }
         if library.socket(pgconn) != self.fd {
-            return self.refuse("the new session came under another descriptor number".to_owned());
+            return self.refuse(Reason::OtherDescriptor);
         }
         // SAFETY: judged resumable: nobody was inside at the fork, and the
         // caller's thread is the one in a call on it.
         let books = unsafe { connection.inherited_books() };
         if books.place.map(|place| place.peer) != place::peer(self.fd) {
-            return self.refuse("dialling anew reached another address".to_owned());
+            return self.refuse(Reason::OtherAddress);
         }
         if let Some(what) = self.before.other_place(&Told::of(library, pgconn)) {
-            return self.refuse(format!("dialling anew reached another place: {what}"));
+            return self.refuse(Loss::with(Reason::OtherPlace, what.as_bytes()));
         }
         let since = books.place.map_or(0, |place| place.since_us);
         let parent = (self.parent, sys::now_us().saturating_sub(since));
         match Replay::of(library, pgconn, &books.journal, parent, books.ran) {
             Ok(replay) => self.replay = replay,
-            Err(reason) => self.refuse(reason),
+            Err(loss) => self.refuse(loss),
         }
     }
 
@@ -180,8 +181,8 @@ impl Task {
         if self.error.is_some() {
             return self.refused;
         }
-        if let Err(reason) = self.replay.outcome() {
-            self.refuse(reason);
+        if let Err(loss) = self.replay.outcome() {
+            self.refuse(loss);
             return true;
         }
         // A pooler keeps some parameters itself, and does not always report that
@@ -192,16 +193,16 @@ impl Task {
         let excused = |name: &str| pooled && journal.sets(name);
         let now = Told::of(library, connection.pgconn());
         if let Some(what) = self.before.unequal(&now, excused) {
-            self.refuse(format!("its replay left another {what}"));
+            self.refuse(Loss::with(Reason::ReplayDiffers, what.as_bytes()));
         }
         self.refused
     }
 
     fn finish(&self, library: &Library, connection: &'static Connection) -> bool {
         let (pgconn, fd) = (connection.pgconn(), self.fd);
-        if let Some(reason) = &self.error {
+        if let Some(loss) = &self.error {
             connection.dialled_in_vain.store(true, Relaxed);
-            gate::lose(connection, reason);
+            gate::lose(connection, loss);
             return false;
         }
         if self.non_blocking {

@@ -7,17 +7,19 @@
 use core::ffi::c_char;
 use core::ptr::null;
 use std::ffi::CString;
+use std::format;
 use std::string::String;
 use std::vec::Vec;
-use std::{borrow::ToOwned, format};
 
 use super::journal::{Journal, Step};
+use super::loss::Loss;
 use crate::interpose::guarded;
 use crate::libpq::calls::{
     string, COMMAND_OK, PIPELINE_SYNC, SINGLE_TUPLE, TUPLES_CHUNK, TUPLES_OK,
 };
 use crate::libpq::{entry, Library};
 use crate::memory;
+use crate::reason::Reason;
 use crate::signal_safe::sys;
 
 /// Analysed without a complaint, and not to be executed.
@@ -113,7 +115,7 @@ pub struct Replay {
     patience_ms: u64,
     /// The first byte of the first message's first value.
     answer: Option<u8>,
-    error: Option<String>,
+    error: Option<Loss>,
 }
 
 fn c_string(bytes: &[u8]) -> CString {
@@ -157,9 +159,9 @@ impl Replay {
         journal: &Journal,
         (parent, age_us): (i32, u64),
         asks: bool,
-    ) -> Result<Replay, String> {
+    ) -> Result<Replay, Loss> {
         if !memory::is_plenty(2 * journal.size() + 65_536) {
-            return Err("no memory for its replay".to_owned());
+            return Err(Reason::NoMemory.into());
         }
         let mut messages = Vec::new();
         if asks {
@@ -212,35 +214,25 @@ impl Replay {
     }
 
     /// What became of it.
-    pub fn outcome(&self) -> Result<(), String> {
-        if let Some(error) = &self.error {
-            return Err(format!("its replay failed: {error}"));
+    pub fn outcome(&self) -> Result<(), Loss> {
+        if let Some(loss) = &self.error {
+            return Err(loss.clone());
         }
         match (self.asks, self.answer) {
             (false, _) | (true, Some(b'0' | b'3')) => Ok(()),
-            (true, Some(b'1')) => Err("the parent's backend holds an advisory lock".to_owned()),
-            (true, Some(b'2')) => {
-                Err("the parent's backend has, or may have, temporary tables".to_owned())
-            }
-            (true, Some(b'4')) => Err(
-                "the server has been started anew since, or another one took its place".to_owned(),
-            ),
-            (true, Some(b'5')) => {
-                Err("the parent's role has been dropped, and another has its name".to_owned())
-            }
-            (true, Some(b'6')) => Err(
-                "a default of ALTER ROLE or ALTER DATABASE sets the role or a custom setting, and may be new".to_owned(),
-            ),
-            (true, Some(b'7')) => Err(
-                "it has prepared statements, and row-level security that may be another for its role now".to_owned(),
-            ),
-            (true, _) => Err("the server did not say what the parent's backend holds".to_owned()),
+            (true, Some(b'1')) => Err(Reason::ParentLock.into()),
+            (true, Some(b'2')) => Err(Reason::ParentTemporaryTables.into()),
+            (true, Some(b'4')) => Err(Reason::ServerRestarted.into()),
+            (true, Some(b'5')) => Err(Reason::RoleReplaced.into()),
+            (true, Some(b'6')) => Err(Reason::DefaultsInDoubt.into()),
+            (true, Some(b'7')) => Err(Reason::PoliciesInDoubt.into()),
+            (true, _) => Err(Reason::ParentUnknown.into()),
         }
     }
 
-    fn failed(&mut self, text: impl FnOnce() -> String) {
+    fn failed(&mut self, loss: impl FnOnce() -> Loss) {
         guarded((), || {
-            self.error.get_or_insert(text());
+            self.error.get_or_insert_with(loss);
         });
     }
 }
@@ -259,7 +251,7 @@ pub fn run(library: &Library, pgconn: usize, replay: &mut Replay) {
     };
     if !done {
         // Where a result has said why, that stays.
-        replay.failed(|| library.error(pgconn));
+        replay.failed(|| Loss::with(Reason::ReplayFailed, library.error(pgconn).as_bytes()));
     }
 }
 
@@ -330,7 +322,7 @@ fn is_answered(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
         let left = end.saturating_sub(sys::now_us() / 1000);
         if left == 0 {
             let seconds = replay.patience_ms / 1000;
-            replay.failed(|| format!("the server does not answer within {seconds} s"));
+            replay.failed(|| Loss::with(Reason::NoAnswer, format!("{seconds} s").as_bytes()));
             return false;
         }
         let mut wait = libc::pollfd {
@@ -377,7 +369,8 @@ fn answers(library: &Library, pgconn: usize, replay: &mut Replay, is_first: bool
         // libpq forgets that only with a command outside a pipeline.
         let fine = matches!(status, COMMAND_OK | TUPLES_OK | SINGLE_TUPLE | TUPLES_CHUNK);
         if !fine {
-            replay.failed(|| error_of(library, result));
+            replay
+                .failed(|| Loss::with(Reason::ReplayFailed, error_of(library, result).as_bytes()));
         } else if is_first
             && replay.answer.is_none()
             && library.call1(entry::PQntuples, result) as i32 > 0

@@ -23,12 +23,14 @@ pub fn count(what: Count, number: u64) {
     }
 }
 
-/// An inherited session could not be made anew, for this reason.
-pub fn count_opaque(reason: &[u8]) {
+/// An inherited session could not be made anew: the reason's code, and what it is about.
+pub fn count_opaque(code: &[u8], detail: &[u8]) {
     if generation::is_own_memory() {
         let _errno = KeepErrno::now();
         tree::in_slot(|slot| {
-            set_reason(slot, reason.iter().copied());
+            let between: &[u8] = if detail.is_empty() { b"" } else { b": " };
+            let reason = code.iter().chain(between).chain(detail);
+            set_reason(slot, reason.copied());
             add(slot, Count::Opaque, 1);
         });
     }

@@ -4,7 +4,8 @@ use super::calls::{self, Body, Place};
 use super::lexer::{Kind, Lexer, Token};
 use super::name::Name;
 use super::words::Word;
-use super::{Mode, Reason, Statement, Value, What};
+use super::{Cause, Mode, Statement, Value, What};
+use crate::reason::Reason;
 
 /// The next statement of a text; none at its end.
 pub fn statement<'a>(
@@ -23,6 +24,7 @@ pub fn statement<'a>(
         text,
         lexer: *lexer,
         mode,
+        first,
         token: first,
         end: first.start,
         depth: 0,
@@ -35,8 +37,8 @@ pub fn statement<'a>(
     reader.look();
     let mut what = reader.statement().unwrap_or_else(What::Opaque);
     reader.finish();
-    if let Some(phrase) = reader.lost {
-        what = What::Opaque(Reason { phrase, word: b"" });
+    if let Some(reason) = reader.lost {
+        what = What::Opaque(reason.into());
         reader.end = text.len();
         reader.lexer = Lexer::new(b"", true);
     }
@@ -47,7 +49,7 @@ pub fn statement<'a>(
     })
 }
 
-type Read<'a> = Result<What<'a>, Reason<'a>>;
+type Read<'a> = Result<What<'a>, Cause<'a>>;
 
 /// Deepest nesting of parentheses that is followed: one bit each in `operators`.
 const DEEPEST: u32 = 64;
@@ -56,6 +58,8 @@ struct Reader<'a, 'm> {
     text: &'a [u8],
     lexer: Lexer<'a>,
     mode: &'m Mode<'a>,
+    /// The statement's first.
+    first: Token,
     /// The one under consideration.
     token: Token,
     /// Where the last one before it ends.
@@ -71,7 +75,7 @@ struct Reader<'a, 'm> {
     /// `CREATE`: what is made of a view is not seen any more.
     creates: bool,
     /// Why the rest of the text cannot be followed.
-    lost: Option<&'static str>,
+    lost: Option<Reason>,
 }
 
 impl<'a> Reader<'a, '_> {
@@ -86,7 +90,7 @@ impl<'a> Reader<'a, '_> {
     #[inline]
     fn look(&mut self) {
         if self.token.kind == Kind::Lost {
-            self.lost = Some("text that cannot be followed to its end");
+            self.lost = Some(Reason::TextInDoubt);
         }
     }
 
@@ -128,16 +132,24 @@ impl<'a> Reader<'a, '_> {
         is
     }
 
-    fn opaque<T>(&self, phrase: &'static str) -> Result<T, Reason<'a>> {
-        self.opaque_at(phrase, self.token)
+    fn opaque<T>(&self, reason: Reason) -> Result<T, Cause<'a>> {
+        self.opaque_at(reason, self.token)
     }
 
-    fn opaque_at<T>(&self, phrase: &'static str, token: Token) -> Result<T, Reason<'a>> {
-        let word = match token.kind {
+    fn opaque_at<T>(&self, reason: Reason, token: Token) -> Result<T, Cause<'a>> {
+        let detail = match token.kind {
             Kind::Semicolon => b"",
             _ => self.written(token),
         };
-        Err(Reason { phrase, word })
+        Err(Cause { reason, detail })
+    }
+
+    /// The statement's kind is named, and not where it stopped making sense: that may be data.
+    fn unread<T>(&self) -> Result<T, Cause<'a>> {
+        match self.first.kind {
+            Kind::Word(_) => self.opaque_at(Reason::Unread, self.first),
+            _ => Err(Reason::Unread.into()),
+        }
     }
 
     /// What was read, if nothing is left of the statement.
@@ -145,11 +157,11 @@ impl<'a> Reader<'a, '_> {
         if self.at_end() {
             Ok(what)
         } else {
-            self.opaque("unread:")
+            self.unread()
         }
     }
 
-    fn name(&mut self) -> Result<Name<'a>, Reason<'a>> {
+    fn name(&mut self) -> Result<Name<'a>, Cause<'a>> {
         let name = match self.token.kind {
             Kind::Word(_) | Kind::Quoted => Name::written(self.written(self.token)),
             _ => None,
@@ -159,12 +171,12 @@ impl<'a> Reader<'a, '_> {
                 self.bump();
                 Ok(name)
             }
-            None => self.opaque("name in doubt:"),
+            None => self.opaque(Reason::NameInDoubt),
         }
     }
 
     /// A setting's name: parts with points between.
-    fn setting(&mut self) -> Result<Name<'a>, Reason<'a>> {
+    fn setting(&mut self) -> Result<Name<'a>, Cause<'a>> {
         let start = self.token.start;
         loop {
             self.name()?;
@@ -186,9 +198,9 @@ impl<'a> Reader<'a, '_> {
         });
         match Name::written(name) {
             Some(name) if !blank => Ok(name),
-            _ => Err(Reason {
-                phrase: "name in doubt:",
-                word: name,
+            _ => Err(Cause {
+                reason: Reason::NameInDoubt,
+                detail: name,
             }),
         }
     }
@@ -200,7 +212,7 @@ impl<'a> Reader<'a, '_> {
             return self.query();
         }
         let Kind::Word(word) = first.kind else {
-            return self.opaque("unknown statement");
+            return self.unread();
         };
         if matches!(word, Select) {
             if let Some(what) = self.set_config() {
@@ -214,7 +226,7 @@ impl<'a> Reader<'a, '_> {
             Start => {
                 self.bump();
                 if !self.is(Transaction) {
-                    return self.opaque_at("unknown statement", first);
+                    return self.unread();
                 }
                 self.words_only(What::Begin)
             }
@@ -264,14 +276,14 @@ impl<'a> Reader<'a, '_> {
                 let what = match self.token.kind {
                     Kind::Word(All) => What::DiscardAll,
                     Kind::Word(Plans | Sequences | Temp | Temporary) => What::DiscardOther,
-                    _ => return self.opaque("unread: DISCARD"),
+                    _ => return self.unread(),
                 };
                 self.bump();
                 self.at_last(what)
             }
             Create => self.create(),
             Alter => self.alter(),
-            _ => self.opaque("statement that may do anything to the session:"),
+            _ => self.opaque(Reason::AnyEffect),
         }
     }
 
@@ -279,7 +291,7 @@ impl<'a> Reader<'a, '_> {
     fn words_only(&mut self, what: What<'a>) -> Read<'a> {
         while !self.at_end() {
             if !matches!(self.token.kind, Kind::Word(_) | Kind::Comma) {
-                return self.opaque("unread:");
+                return self.unread();
             }
             self.bump();
         }
@@ -291,7 +303,7 @@ impl<'a> Reader<'a, '_> {
         if self.take(Word::Prepared) {
             // Another transaction, prepared before, perhaps elsewhere.
             if self.token.kind != Kind::String {
-                return self.opaque("unread:");
+                return self.unread();
             }
             self.bump();
             return self.at_last(What::Harmless);
@@ -318,7 +330,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// `[SAVEPOINT] name`, where the name may be `savepoint`.
-    fn savepoint(&mut self) -> Result<Name<'a>, Reason<'a>> {
+    fn savepoint(&mut self) -> Result<Name<'a>, Cause<'a>> {
         if self.is(Word::Savepoint) && matches!(self.peek().kind, Kind::Word(_) | Kind::Quoted) {
             self.bump();
         }
@@ -332,7 +344,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// A query within another statement.
-    fn inner_query(&mut self) -> Result<(), Reason<'a>> {
+    fn inner_query(&mut self) -> Result<(), Cause<'a>> {
         use Word::*;
         match self.token.kind {
             Kind::Open
@@ -340,7 +352,7 @@ impl<'a> Reader<'a, '_> {
                 self.scan(Body::Query)?;
                 Ok(())
             }
-            _ => self.opaque("unread:"),
+            _ => self.unread(),
         }
     }
 
@@ -359,7 +371,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn set_config_call(&mut self, mut ahead: Lexer<'a>, function: Token) -> Read<'a> {
-        let opaque = self.opaque_at("call that is not plain:", function);
+        let opaque = self.opaque_at(Reason::SetConfigUnread, function);
         let [open, name, comma, value, comma2, local, close] =
             core::array::from_fn(|_| ahead.token());
         if [open.kind, comma.kind, comma2.kind, close.kind]
@@ -421,17 +433,11 @@ impl<'a> Reader<'a, '_> {
     fn set_to(&self, name: Name<'a>, local: bool, value: Value, pg_temp: bool) -> Read<'a> {
         // The random numbers that follow cannot be made to continue.
         if name.is_setting("seed") {
-            return Err(Reason {
-                phrase: "SET seed",
-                word: b"",
-            });
+            return Err(Reason::RandomSeed.into());
         }
         // Every CREATE behind it may make a temporary object.
         if pg_temp && name.is_setting("search_path") {
-            return Err(Reason {
-                phrase: "pg_temp in search_path",
-                word: b"",
-            });
+            return Err(Reason::TemporarySearchPath.into());
         }
         Ok(What::Set { name, local, value })
     }
@@ -458,12 +464,12 @@ impl<'a> Reader<'a, '_> {
                     return read;
                 }
             }
-            return self.opaque("unread: SET");
+            return self.unread();
         }
         let name = self.setting()?;
         match self.token.kind {
             Kind::Equals | Kind::Word(To) => self.bump(),
-            _ => return self.opaque("unread: SET"),
+            _ => return self.unread(),
         }
         self.value(name, local)
     }
@@ -538,7 +544,7 @@ impl<'a> Reader<'a, '_> {
                     // Its value is not what is written: it may say pg_temp.
                     let hidden = token.kind == Kind::String && self.constant(token).is_none();
                     if hidden && search_path {
-                        return self.opaque("search_path in doubt:");
+                        return Err(Reason::SearchPathInDoubt.into());
                     }
                 }
                 Kind::Number | Kind::Comma | Kind::Dot => {}
@@ -546,14 +552,14 @@ impl<'a> Reader<'a, '_> {
                 // INTERVAL(3) '…'
                 Kind::Open if interval && self.depth == 0 => self.depth = 1,
                 Kind::Close if self.depth == 1 => self.depth = 0,
-                _ => return self.opaque("unread: SET"),
+                _ => return self.unread(),
             }
             empty = false;
             interval = token.kind == Kind::Word(Word::Interval);
             self.bump();
         }
         if empty {
-            return self.opaque("unread: SET");
+            return self.unread();
         }
         self.set_to(name, local, Value::Given, pg_temp)
     }
@@ -564,7 +570,7 @@ impl<'a> Reader<'a, '_> {
         self.bump(); // CHARACTERISTICS
         let (mut isolation, mut read_only, mut deferrable) = (false, false, false);
         if !self.take(As) || !self.take(Transaction) {
-            return self.opaque("unread: SET SESSION CHARACTERISTICS");
+            return self.unread();
         }
         while !self.at_end() {
             match self.token.kind {
@@ -572,12 +578,12 @@ impl<'a> Reader<'a, '_> {
                     isolation = true;
                     self.bump();
                     if !self.take(Level) {
-                        return self.opaque("unread:");
+                        return self.unread();
                     }
                     if self.take(Read) {
                         // COMMITTED or UNCOMMITTED follows, not ONLY.
                         if !self.take(Committed) && !self.take(Uncommitted) {
-                            return self.opaque("unread:");
+                            return self.unread();
                         }
                         continue;
                     }
@@ -585,7 +591,7 @@ impl<'a> Reader<'a, '_> {
                 Kind::Word(Read) => read_only = true,
                 Kind::Word(Deferrable) => deferrable = true,
                 Kind::Word(Only | Write | Not | Serializable | Repeatable) | Kind::Comma => {}
-                _ => return self.opaque("unread:"),
+                _ => return self.unread(),
             }
             self.bump();
         }
@@ -642,7 +648,7 @@ impl<'a> Reader<'a, '_> {
             self.parenthesised()?; // types
         }
         if !self.take(Word::As) {
-            return self.opaque("unread: PREPARE");
+            return self.unread();
         }
         let start = self.token.start;
         self.inner_query()?;
@@ -651,13 +657,13 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Goes past a `(…)` that holds no expressions.
-    fn parenthesised(&mut self) -> Result<(), Reason<'a>> {
+    fn parenthesised(&mut self) -> Result<(), Cause<'a>> {
         let outer = self.depth;
         loop {
             match self.token.kind {
                 Kind::Open => self.depth += 1,
                 Kind::Close => self.depth -= 1,
-                Kind::End | Kind::Lost => return self.opaque("unread:"),
+                Kind::End | Kind::Lost => return self.unread(),
                 _ => {}
             }
             self.bump();
@@ -693,18 +699,18 @@ impl<'a> Reader<'a, '_> {
         self.name()?;
         while !self.take(Cursor) {
             if !matches!(self.token.kind, Kind::Word(_)) {
-                return self.opaque("unread: DECLARE");
+                return self.unread();
             }
             self.bump();
         }
         if self.is(With) {
-            return self.opaque("cursor that outlives its transaction:");
+            return Err(Reason::CursorWithHold.into());
         }
         if self.take(Without) && !self.take(Hold) {
-            return self.opaque("unread: DECLARE");
+            return self.unread();
         }
         if !self.take(For) {
-            return self.opaque("unread: DECLARE");
+            return self.unread();
         }
         self.inner_query()?;
         Ok(What::Harmless)
@@ -757,13 +763,13 @@ impl<'a> Reader<'a, '_> {
         self.bump();
         let replace = self.take(Or);
         if replace && !self.take(Replace) {
-            return self.opaque("unread: CREATE");
+            return self.unread();
         }
         if matches!(
             self.token.kind,
             Kind::Word(Local | Global | Temp | Temporary)
         ) {
-            return self.opaque("temporary object:");
+            return self.opaque(Reason::TemporaryObject);
         }
         self.creates = true;
         self.take(Unlogged);
@@ -771,7 +777,7 @@ impl<'a> Reader<'a, '_> {
         let body = match self.token.kind {
             Kind::Word(Function | Procedure) => {
                 self.routine = true;
-                return self.opaque("creates:");
+                return self.opaque(Reason::SchemaChange);
             }
             Kind::Word(Table) => Body::Table,
             Kind::Word(Index | Unique) => Body::Index,
@@ -783,7 +789,7 @@ impl<'a> Reader<'a, '_> {
             Kind::Word(Sequence | Database | Role | Group | Tablespace) => Body::NoCalls,
             Kind::Word(User) if self.peek().kind != Kind::Word(Mapping) => Body::NoCalls,
             Kind::Word(Type) => return self.create_type(),
-            _ => return self.opaque("creates:"),
+            _ => return self.opaque(Reason::SchemaChange),
         };
         match self.scan(body)? {
             Found::Execute(name) => Ok(What::Execute { name }),
@@ -796,13 +802,13 @@ impl<'a> Reader<'a, '_> {
         self.bump();
         let name = self.token;
         if mentions_pg_temp(self.setting()?.as_written()) {
-            return self.opaque_at("temporary object:", name);
+            return self.opaque_at(Reason::TemporaryObject, name);
         }
         if self.take(Word::As) && (self.token.kind == Kind::Open || self.is(Word::Enum)) {
             self.scan(Body::NoCalls)?;
             return Ok(What::Harmless);
         }
-        self.opaque("creates a type")
+        self.opaque_at(Reason::SchemaChange, name)
     }
 
     fn alter(&mut self) -> Read<'a> {
@@ -815,30 +821,30 @@ impl<'a> Reader<'a, '_> {
             ) => Body::Query,
             Kind::Word(Default) => Body::NoCalls, // PRIVILEGES
             Kind::Word(User) if self.peek().kind == Kind::Word(Mapping) => {
-                return self.opaque("alters:");
+                return self.opaque(Reason::SchemaChange);
             }
             // A new session takes its defaults from there.
             Kind::Word(Role | User | Group | Database) => {
                 let what = self.token;
                 while !self.at_end() {
                     if matches!(self.token.kind, Kind::Word(Set | Reset)) {
-                        return self.opaque_at("settings of new sessions: ALTER", what);
+                        return self.opaque_at(Reason::AlteredDefaults, what);
                     }
                     match self.token.kind {
-                        Kind::Open | Kind::Close => return self.opaque("unread: ALTER"),
+                        Kind::Open | Kind::Close => return self.unread(),
                         _ => self.bump(),
                     }
                 }
                 return Ok(What::Harmless);
             }
-            _ => return self.opaque("alters:"),
+            _ => return self.opaque(Reason::SchemaChange),
         };
         self.scan(body)?;
         Ok(What::Harmless)
     }
 
     /// Reads to the statement's end, and fails at the first thing that may change the session.
-    fn scan(&mut self, body: Body) -> Result<Found<'a>, Reason<'a>> {
+    fn scan(&mut self, body: Body) -> Result<Found<'a>, Cause<'a>> {
         use Word::*;
         let none = Token {
             kind: Kind::End,
@@ -877,7 +883,7 @@ impl<'a> Reader<'a, '_> {
                     match token.kind {
                         Kind::Word(Word::Other) => {}
                         Kind::Word(word) => match word {
-                            PgTemp => return self.opaque("temporary object:"),
+                            PgTemp => return self.opaque(Reason::TemporaryObject),
                             PgSettings => settings = true,
                             Insert | Update | Delete | Merge | Create => changes = true,
                             Temp | Temporary => {
@@ -889,7 +895,7 @@ impl<'a> Reader<'a, '_> {
                                     || (matches!(prev.kind, Kind::Word(Local | Global))
                                         && made(prev2))
                                 {
-                                    return self.opaque("temporary object:");
+                                    return self.opaque(Reason::TemporaryObject);
                                 }
                             }
                             Execute
@@ -914,7 +920,7 @@ impl<'a> Reader<'a, '_> {
                         _ => {
                             let name = self.written(token);
                             if mentions_pg_temp(name) {
-                                return self.opaque("temporary object:");
+                                return self.opaque(Reason::TemporaryObject);
                             }
                             settings |= name == b"\"pg_settings\"";
                         }
@@ -940,7 +946,7 @@ impl<'a> Reader<'a, '_> {
                         _ => false,
                     };
                     if self.depth >= DEEPEST {
-                        return self.opaque("nested too deep");
+                        return self.unread();
                     }
                     self.depth += 1;
                     self.operators = self.operators << 1 | u64::from(operator);
@@ -949,7 +955,7 @@ impl<'a> Reader<'a, '_> {
                 }
                 Kind::Close => {
                     if self.depth == 0 {
-                        return self.opaque("unbalanced");
+                        return Err(Reason::TextInDoubt.into());
                     }
                     self.depth -= 1;
                     operator = self.operators & 1 != 0;
@@ -957,7 +963,7 @@ impl<'a> Reader<'a, '_> {
                     parts = 0;
                 }
                 Kind::Dot => {}
-                Kind::UnicodeQuoted => return self.opaque("name in doubt:"),
+                Kind::UnicodeQuoted => return self.opaque(Reason::NameInDoubt),
                 Kind::Semicolon if self.depth == 0 => break,
                 Kind::End | Kind::Lost => break,
                 _ => parts = 0,
@@ -967,17 +973,14 @@ impl<'a> Reader<'a, '_> {
             self.bump();
         }
         if settings && changes {
-            return Err(Reason {
-                phrase: "changes pg_settings",
-                word: b"",
-            });
+            return Err(Reason::PgSettings.into());
         }
         Ok(found)
     }
 
     /// A name before `(`: fails if it is a call of a function that is not known to be harmless.
     #[inline]
-    fn call(&self, call: Site) -> Result<(), Reason<'a>> {
+    fn call(&self, call: Site) -> Result<(), Cause<'a>> {
         if let (1, Kind::Word(word)) = (call.parts, call.name.kind) {
             if word.takes_parenthesis() {
                 return Ok(());
@@ -995,7 +998,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     #[cold]
-    fn unknown_call(&self, call: Site, name: &'a [u8]) -> Result<(), Reason<'a>> {
+    fn unknown_call(&self, call: Site, name: &'a [u8]) -> Result<(), Cause<'a>> {
         let place = Place {
             lexer: self.lexer,
             text: self.text,
@@ -1016,17 +1019,17 @@ impl<'a> Reader<'a, '_> {
             return Ok(());
         }
         if calls::known_not_harmless(name) {
-            return Err(Reason {
-                phrase: "function that may change the session:",
-                word: name,
+            return Err(Cause {
+                reason: Reason::SessionFunction,
+                detail: name,
             });
         }
         if self.mode.trusted.everything() {
             return Ok(());
         }
-        Err(Reason {
-            phrase: "unknown function:",
-            word: name,
+        Err(Cause {
+            reason: Reason::UnknownFunction,
+            detail: name,
         })
     }
 
@@ -1041,14 +1044,14 @@ impl<'a> Reader<'a, '_> {
                 Kind::Lost => return,
                 Kind::End => {
                     if self.depth != 0 {
-                        self.lost = Some("unbalanced parentheses");
+                        self.lost = Some(Reason::TextInDoubt);
                     }
                     return;
                 }
                 Kind::Semicolon if self.depth == 0 && blocks == 0 => return,
                 Kind::Open => self.depth = self.depth.saturating_add(1),
                 Kind::Close if self.depth == 0 => {
-                    self.lost = Some("unbalanced parentheses");
+                    self.lost = Some(Reason::TextInDoubt);
                     return;
                 }
                 Kind::Close => self.depth -= 1,

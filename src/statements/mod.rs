@@ -29,7 +29,7 @@ mod tests;
 pub use name::Name;
 pub use trusted::Trusted;
 
-use core::fmt;
+use crate::reason::{Cause, Reason};
 use lexer::Lexer;
 
 /// How the server reads the text.
@@ -135,28 +135,7 @@ pub enum What<'a> {
     /// `COPY` from or to the client, otherwise harmless.
     Copy,
     /// It may change the session in ways that cannot be told, or cannot be repeated.
-    Opaque(Reason<'a>),
-}
-
-/// Why a statement is opaque, for a log line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Reason<'a> {
-    /// A short phrase.
-    pub phrase: &'static str,
-    /// The word it is about, as written; may be empty.
-    pub word: &'a [u8],
-}
-
-impl fmt::Display for Reason<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.phrase)?;
-        if !self.word.is_empty() {
-            // As long as a name of PostgreSQL can be (NAMEDATALEN - 1).
-            let shown = self.word.get(..63).unwrap_or(self.word);
-            write!(f, " {}", shown.escape_ascii())?;
-        }
-        Ok(())
-    }
+    Opaque(Cause<'a>),
 }
 
 /// Whether a text is one plain query, told by its bytes alone: `SELECT` without a parenthesis, a
@@ -244,10 +223,7 @@ impl<'a> Iterator for Statements<'a> {
             self.cannot_cut = false;
             let text = core::mem::take(&mut self.text);
             self.lexer = Lexer::new(text.get(..0)?, true);
-            let what = What::Opaque(Reason {
-                phrase: "text in an encoding that hides ASCII",
-                word: b"",
-            });
+            let what = What::Opaque(Reason::HiddenAscii.into());
             return Some(Statement { text, what });
         }
         grammar::statement(self.text, &mut self.lexer, &self.mode)

@@ -423,7 +423,10 @@ fn a_reason_is_short_and_printable() {
     };
     assert_eq!(
         format!("{reason}"),
-        format!("unknown function: {}", "f".repeat(63))
+        format!(
+            "it called a function that forkguard does not know: {}",
+            "f".repeat(63)
+        )
     );
 }
 

@@ -256,9 +256,9 @@ fn a_tree_is_read_while_it_runs() {
     assert_eq!(slot.last_event.load(Relaxed), CancelsHeld as u32 + 1);
     let (first, last) = (slot.first_at.load(Relaxed), slot.last_at.load(Relaxed));
     assert!(begun < first && first < last && last < nanoseconds());
-    assert!(!reason(slot).is_empty());
-    let said = format!("is lost in this child: {}\n", reason(slot));
-    tree.running.log_with(&said);
+    assert_eq!(reason(slot), "temporary_object: temp");
+    tree.running
+        .log_with("a temporary object: temp (temporary_object); ");
 
     assert_eq!(shared.counts(other), [(Abandoned, 2)]);
     let grandchild = tree.fork(child, "fork");

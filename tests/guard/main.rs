@@ -2,6 +2,10 @@
 
 mod support;
 
+#[allow(dead_code)]
+#[path = "../../src/reason.rs"]
+mod reason;
+
 mod c_interface;
 mod cancel;
 mod child_fails_well;

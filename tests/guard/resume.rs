@@ -411,8 +411,8 @@ fn functions_vouched_for_are_believed_but_not_in_locks() {
         parent_goes_on(outcome.ok());
         outcome
     };
-    call("select nothing()", None).lost("unknown function: nothing");
-    call("select nothing()", Some("other")).lost("unknown function: nothing");
+    call("select nothing()", None).lost("nothing (unknown_function)");
+    call("select nothing()", Some("other")).lost("nothing (unknown_function)");
     call("select nothing()", Some("other,nothing")).resumed(1);
     call("select nothing()", Some("*")).resumed(1);
     call("select take_lock()", Some("take_lock")).lost("holds an advisory lock");

@@ -382,7 +382,7 @@ fn the_network() {
     for (until, why) in [
         (Until::Bytes(0), "timeout expired"),
         (Until::Bytes(100), "timeout expired"),
-        (Until::Ready, "the server does not answer within 2 s"),
+        (Until::Ready, "the server does not answer in time: 2 s"),
     ] {
         let proxy = Proxy::to(server.port);
         let conninfo = over_tcp(&server, proxy.port) + " connect_timeout=2";
@@ -415,7 +415,7 @@ fn silence_with_no_timeout_set() {
     resumed(&over_tcp(&server, proxy.port), || {
         proxy.becomes(Network::Silent(Until::Ready))
     })
-    .lost("the server does not answer within 60 s")
+    .lost("the server does not answer in time: 60 s")
     .parent_untouched()
     .within(59_000..75_000);
 }
@@ -509,7 +509,7 @@ fn authentication_changed() {
         &as_("app"),
         change("alter role app set timezone to 'Asia/Tokyo'"),
     )
-    .lost("its replay left another TimeZone")
+    .lost("its replay left another value of a setting: TimeZone")
     .parent_untouched();
     server.ask("alter role app reset all");
     let seen = resumed(

@@ -2,6 +2,7 @@
 //! it; and every message that `src` holds is on the page.
 
 use crate::clients::said;
+use crate::reason::Reason;
 use crate::support::{cluster, library, python, root, Outcome, Policy, Run, Transport};
 use std::path::Path;
 
@@ -163,6 +164,32 @@ const NO_MESSAGES: [&str; 5] = [
     r#"File \""#,
     r#"\", line"#,
 ];
+
+#[test]
+fn every_reason_is_on_the_page() {
+    let page = page();
+    let mut codes = std::collections::HashSet::new();
+    for reason in Reason::ALL {
+        let (code, sentence, hint) = (reason.code(), reason.sentence(), reason.hint());
+        let row = format!("| `{code}` | {sentence} | {hint} |");
+        assert!(page.contains(&row), "not on the page: {row}");
+        assert!(codes.insert(code), "{code} twice");
+        let is_stable = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        assert!(code.bytes().all(is_stable), "{code}");
+        assert_eq!(Reason::of_code(code), Some(*reason));
+    }
+    // Nothing on the page that is no reason any more.
+    let rows = page
+        .split("| `")
+        .skip(1)
+        .filter_map(|row| row.split_once("` |"));
+    let told = rows.filter(|(code, _)| !code.contains(' ') && code.contains('_'));
+    for (code, _) in
+        told.filter(|(code, _)| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    {
+        assert!(codes.contains(code), "{code} is no reason");
+    }
+}
 
 #[test]
 fn every_message_of_the_library_is_on_the_page() {

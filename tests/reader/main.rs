@@ -12,6 +12,9 @@ mod server;
 #[path = "../guard/support/mod.rs"]
 mod support;
 
+#[allow(dead_code)]
+#[path = "../../src/reason.rs"]
+mod reason;
 #[path = "../../src/statements/mod.rs"]
 mod statements;
 

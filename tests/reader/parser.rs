@@ -126,7 +126,7 @@ fn no_statement_that_changes_the_session_is_taken_for_less() {
                         strict += 1;
                         if theirs == Does::Nothing {
                             let word = reason.split(' ').next().unwrap_or_default();
-                            let key = match reason.starts_with("unknown function") {
+                            let key = match reason.contains("does not know") {
                                 true => reason.clone(),
                                 false => format!("{reason} ({kind} {word})"),
                             };

@@ -99,10 +99,10 @@ fn a_tree_is_told_as_it_is() {
     assert_eq!(of(child, "['open']"), "1");
     assert_eq!(of(child, "['first_event']['what']"), "abandoned");
     assert_eq!(of(child, "['last_event']['what']"), "opaque");
-    assert!(
-        of(child, "['opaque_reason']").contains("temporary object"),
-        "{outcome}"
-    );
+    assert_eq!(of(child, "['opaque_reason']"), "temporary_object");
+    assert_eq!(of(child, "['opaque_detail']"), "temp");
+    assert!(of(child, "['opaque_text']").contains("a temporary object: temp"));
+    assert!(of(child, "['opaque_hint']").contains("after the fork"));
 
     // Piped: a table, plain and whole.
     let table = run(&["status", &pid]).run();
@@ -123,6 +123,7 @@ fn a_tree_is_told_as_it_is() {
     assert_eq!(value(&before, "forkguard_descriptors_abandoned_total"), 3.0);
     assert_eq!(value(&before, "forkguard_sessions_resumed_total"), 1.0);
     assert_eq!(value(&before, "forkguard_sessions_opaque_total"), 1.0);
+    assert_eq!(value(&before, "forkguard_processes_opaque"), 1.0);
     // Whoever ends stays counted, and so he does when his slot is used again, and when the parent
     // closes all it has and moves to another page.
     tree.tell(parent, "in-turn 300");
