@@ -80,6 +80,7 @@ pub fn is_observed() -> bool {
 #[cold]
 #[inline(never)]
 extern "C" fn observe(library: &Library, function: usize, object: usize, frame: usize) -> bool {
+    // The detector runs other people's code: unwinders, Python's.
     let _errno = KeepErrno::now();
     if sink::wants(sink::Level::Trace) {
         tell(library, function);
@@ -235,7 +236,6 @@ fn resume(library: &Library, connection: &'static Connection, role: Role) -> Cro
 /// is its own afterwards. `errno` is kept.
 fn fate(library: &Library, connection: &Connection) -> Fate {
     guarded(Fate::Lost, || {
-        let _errno = KeepErrno::now();
         give_up_half_a_dial(library, connection);
         if connection.fate() == Fate::Open {
             if !memory::is_plenty(JUDGING) {
@@ -413,7 +413,6 @@ unsafe extern "C-unwind" fn libpq_socket<const L: usize>(
 }
 
 fn moved(made: c_int, kind: c_int, dialling: thread::Dialling) -> c_int {
-    let _errno = KeepErrno::now();
     watch::given_up(dialling.fd);
     let flags = if kind & libc::SOCK_CLOEXEC != 0 {
         libc::O_CLOEXEC

@@ -4,7 +4,7 @@ use core::ffi::{c_int, c_ulong};
 
 use super::{guarded, hooks, is_refused, notice_fork, passes};
 use crate::signal_safe::descriptors::{self, Entry, State, Word, CLOSE_ON_EXEC, NON_BLOCKING};
-use crate::signal_safe::sys::{self, KeepErrno};
+use crate::signal_safe::sys;
 use crate::signal_safe::{child, fence, generation};
 use crate::watch;
 
@@ -36,7 +36,6 @@ fn duplicate(
     let place = fence::enter();
     let result = real();
     guarded((), || {
-        let _errno = KeepErrno::now();
         if result >= 0 && result != old && generation::is_own_memory() {
             if let Some(over) = &over {
                 over.entry.forget_if(over.word);
@@ -68,22 +67,18 @@ fn control(fd: c_int, command: c_int, argument: usize, real: impl FnOnce() -> c_
 
 /// Notes a flag of a candidate. `errno` is kept.
 fn set(fd: c_int, flag: u64, on: bool) {
-    guarded((), || {
-        let _errno = KeepErrno::now();
-        match before(fd) {
-            Some(found) if generation::is_own_memory() && flag == NON_BLOCKING => {
-                watch::set_flag_everywhere(found.entry, flag, on);
-            }
-            Some(found) if generation::is_own_memory() => found.entry.set_flag(flag, on),
-            _ => {}
+    guarded((), || match before(fd) {
+        Some(found) if generation::is_own_memory() && flag == NON_BLOCKING => {
+            watch::set_flag_everywhere(found.entry, flag, on);
         }
+        Some(found) if generation::is_own_memory() => found.entry.set_flag(flag, on),
+        _ => {}
     });
 }
 
 /// After the real `close` returned `result`. `errno` is kept.
 fn closed(fd: c_int, found: Option<Before>, result: c_int) {
     guarded((), || {
-        let _errno = KeepErrno::now();
         // Linux frees the number whatever close returns, except for EBADF.
         let freed = result == 0 || sys::errno() != libc::EBADF;
         if let (true, Some(found)) = (freed, found) {

@@ -93,7 +93,6 @@ extern "C" fn nothing() -> *const c_void {
 /// the objects behind us, or where there is none, before us.
 #[cold]
 fn real(known: &AtomicPtr<()>, name: &[u8]) -> *const () {
-    let _errno = KeepErrno::now();
     let mut passed_us = false;
     let (mut before, mut behind) = (0, 0);
     bind::each_sound_object(&mut |object: &Object| {
@@ -135,7 +134,7 @@ pub fn before_fork() {
 
 #[inline(never)]
 fn look(dlsym: *const ()) {
-    let _errno = KeepErrno::now();
+    let _errno = KeepErrno::now(); // the loader may set it
     notice_fork();
     if dlsym.is_null() {
         return;
@@ -161,7 +160,6 @@ fn guarded_from_forks<R>(walk: impl FnOnce() -> R) -> R {
 /// returns is nobody's.
 pub extern "C" fn look_around() -> *const () {
     if bind::is_on() {
-        let _errno = KeepErrno::now();
         guarded_from_forks(|| {
             // Another thread may have been here first.
             if bind::is_something_new() {

@@ -100,6 +100,8 @@ use hooks;
 /// are not its caller's.
 #[inline(never)]
 pub extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
+    // Our system calls do not touch it; an allocation may, and a panic.
+    let _errno = KeepErrno::now();
     #[cfg(panic_in_hooks)]
     let ours = move || {
         crate::broken::panic_once(&ours, guarded::<R, F> as *const ());
@@ -183,7 +185,6 @@ enum Found {
 /// Looks closer. A child that no handler has seen is looked after first.
 #[cold]
 fn look(fd: c_int) -> Found {
-    let _errno = KeepErrno::now();
     notice_fork();
     let Some(entry) = descriptors::find(fd) else {
         return Found::Nothing;
@@ -198,7 +199,6 @@ fn look(fd: c_int) -> Found {
 
 /// Whether `fd` is a parent's session that could not be replaced. `errno` is kept.
 fn is_refused(fd: c_int) -> bool {
-    let _errno = KeepErrno::now();
     descriptors::find(fd).is_some_and(|entry| entry.is_refused(fd))
 }
 

@@ -9,7 +9,7 @@ use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 use super::{guarded, hooks, look, moves_freely, sends_freely, Found};
 use crate::signal_safe::descriptors::{self, Entry, State};
 use crate::signal_safe::generation;
-use crate::signal_safe::sys::{self, KeepErrno};
+use crate::signal_safe::sys;
 use crate::{detector, load, watch, wire};
 
 /// The bytes of a call that sends.
@@ -98,7 +98,6 @@ fn refuses_first(fd: c_int, entry: Entry, bytes: Outgoing) -> bool {
         let length = bytes.copy(&mut beginning);
         watch::first_bytes(fd, entry, &beginning[..length])
     }
-    let _errno = KeepErrno::now();
     let mut first = [0];
     if bytes.copy(&mut first) == 1 && wire::needs_more(first[0]) {
         read::<{ wire::ENOUGH_FOR_TLS }>(fd, entry, &bytes)
@@ -125,7 +124,6 @@ fn refuses_incoming(call: &str, fd: c_int) -> bool {
 /// find the socket connected before the call has returned.
 fn connecting(fd: c_int, address: *const sockaddr, length: socklen_t) {
     guarded((), || {
-        let _errno = KeepErrno::now();
         let mut bytes = [0; size_of::<libc::sockaddr_storage>()];
         let length = sys::read_memory(address.cast(), length as usize, &mut bytes);
         watch::connecting(fd, &bytes[..length]);
@@ -135,7 +133,6 @@ fn connecting(fd: c_int, address: *const sockaddr, length: socklen_t) {
 /// After `connect(2)` returned `result`. `errno` is kept.
 fn connected(fd: c_int, result: c_int) {
     guarded((), || {
-        let _errno = KeepErrno::now();
         // EISCONN: connected before, and watched or looked at before.
         let lasting = [
             libc::EINPROGRESS,

@@ -11,7 +11,7 @@ use super::socket::copied;
 use super::{guarded, hooks, is_refused, notice_fork, passes};
 use crate::signal_safe::descriptors::{self, State};
 use crate::signal_safe::generation;
-use crate::signal_safe::sys::{self, KeepErrno};
+use crate::signal_safe::sys;
 use crate::{load, registrations};
 
 /// Marks the refused descriptors of a `poll` as hung up, and nothing else as
@@ -90,7 +90,6 @@ fn readable(count: c_int, sets: [*mut fd_set; 3]) -> Option<c_int> {
 /// Remembers an epoll as this process's own. `errno` is kept.
 fn epoll_made(epoll: c_int) {
     guarded((), || {
-        let _errno = KeepErrno::now();
         if epoll >= 0 && generation::is_own_memory() {
             if let Some(entry) = descriptors::entry(epoll) {
                 entry.set_epoll();
@@ -104,7 +103,6 @@ fn epoll_made(epoll: c_int) {
 /// child's dead socket there, under the parent's own number.
 fn foreign_epoll(epoll: c_int, command: c_int, fd: c_int) -> Option<c_int> {
     guarded(None, || {
-        let _errno = KeepErrno::now();
         let entry = descriptors::find(fd)?;
         let refused = match entry.word().state() {
             State::Abandoned if entry.is_still(fd) => false,
@@ -128,7 +126,6 @@ fn foreign_epoll(epoll: c_int, command: c_int, fd: c_int) -> Option<c_int> {
 /// Notes what an epoll holds of an abandoned number. `errno` is kept.
 fn entered(epoll: c_int, command: c_int, fd: c_int, event: *const epoll_event) {
     guarded((), || {
-        let _errno = KeepErrno::now();
         let abandoned = |entry: descriptors::Entry| entry.word().state() == State::Abandoned;
         if descriptors::find(fd).is_some_and(abandoned) && generation::is_own_memory() {
             // SAFETY: null, or the caller's event, which the kernel has just read.

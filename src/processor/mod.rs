@@ -31,3 +31,6 @@ mod other;
 use other as this;
 
 pub use this::*;
+
+mod syscall;
+pub use syscall::system_call;

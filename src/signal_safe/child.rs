@@ -9,7 +9,7 @@ use super::descriptors::{self, Entry, PeerText, State, EXPECTED, HANDED_OVER};
 use super::line::Line;
 use super::sink::{self, Level};
 use super::stats::Count;
-use super::sys::{self, Errno, KeepErrno};
+use super::sys::{self, Errno};
 use super::{fence, generation, ownership, stats, steps, threads};
 
 /// The thread that is inside `daemon(3)`, by `pthread_self`, or 0. Its child is
@@ -69,7 +69,6 @@ pub extern "C" fn handler() {
 /// or in a child of `vfork` of such a one.
 #[cold]
 pub extern "C" fn without_handler() {
-    let _errno = KeepErrno::now();
     // Read before the page is looked at again. Two threads of such a child may
     // come here at once: both do the work, which has no effect the second time,
     // and what either opens afterwards is of a newer generation than this.
@@ -109,7 +108,6 @@ struct Report {
 const LISTED: usize = 128;
 
 fn look_after(raw: bool, mine: u32) {
-    let _errno = KeepErrno::now();
     let parent = generation::last_pid();
     stats::reset(parent);
     threads::in_child();

@@ -14,7 +14,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::*};
 
-use super::sys::{self, KeepErrno};
+use super::sys;
 
 // Flags beside a thread in a place: `pthread_self` is the address of an aligned
 // structure (glibc's `struct pthread`), its lowest bits are free.
@@ -326,7 +326,6 @@ impl Bound {
     /// Waits until `done`. The microseconds since the start; an error if they
     /// are up. `errno` is kept.
     fn wait_until(&self, done: impl Fn() -> bool) -> Result<u64, u64> {
-        let _errno = KeepErrno::now();
         // Most waits are over in microseconds; a step of a TLS handshake, or the
         // copy of a large process, takes milliseconds.
         let mut yields = 20;

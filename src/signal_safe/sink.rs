@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering::*};
 use super::kept::Kept;
 pub use super::level::{Format, Level};
 use super::line::Line;
-use super::sys::{self, KeepErrno};
+use super::sys;
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
 static IS_JSON: AtomicBool = AtomicBool::new(false);
@@ -65,7 +65,6 @@ pub fn say_always(fill: impl FnOnce(&mut Line)) {
     // long not a second time.
     const PATIENCE_MS: u32 = 200;
     static PATIENT: AtomicBool = AtomicBool::new(true);
-    let _errno = KeepErrno::now();
     if let Some(fd) = target().filter(|_| PATIENT.load(Relaxed)) {
         if !sys::wait_to_write(fd, PATIENCE_MS) {
             PATIENT.store(false, Relaxed);
@@ -78,7 +77,6 @@ pub fn say_always(fill: impl FnOnce(&mut Line)) {
 #[cold]
 #[inline(never)]
 fn say_it(level: Level, fill: impl FnOnce(&mut Line)) {
-    let _errno = KeepErrno::now();
     let mut line = begun(level);
     fill(&mut line);
     write(line.ended());

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering::*};
 use super::exclusion::Waited;
 pub use super::page::Count;
 use super::page::{Slot, COUNTS, TEXT};
-use super::sys::{self, KeepErrno};
+use super::sys;
 use super::{generation, tree};
 
 /// Adds to a counter. Nothing happens in a child of `vfork`, which runs in its
@@ -18,7 +18,6 @@ use super::{generation, tree};
 #[inline(never)]
 pub fn count(what: Count, number: u64) {
     if number != 0 && generation::is_own_memory() {
-        let _errno = KeepErrno::now();
         tree::in_slot(|slot| add(slot, what, number));
     }
 }
@@ -26,7 +25,6 @@ pub fn count(what: Count, number: u64) {
 /// An inherited session could not be made anew: the reason's code, and what it is about.
 pub fn count_opaque(code: &[u8], detail: &[u8]) {
     if generation::is_own_memory() {
-        let _errno = KeepErrno::now();
         tree::in_slot(|slot| {
             let between: &[u8] = if detail.is_empty() { b"" } else { b": " };
             let reason = code.iter().chain(between).chain(detail);

@@ -1,13 +1,16 @@
-//! System calls, made directly.
+//! System calls, made directly: an instruction, no symbol.
 //!
 //! Not through libc's wrappers: `close`, `dup3`, `fcntl` and their like are
 //! symbols that this library itself exports, so a call by name would come back
-//! to us. `syscall(2)` is never interposed and is async-signal-safe in glibc
-//! and musl. Every function here may be called in any context; an error comes
-//! back as the `errno` value. `errno` itself is disturbed: see [`KeepErrno`].
+//! to us; and `syscall(2)` is one that other libraries interpose (uid_wrapper,
+//! torsocks), whose first call looks something up by `dlsym`, which is ours too.
+//! Every function here may be called in any context. An error comes back as the
+//! `errno` value, and `errno` itself is never touched.
 
 use core::ffi::{c_int, c_long, c_void, CStr};
 use core::mem::{size_of, MaybeUninit};
+
+use crate::processor::system_call;
 
 /// A failed call: the `errno` value.
 pub type Errno = c_int;
@@ -44,27 +47,34 @@ pub fn set_errno(value: Errno) {
     unsafe { *libc::__errno_location() = value }
 }
 
-#[inline]
-fn check(result: c_long) -> Result<c_long, Errno> {
-    if result == -1 {
-        Err(errno())
-    } else {
-        Ok(result)
+/// A system call with up to six arguments, numbers or pointers.
+macro_rules! call {
+    ($number:expr $(, $argument:expr)* $(,)?) => {
+        system_call($number, padded([$($argument as usize),*]))
+    };
+}
+
+#[inline(always)]
+fn padded<const N: usize>(arguments: [usize; N]) -> [usize; 6] {
+    let mut six = [0; 6];
+    for (place, argument) in six.iter_mut().zip(arguments) {
+        *place = argument;
     }
+    six
 }
 
 /// `close(2)`. Linux frees the number whatever it returns, EINTR included; not
 /// where a sandbox refuses the call. True: it returned 0.
 pub fn close(fd: c_int) -> bool {
     // SAFETY: no memory is passed.
-    unsafe { libc::syscall(libc::SYS_close, fd) == 0 }
+    unsafe { call!(libc::SYS_close, fd) }.is_ok()
 }
 
 /// `dup3(2)`, again when a signal came between.
 pub fn dup3(from: c_int, to: c_int, flags: c_int) -> Result<(), Errno> {
     loop {
         // SAFETY: no memory is passed.
-        match check(unsafe { libc::syscall(libc::SYS_dup3, from, to, flags) }) {
+        match unsafe { call!(libc::SYS_dup3, from, to, flags) } {
             Err(libc::EINTR) => continue,
             other => return other.map(drop),
         }
@@ -74,35 +84,35 @@ pub fn dup3(from: c_int, to: c_int, flags: c_int) -> Result<(), Errno> {
 /// `fcntl(2)` with an integer argument.
 pub fn fcntl(fd: c_int, command: c_int, argument: c_long) -> Result<c_int, Errno> {
     // SAFETY: only commands with an integer argument are passed by our callers.
-    check(unsafe { libc::syscall(libc::SYS_fcntl, fd, command, argument) }).map(|r| r as c_int)
+    unsafe { call!(libc::SYS_fcntl, fd, command, argument) }.map(|r| r as c_int)
 }
 
 /// `socket(2)`.
 pub fn socket(family: c_int, kind: c_int) -> Result<c_int, Errno> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::syscall(libc::SYS_socket, family, kind, 0) }).map(|r| r as c_int)
+    unsafe { call!(libc::SYS_socket, family, kind, 0) }.map(|r| r as c_int)
 }
 
 /// `socketpair(2)` of the Unix domain.
 pub fn socketpair(kind: c_int) -> Result<[c_int; 2], Errno> {
     let mut pair = [-1; 2];
     // SAFETY: the kernel writes two ints into `pair`.
-    check(unsafe {
-        libc::syscall(
+    unsafe {
+        call!(
             libc::SYS_socketpair,
             libc::AF_UNIX,
             kind,
             0,
             pair.as_mut_ptr(),
         )
-    })?;
+    }?;
     Ok(pair)
 }
 
 /// `shutdown(2)` in both directions. Only for sockets made here.
 pub fn shutdown(fd: c_int) {
     // SAFETY: no memory is passed.
-    unsafe { libc::syscall(libc::SYS_shutdown, fd, libc::SHUT_RDWR) };
+    let _ = unsafe { call!(libc::SYS_shutdown, fd, libc::SHUT_RDWR) };
 }
 
 /// `getsockopt(2)` at level `SOL_SOCKET`, for options of `T`'s size.
@@ -110,8 +120,8 @@ pub fn socket_option<T: Copy + Default>(fd: c_int, option: c_int) -> Result<T, E
     let mut value = T::default();
     let mut size = size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` and `size` are valid for writing, and `size` says how large `value` is.
-    check(unsafe {
-        libc::syscall(
+    unsafe {
+        call!(
             libc::SYS_getsockopt,
             fd,
             libc::SOL_SOCKET,
@@ -119,7 +129,7 @@ pub fn socket_option<T: Copy + Default>(fd: c_int, option: c_int) -> Result<T, E
             &raw mut value,
             &raw mut size,
         )
-    })?;
+    }?;
     Ok(value)
 }
 
@@ -129,15 +139,15 @@ pub fn file_identity(fd: c_int) -> Result<(u64, u64), Errno> {
     // SAFETY: the kernel fills `status`, whose layout is the kernel's on 64-bit
     // Linux; an empty path with AT_EMPTY_PATH means the descriptor itself
     // (not `fstat`: it has another number on some processors).
-    check(unsafe {
-        libc::syscall(
+    unsafe {
+        call!(
             libc::SYS_newfstatat,
             fd,
             c"".as_ptr(),
             status.as_mut_ptr(),
             libc::AT_EMPTY_PATH,
         )
-    })?;
+    }?;
     // SAFETY: zeroed above, and filled by the kernel.
     let status = unsafe { status.assume_init() };
     Ok((status.st_dev, status.st_ino))
@@ -147,7 +157,7 @@ pub fn file_identity(fd: c_int) -> Result<(u64, u64), Errno> {
 pub fn peer(fd: c_int, address: &mut libc::sockaddr_storage) -> Result<usize, Errno> {
     let mut size = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `size` bytes into `address`.
-    check(unsafe { libc::syscall(libc::SYS_getpeername, fd, &raw mut *address, &raw mut size) })?;
+    unsafe { call!(libc::SYS_getpeername, fd, &raw mut *address, &raw mut size) }?;
     Ok(size as usize)
 }
 
@@ -161,27 +171,26 @@ pub fn epoll_ctl(
 ) -> Result<(), Errno> {
     let event = libc::epoll_event { events, u64: data };
     // SAFETY: the kernel reads `event`.
-    check(unsafe { libc::syscall(libc::SYS_epoll_ctl, epoll, command, fd, &raw const event) })
-        .map(|_| ())
+    unsafe { call!(libc::SYS_epoll_ctl, epoll, command, fd, &raw const event) }.map(|_| ())
 }
 
 /// `getpid(2)`, asked of the kernel each time.
 pub fn pid() -> c_int {
     // SAFETY: no memory is passed.
-    unsafe { libc::syscall(libc::SYS_getpid) as c_int }
+    unsafe { call!(libc::SYS_getpid) }.map_or(-1, |pid| pid as c_int)
 }
 
 /// `getppid(2)`.
 pub fn parent_pid() -> c_int {
     // SAFETY: no memory is passed.
-    unsafe { libc::syscall(libc::SYS_getppid) as c_int }
+    unsafe { call!(libc::SYS_getppid) }.map_or(-1, |pid| pid as c_int)
 }
 
 /// `kcmp(2)` of this process and `other`: whether they share something. `None`
 /// where the kernel will not say.
 fn shares(what: c_int, other: c_int) -> Option<bool> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::syscall(libc::SYS_kcmp, pid(), other, what, 0, 0) })
+    unsafe { call!(libc::SYS_kcmp, pid(), other, what, 0, 0) }
         .ok()
         .map(|order| order == 0)
 }
@@ -205,28 +214,22 @@ pub fn this_thread() -> usize {
     crate::processor::this_thread()
 }
 
-/// Whether libc's record of this thread's id is right. It is in a child of
-/// `fork` and `_Fork`, which set it (CLONE_CHILD_SETTID); not in one of `vfork`
-/// or of a raw system call, where the record is the parent's.
+/// Whether libc has set this thread up for the kernel. It has in a thread that it
+/// started, and in a child of `fork` and `_Fork`, which tell the kernel of the
+/// list of robust mutexes (glibc, sysdeps/nptl/_Fork.c and nptl/pthread_create.c);
+/// in one of `vfork` or of a raw system call the kernel has forgotten it
+/// (kernel/fork.c, `copy_process`). False where the kernel will not say.
 pub fn knows_its_thread() -> bool {
-    let mut clock = 0;
-    // SAFETY: takes nothing; writes one clock id.
-    let (thread, failed) = unsafe {
-        let thread = libc::syscall(libc::SYS_gettid) as c_int;
-        (
-            thread,
-            libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock),
-        )
-    };
-    // The id of a thread's clock is made of the recorded id's complement
-    // (include/linux/posix-timers.h, `make_thread_cpuclock`).
-    failed == 0 && !(clock >> 3) == thread
+    let (mut list, mut size) = (0usize, 0usize);
+    // SAFETY: the kernel writes a pointer and a size; 0 is this thread.
+    unsafe { call!(libc::SYS_get_robust_list, 0, &raw mut list, &raw mut size) }.is_ok()
+        && list != 0
 }
 
 /// `sched_yield(2)`.
 pub fn yield_now() {
     // SAFETY: no memory is passed.
-    unsafe { libc::syscall(libc::SYS_sched_yield) };
+    let _ = unsafe { call!(libc::SYS_sched_yield) };
 }
 
 /// `nanosleep(2)`, less than a second; a signal ends it.
@@ -236,7 +239,7 @@ pub fn pause(nanoseconds: c_long) {
         tv_nsec: nanoseconds,
     };
     // SAFETY: the kernel reads `time`.
-    unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, 0usize) };
+    let _ = unsafe { call!(libc::SYS_nanosleep, &raw const time) };
 }
 
 /// Seconds and nanoseconds of one of the kernel's clocks.
@@ -246,7 +249,7 @@ fn clock(which: libc::clockid_t) -> (u64, u64) {
         tv_nsec: 0,
     };
     // SAFETY: the kernel fills `time`.
-    unsafe { libc::syscall(libc::SYS_clock_gettime, which, &raw mut time) };
+    let _ = unsafe { call!(libc::SYS_clock_gettime, which, &raw mut time) };
     (time.tv_sec as u64, time.tv_nsec as u64)
 }
 
@@ -276,7 +279,8 @@ pub fn since_boot_ns() -> u64 {
 /// will not say.
 pub fn is_gone(pid: c_int) -> bool {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::syscall(libc::SYS_kill, pid, 0) }) == Err(libc::ESRCH)
+    let result = unsafe { call!(libc::SYS_kill, pid, 0) };
+    result == Err(libc::ESRCH)
 }
 
 /// The limit on descriptor numbers, `RLIMIT_NOFILE`: replaced by `new` where
@@ -292,7 +296,7 @@ fn limit(which: c_int, new: Option<&libc::rlimit64>) -> Result<libc::rlimit64, E
     };
     let new = new.map_or(core::ptr::null(), |limit| limit as *const _);
     // SAFETY: `new` is null or a valid limit, `old` is writable; pid 0 is ourselves.
-    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, which, new, &raw mut old) })?;
+    unsafe { call!(libc::SYS_prlimit64, 0, which, new, &raw mut old) }?;
     Ok(old)
 }
 
@@ -316,13 +320,13 @@ pub fn shared_memory(name: &CStr, size: usize) -> Result<c_int, Errno> {
     const MFD_NOEXEC_SEAL: libc::c_uint = 8; // Linux 6.3
     let create = |flags: libc::c_uint| {
         // SAFETY: `name` is a C string.
-        check(unsafe {
-            libc::syscall(
+        unsafe {
+            call!(
                 libc::SYS_memfd_create,
                 name.as_ptr(),
                 flags | libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING,
             )
-        })
+        }
     };
     // A file beyond the process's limit would be its end, by SIGXFSZ.
     if limit(libc::RLIMIT_FSIZE as c_int, None)?.rlim_cur < size as u64 {
@@ -334,7 +338,7 @@ pub fn shared_memory(name: &CStr, size: usize) -> Result<c_int, Errno> {
     }? as c_int;
     const SEALS: c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     // SAFETY: no memory is passed.
-    check(unsafe { libc::syscall(libc::SYS_fallocate, fd, 0, 0usize, size) })
+    unsafe { call!(libc::SYS_fallocate, fd, 0, 0usize, size) }
         .and_then(|_| fcntl(fd, libc::F_ADD_SEALS, c_long::from(SEALS)))
         .map(|_| fd)
         .inspect_err(|_| {
@@ -346,7 +350,7 @@ pub fn shared_memory(name: &CStr, size: usize) -> Result<c_int, Errno> {
 pub fn map_shared(fd: c_int, size: usize) -> Result<*mut c_void, Errno> {
     // SAFETY: a new mapping at an address of the kernel's choice.
     let address = unsafe {
-        libc::syscall(
+        call!(
             libc::SYS_mmap,
             0usize,
             size,
@@ -356,24 +360,24 @@ pub fn map_shared(fd: c_int, size: usize) -> Result<*mut c_void, Errno> {
             0usize,
         )
     };
-    check(address).map(|address| address as *mut c_void)
+    address.map(|address| address as *mut c_void)
 }
 
 /// Private zeroed memory from `mmap(2)`, never given back.
 pub fn map(size: usize) -> Option<*mut c_void> {
     // SAFETY: a new anonymous mapping at an address of the kernel's choice.
     let address = unsafe {
-        libc::syscall(
+        call!(
             libc::SYS_mmap,
             0usize,
             size,
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
+            -1isize,
             0usize,
         )
     };
-    check(address).ok().map(|address| address as *mut c_void)
+    address.ok().map(|address| address as *mut c_void)
 }
 
 /// Gives back what [`map`] gave.
@@ -382,20 +386,20 @@ pub fn map(size: usize) -> Option<*mut c_void> {
 /// It must be that mapping, whole, and nobody may use it any more.
 pub unsafe fn unmap(start: *mut c_void, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { libc::syscall(libc::SYS_munmap, start, size) };
+    let _ = unsafe { call!(libc::SYS_munmap, start, size) };
 }
 
 /// A file in memory (`memfd_create(2)`), close-on-exec, on a number that is none of
 /// the standard ones: another thread may be writing to those.
 pub fn memory_file() -> Result<c_int, Errno> {
     // SAFETY: a C string.
-    let fd = check(unsafe {
-        libc::syscall(
+    let fd = unsafe {
+        call!(
             libc::SYS_memfd_create,
             c"forkguard".as_ptr(),
             libc::MFD_CLOEXEC,
         )
-    })? as c_int;
+    }? as c_int;
     if fd > libc::STDERR_FILENO {
         return Ok(fd);
     }
@@ -409,9 +413,7 @@ pub fn read_from(fd: c_int, into: &mut [u8]) -> usize {
     let mut filled = 0;
     while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         // SAFETY: `rest` is writable for its length.
-        let read = check(unsafe {
-            libc::syscall(libc::SYS_pread64, fd, rest.as_mut_ptr(), rest.len(), filled)
-        });
+        let read = unsafe { call!(libc::SYS_pread64, fd, rest.as_mut_ptr(), rest.len(), filled) };
         match read {
             Ok(count @ 1..) => filled += count as usize,
             Err(libc::EINTR) => {}
@@ -424,15 +426,15 @@ pub fn read_from(fd: c_int, into: &mut [u8]) -> usize {
 /// Where a symbolic link leads, `readlinkat(2)`: how many bytes.
 pub fn read_link(path: &CStr, into: &mut [u8]) -> usize {
     // SAFETY: a C string, and a buffer of the length that is told.
-    let read = check(unsafe {
-        libc::syscall(
+    let read = unsafe {
+        call!(
             libc::SYS_readlinkat,
             libc::AT_FDCWD,
             path.as_ptr(),
             into.as_mut_ptr(),
             into.len(),
         )
-    });
+    };
     read.map_or(0, |count| count as usize)
 }
 
@@ -445,15 +447,15 @@ pub fn block_signals() -> u64 {
 pub fn set_blocked(set: u64) -> u64 {
     let mut before = 0u64;
     // SAFETY: both pointers are to locals of the size the kernel is told.
-    unsafe {
-        libc::syscall(
+    let _ = unsafe {
+        call!(
             libc::SYS_rt_sigprocmask,
             libc::SIG_SETMASK,
             &raw const set,
             &raw mut before,
             size_of::<u64>(),
-        );
-    }
+        )
+    };
     before
 }
 
@@ -468,15 +470,16 @@ fn raise(signal: c_int) {
     let set = 1u64 << (signal - 1); // as in `write_once`
                                     // SAFETY: the kernel reads the set; the others take numbers.
     unsafe {
-        libc::syscall(
+        let _ = call!(
             libc::SYS_rt_sigprocmask,
             libc::SIG_UNBLOCK,
             &raw const set,
             0usize,
             size_of::<u64>(),
         );
-        let thread = libc::syscall(libc::SYS_gettid);
-        libc::syscall(libc::SYS_tgkill, pid(), thread, signal);
+        if let Ok(thread) = call!(libc::SYS_gettid) {
+            let _ = call!(libc::SYS_tgkill, pid(), thread, signal);
+        }
     }
 }
 
@@ -484,19 +487,19 @@ fn raise(signal: c_int) {
 pub fn die(signal: c_int) {
     let default = [0usize; 4]; // the kernel's struct sigaction: SIG_DFL, no flags
                                // SAFETY: the kernel reads the action.
-    unsafe {
-        libc::syscall(
+    let _ = unsafe {
+        call!(
             libc::SYS_rt_sigaction,
             signal,
             &raw const default,
             0usize,
             size_of::<u64>(),
-        );
-    }
+        )
+    };
     raise(signal);
     // The first process of a pid namespace does not die of its own signals.
     // SAFETY: takes a number.
-    unsafe { libc::syscall(libc::SYS_exit_group, 128 + signal) };
+    let _ = unsafe { call!(libc::SYS_exit_group, 128 + signal) };
 }
 
 /// As [`map`]; and whether every forked child gets zeroes in place of what is
@@ -508,7 +511,7 @@ pub fn map_wiped_on_fork(size: usize) -> Option<(*mut c_void, bool)> {
     let page = map(size)?;
     let advise = |advice: c_int| {
         // SAFETY: `page` is a whole private mapping of `size` bytes, just made.
-        check(unsafe { libc::syscall(libc::SYS_madvise, page, size, advice) }).is_ok()
+        unsafe { call!(libc::SYS_madvise, page, size, advice) }.is_ok()
     };
     Some((
         page,
@@ -527,15 +530,16 @@ fn is_readable(address: usize) -> bool {
         return false; // for the kernel: no set at all
     }
     // SAFETY: the kernel reads eight bytes if it can, and changes nothing.
-    check(unsafe {
-        libc::syscall(
+    let answer = unsafe {
+        call!(
             libc::SYS_rt_sigprocmask,
             NO_SUCH_COMMAND,
             word,
             0usize,
             8usize,
         )
-    }) != Err(libc::EFAULT)
+    };
+    answer != Err(libc::EFAULT)
 }
 
 /// Whether four bytes at an aligned address can be written. The kernel is asked
@@ -548,8 +552,8 @@ pub fn is_writable(address: usize) -> bool {
     let nobody_waits_here = 0u32;
     // SAFETY: the first address is a local's; at the second the kernel writes
     // what is there, or fails. It wakes nobody.
-    check(unsafe {
-        libc::syscall(
+    unsafe {
+        call!(
             libc::SYS_futex,
             &raw const nobody_waits_here,
             WAKE_OP | PRIVATE,
@@ -558,7 +562,7 @@ pub fn is_writable(address: usize) -> bool {
             address,
             OR_NOTHING,
         )
-    })
+    }
     .is_ok()
 }
 
@@ -566,14 +570,14 @@ pub fn is_writable(address: usize) -> bool {
 pub fn protect(pages: core::ops::Range<usize>, protection: c_int) -> Result<(), Errno> {
     // SAFETY: the callers' pages are those of objects, and lose no right that
     // anybody uses.
-    check(unsafe {
-        libc::syscall(
+    unsafe {
+        call!(
             libc::SYS_mprotect,
             pages.start,
             pages.end.saturating_sub(pages.start),
             protection,
         )
-    })
+    }
     .map(drop)
 }
 
@@ -614,15 +618,15 @@ pub fn open_for_append(path: &CStr) -> Result<c_int, Errno> {
         | libc::O_NONBLOCK
         | libc::O_NOCTTY;
     // SAFETY: `path` is a C string.
-    check(unsafe {
-        libc::syscall(
+    unsafe {
+        call!(
             libc::SYS_openat,
             libc::AT_FDCWD,
             path.as_ptr(),
             flags,
             0o600,
         )
-    })
+    }
     .map(|fd| fd as c_int)
 }
 
@@ -638,8 +642,8 @@ pub fn wait_to_write(fd: c_int, milliseconds: u32) -> bool {
         tv_nsec: c_long::from(milliseconds.min(999)) * 1_000_000,
     };
     // SAFETY: both pointers are to locals; no signal set is given.
-    let ready = check(unsafe {
-        libc::syscall(
+    let ready = unsafe {
+        call!(
             libc::SYS_ppoll,
             &raw mut ready,
             1usize,
@@ -647,7 +651,7 @@ pub fn wait_to_write(fd: c_int, milliseconds: u32) -> bool {
             0usize,
             8usize,
         )
-    });
+    };
     ready == Ok(1)
 }
 
@@ -672,38 +676,33 @@ pub fn write_once(fd: c_int, bytes: &[u8]) {
     let (mut mask_before, mut pending_before) = (0u64, 0u64);
     // SAFETY: every pointer is to a live local of the size the kernel is told.
     unsafe {
-        if libc::syscall(
+        if call!(
             libc::SYS_ppoll,
             &raw mut ready,
             1usize,
             &raw const no_time,
             0usize,
             SET,
-        ) != 1
+        ) != Ok(1)
             || ready.revents & libc::POLLOUT == 0
         {
             return;
         }
-        libc::syscall(libc::SYS_rt_sigpending, &raw mut pending_before, SET);
-        libc::syscall(
+        let _ = call!(libc::SYS_rt_sigpending, &raw mut pending_before, SET);
+        let _ = call!(
             libc::SYS_rt_sigprocmask,
             libc::SIG_BLOCK,
             &raw const deadly,
             &raw mut mask_before,
             SET,
         );
-        let raised = match check(libc::syscall(
-            libc::SYS_write,
-            fd,
-            bytes.as_ptr(),
-            bytes.len(),
-        )) {
+        let raised = match call!(libc::SYS_write, fd, bytes.as_ptr(), bytes.len()) {
             Err(libc::EPIPE) => set_of(libc::SIGPIPE),
             Err(libc::EFBIG) => set_of(libc::SIGXFSZ),
             _ => 0,
         } & !pending_before;
         if raised != 0 {
-            libc::syscall(
+            let _ = call!(
                 libc::SYS_rt_sigtimedwait,
                 &raw const raised,
                 0usize,
@@ -711,7 +710,7 @@ pub fn write_once(fd: c_int, bytes: &[u8]) {
                 SET,
             );
         }
-        libc::syscall(
+        let _ = call!(
             libc::SYS_rt_sigprocmask,
             libc::SIG_SETMASK,
             &raw const mask_before,
