@@ -33,15 +33,34 @@ fn about_to_send(
     guarded((), || {
         let books = inside.books();
         books.ran = true;
-        if books.journal.opaque().is_some() {
-            return;
-        }
         let rules = rules(books);
         books.sending = read(&mut books.journal, &rules);
         if !books.sending.is_none() {
             books.standing = standing(library, pgconn);
         }
     });
+}
+
+/// Before a call about a prepared statement: a replay's own unnamed one is dropped where it is
+/// meant. By a simple query, which drops it (exec_simple_query in postgres.c): a round trip that
+/// hardly any program causes, and not every replay.
+fn drop_unnamed_of_ours(library: &Library, pgconn: usize, inside: &Inside, name: usize) {
+    // A null name is none, and libpq says so.
+    if string(name).is_some_and(<[u8]>::is_empty) {
+        drop_unnamed(library, pgconn, inside);
+    }
+}
+
+#[inline]
+fn drop_unnamed(library: &Library, pgconn: usize, inside: &Inside) {
+    let idle = || !matches!(standing(library, pgconn), Standing::Other);
+    if inside.books().journal.unnamed_is_ours() && idle() {
+        let allowed = inside.allow(Role::Many); // what it sends is ours
+        let result = library.call2(entry::PQexec, pgconn, c"".as_ptr() as usize);
+        library.call1(entry::PQclear, result);
+        inside.allow_again(allowed);
+        inside.books().journal.set_unnamed_is_ours(false);
+    }
 }
 
 /// After a call that sends and returns: was it taken?
@@ -125,7 +144,7 @@ fn finish(library: &Library, pgconn: usize, books: &mut Books, effects: Effects)
 
 /// A call that sends a command and returns its result.
 macro_rules! waits {
-    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) => |$journal:ident, $rules:ident| $read:expr;)*) => {$(
+    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) $(of $prepared:ident)? => |$journal:ident, $rules:ident| $read:expr;)*) => {$(
         /// See the entry point of this name.
         ///
         /// # Safety
@@ -137,6 +156,7 @@ macro_rules! waits {
                 Crossing::Pass => real!(library, $name, $pgconn $(, $argument)*),
                 Crossing::Failed => failed_result(library, $pgconn),
                 Crossing::In(inside) => {
+                    $(drop_unnamed_of_ours(library, $pgconn, &inside, $prepared);)?
                     about_to_send(library, $pgconn, &inside, |$journal, $rules| $read);
                     let result = real!(library, $name, $pgconn $(, $argument)*);
                     was_done(library, $pgconn, &inside, result);
@@ -150,7 +170,7 @@ macro_rules! waits {
 
 /// A call that sends a command and leaves its results to `PQgetResult`.
 macro_rules! sends {
-    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) => |$journal:ident, $rules:ident| $read:expr;)*) => {$(
+    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) $(of $prepared:ident)? => |$journal:ident, $rules:ident| $read:expr;)*) => {$(
         /// See the entry point of this name.
         ///
         /// # Safety
@@ -162,6 +182,7 @@ macro_rules! sends {
                 Crossing::Pass => real!(library, $name, $pgconn $(, $argument)*),
                 Crossing::Failed => 0,
                 Crossing::In(inside) => {
+                    $(drop_unnamed_of_ours(library, $pgconn, &inside, $prepared);)?
                     about_to_send(library, $pgconn, &inside, |$journal, $rules| $read);
                     let taken = real!(library, $name, $pgconn $(, $argument)*);
                     let books = inside.books();
@@ -219,9 +240,9 @@ waits! {
         |journal, rules| extended(journal, rules, query);
     PQprepare(pgconn, name, query, count, types) =>
         |journal, rules| prepare(journal, rules, name, query, count, types);
-    PQexecPrepared(pgconn, name, count, values, lengths, formats, format) =>
+    PQexecPrepared(pgconn, name, count, values, lengths, formats, format) of name =>
         |journal, _rules| execute(journal, name);
-    PQdescribePrepared(pgconn, name) => |_journal, _rules| Effects::default();
+    PQdescribePrepared(pgconn, name) of name => |_journal, _rules| Effects::default();
     PQdescribePortal(pgconn, name) => |_journal, _rules| Effects::default();
     PQclosePrepared(pgconn, name) => |journal, _rules| close(journal, name);
     PQclosePortal(pgconn, name) => |_journal, _rules| Effects::default();
@@ -235,9 +256,9 @@ sends! {
         |journal, rules| extended(journal, rules, query);
     PQsendPrepare(pgconn, name, query, count, types) =>
         |journal, rules| prepare(journal, rules, name, query, count, types);
-    PQsendQueryPrepared(pgconn, name, count, values, lengths, formats, format) =>
+    PQsendQueryPrepared(pgconn, name, count, values, lengths, formats, format) of name =>
         |journal, _rules| execute(journal, name);
-    PQsendDescribePrepared(pgconn, name) => |_journal, _rules| Effects::default();
+    PQsendDescribePrepared(pgconn, name) of name => |_journal, _rules| Effects::default();
     PQsendDescribePortal(pgconn, name) => |_journal, _rules| Effects::default();
     PQsendClosePrepared(pgconn, name) => |journal, _rules| close(journal, name);
     PQsendClosePortal(pgconn, name) => |_journal, _rules| Effects::default();
@@ -325,7 +346,7 @@ pub unsafe extern "C-unwind" fn PQsetClientEncoding(
 
 /// A call that talks to the server and leaves the session as it is.
 macro_rules! seen {
-    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) dials $dials:literal as $role:ident $(, then |$books:ident, $result:ident| $then:expr)?;)*) => {$(
+    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) dials $dials:literal as $role:ident $(, first $first:ident)? $(, then |$books:ident, $result:ident| $then:expr)?;)*) => {$(
         /// See the entry point of this name.
         ///
         /// # Safety
@@ -336,6 +357,7 @@ macro_rules! seen {
             match cross(library, $pgconn, $dials, Role::$role) {
                 Crossing::Pass | Crossing::Failed => real!(library, $name, $pgconn $(, $argument)*),
                 Crossing::In(inside) => {
+                    $($first(library, $pgconn, &inside);)?
                     let result = real!(library, $name, $pgconn $(, $argument)*);
                     $({
                         let $result = result as i32;
@@ -361,7 +383,8 @@ seen! {
     PQputnbytes(pgconn, buffer, length) dials false as Other;
     PQendcopy(pgconn) dials false as Other;
     PQsendFlushRequest(pgconn) dials true as Other;
-    PQenterPipelineMode(pgconn) dials true as Other, then |books, result| books.pipeline = result == 1;
+    // In a pipeline it could not be dropped.
+    PQenterPipelineMode(pgconn) dials true as Other, first drop_unnamed, then |books, result| books.pipeline = result == 1;
     PQexitPipelineMode(pgconn) dials false as Other, then |books, result| if result == 1 && books.pipeline {
         books.pipeline = false;
         books.journal.left_pipeline();

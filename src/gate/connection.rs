@@ -431,6 +431,16 @@ impl Inside<'_> {
         self.connection.inside.store(0, Release);
     }
 
+    /// What libpq may send inside the call, in a role; returns what it was allowed before.
+    pub fn allow(&self, role: Role) -> u8 {
+        self.connection.allowed.swap(role.allows(), Relaxed)
+    }
+
+    /// That again.
+    pub fn allow_again(&self, allowed: u8) {
+        self.connection.allowed.store(allowed, Relaxed);
+    }
+
     /// The books, for the moment.
     #[allow(clippy::mut_from_ref)]
     pub fn books(&self) -> &mut Books {

@@ -269,6 +269,8 @@ pub struct Journal {
     unnamed: Option<(Bytes, Box<[u32]>)>,
     /// One that has been sent.
     unnamed_sent: Option<(Bytes, Box<[u32]>)>,
+    /// The server's is one that a replay left behind, and of which the program must not know.
+    unnamed_is_ours: bool,
     /// What executing the unnamed statement does, if one was prepared.
     unnamed_does: Option<Vec<Effect>>,
     /// What executing a prepared statement does, by its name.
@@ -322,6 +324,7 @@ impl Journal {
         if self.opaque.is_none() {
             *self = Journal {
                 opaque: Some(loss.into()),
+                unnamed_is_ours: self.unnamed_is_ours,
                 ..Journal::default()
             };
         }
@@ -354,6 +357,16 @@ impl Journal {
         self.unnamed.is_some()
     }
 
+    /// A replay left its last unnamed statement behind, or did not.
+    pub fn set_unnamed_is_ours(&mut self, its: bool) {
+        self.unnamed_is_ours = its;
+    }
+
+    /// Whether the unnamed statement is a replay's.
+    pub fn unnamed_is_ours(&self) -> bool {
+        self.unnamed_is_ours
+    }
+
     /// What to do again, in order.
     pub fn steps(&self) -> impl Iterator<Item = Step<'_>> {
         let traces = self.traces.iter().map(|name| Step::Trace(name));
@@ -376,6 +389,7 @@ impl Journal {
     /// The text of a simple query: the unnamed statement is gone.
     pub fn read_simple(&mut self, text: &[u8], rules: &Rules) -> Effects {
         (self.unnamed, self.unnamed_sent, self.unnamed_does) = (None, None, None);
+        self.unnamed_is_ours = false;
         self.read(text, rules)
     }
 
@@ -384,6 +398,7 @@ impl Journal {
     pub fn read_extended(&mut self, text: &[u8], rules: &Rules) -> Effects {
         let effects = self.read(text, rules);
         (self.unnamed, self.unnamed_sent) = (None, None);
+        self.unnamed_is_ours = false;
         if self.unnamed_does.is_some() || !effects.is_none() {
             self.unnamed_does = Some(effects.effects.clone());
         }
@@ -567,6 +582,7 @@ impl Journal {
 
     /// libpq's own prepare call, or a Parse message by another of its calls.
     pub fn prepare(&mut self, name: &[u8], query: &[u8], types: &[u32], rules: &Rules) -> Effects {
+        self.unnamed_is_ours &= !name.is_empty();
         if self.opaque.is_some() {
             return Effects::default();
         }

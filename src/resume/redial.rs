@@ -214,6 +214,9 @@ impl Task {
             .store(library.call1(entry::PQgetCancel, pgconn), Relaxed);
         // SAFETY: as in `dialled`.
         let books = unsafe { connection.inherited_books() };
+        books
+            .journal
+            .set_unnamed_is_ours(self.replay.leaves_unnamed);
         if let Some(place) = &mut books.place {
             place.since_us = sys::now_us();
         }

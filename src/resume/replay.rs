@@ -22,10 +22,6 @@ use crate::memory;
 use crate::reason::Reason;
 use crate::signal_safe::sys;
 
-/// Analysed without a complaint, and not to be executed.
-const NO_UNNAMED: &[u8] =
-    b"SELECT pg_catalog.repeat('unnamed prepared statement does not exist', 1)::pg_catalog.int4";
-
 /// How long the server may take for each answer, where the client has not said with
 /// `connect_timeout` how long it would wait for a session: a `PREPARE` may wait for a lock on its
 /// table.
@@ -97,10 +93,20 @@ const OF_ITS_ROLE: &str = policies!("r.oid OPERATOR(pg_catalog.=) c.usesysid");
 const OF_ITS_ROLES: &str =
     policies!("pg_catalog.pg_has_role(c.usesysid, r.oid, 'MEMBER'::pg_catalog.text)");
 
+/// How a message is sent.
+enum Form {
+    /// A simple query: the server drops the unnamed statement (exec_simple_query). Not in a
+    /// pipeline.
+    Simple,
+    /// Parse, Bind, Execute: it becomes the unnamed statement.
+    Query,
+    /// Parse, under this name.
+    Prepare(CString),
+}
+
 /// One message to the server, with what its pointers point to.
 struct Message {
-    /// A Parse message under this name; else a query.
-    name: Option<CString>,
+    form: Form,
     text: CString,
     types: Vec<u32>,
     values: Vec<*const c_char>,
@@ -111,6 +117,8 @@ struct Message {
 #[derive(Default)]
 pub struct Replay {
     messages: Vec<Message>,
+    /// Afterwards the unnamed statement is one of ours.
+    pub leaves_unnamed: bool,
     asks: bool,
     patience_ms: u64,
     /// The first byte of the first message's first value.
@@ -124,9 +132,16 @@ fn c_string(bytes: &[u8]) -> CString {
 }
 
 impl Message {
+    fn new(form: Form, text: &[u8]) -> Message {
+        Message {
+            form,
+            ..Message::query(text, Vec::new())
+        }
+    }
+
     fn query(text: &[u8], arguments: Vec<CString>) -> Message {
         Message {
-            name: None,
+            form: Form::Query,
             text: c_string(text),
             types: arguments.iter().map(|_| TEXT).collect(),
             values: arguments.iter().map(|value| value.as_ptr()).collect(),
@@ -142,7 +157,7 @@ impl Message {
             ),
             Step::Text(text) => Message::query(text, Vec::new()),
             Step::Prepare(name, query, types) => Message {
-                name: Some(c_string(name)),
+                form: Form::Prepare(c_string(name)),
                 types: types.to_vec(),
                 ..Message::query(query, Vec::new())
             },
@@ -167,7 +182,6 @@ impl Replay {
         if asks {
             let own = library.backend_pid(pgconn);
             let version = library.call1(entry::PQserverVersion, pgconn) as i32;
-            let number = |pid: i32| c_string(format!("{pid}").as_bytes());
             let question = if version >= 160_000 { ASK_16 } else { ASK };
             let policies = match (
                 journal.prepares(),
@@ -179,23 +193,24 @@ impl Replay {
             };
             let text = format!("{question}{policies}ELSE 0::pg_catalog.int4 END");
             // A thousandth less, for clocks that run apart: twice what ntpd corrects by.
-            let age = c_string(format!("{}", (age_us - age_us / 1000) as f64 / 1e6).as_bytes());
-            messages.push(Message::query(
-                text.as_bytes(),
-                std::vec![number(own), number(parent), age],
-            ));
+            let age = (age_us - age_us / 1000) as f64 / 1e6;
+            let text = text
+                .replace("$1", &format!("{own}"))
+                .replace("$2", &format!("{parent}"))
+                .replace("$3", &format!("{age}"));
+            let form = match journal.steps().next() {
+                None => Form::Simple,
+                Some(_) => Form::Query,
+            };
+            messages.push(Message::new(form, text.as_bytes()));
         }
         messages.extend(journal.steps().map(Message::of));
-        if !messages.is_empty() && !journal.has_unnamed() {
-            // What is sent here leaves an unnamed statement behind. Who executes
-            // one that its parent did not have must hear of it.
-            messages.push(Message {
-                name: Some(CString::default()),
-                ..Message::query(NO_UNNAMED, Vec::new())
-            });
-        }
+        let leaves = messages
+            .last()
+            .is_some_and(|last| !matches!(last.form, Form::Simple));
         Ok(Replay {
             messages,
+            leaves_unnamed: leaves && !journal.has_unnamed(),
             asks,
             patience_ms: 1000 * patience_s(library, pgconn),
             ..Replay::default()
@@ -243,7 +258,7 @@ pub fn run(library: &Library, pgconn: usize, replay: &mut Replay) {
     if replay.messages.is_empty() {
         return;
     }
-    let pipelined = library.has(entry::PQenterPipelineMode);
+    let pipelined = replay.messages.len() > 1 && library.has(entry::PQenterPipelineMode);
     let done = if pipelined {
         in_one(library, pgconn, replay)
     } else {
@@ -285,8 +300,9 @@ fn send(library: &Library, pgconn: usize, message: &Message) -> bool {
         message.values.as_ptr()
     };
     let text = message.text.as_ptr() as usize;
-    let sent = match &message.name {
-        None => library.call8(
+    let sent = match &message.form {
+        Form::Simple => library.call2(entry::PQsendQuery, pgconn, text),
+        Form::Query => library.call8(
             entry::PQsendQueryParams,
             pgconn,
             text,
@@ -297,7 +313,7 @@ fn send(library: &Library, pgconn: usize, message: &Message) -> bool {
             0,
             0,
         ),
-        Some(name) => library.call5(
+        Form::Prepare(name) => library.call5(
             entry::PQsendPrepare,
             pgconn,
             name.as_ptr() as usize,

@@ -504,6 +504,20 @@ fn it_listens_and_knows_its_statements() {
 }
 
 #[test]
+fn a_replay_leaves_no_unnamed_statement() {
+    for transport in Transport::ALL {
+        let outcome = guarded(&cluster().conninfo(transport), &["unnamed"]);
+        outcome.ok().resumed(5);
+        let said = outcome.facts("unnamed");
+        let none = "26000"; // invalid_sql_statement_name
+        outcome.check(
+            said == [none, none, none, none, none, "its_own", none],
+            "the server's own answer",
+        );
+    }
+}
+
+#[test]
 fn replay_and_checks_cost_one_round_trip() {
     let outcome = program(&cluster().conninfo(Transport::Tcp), &["round trips"])
         .policy(Policy::Resume)

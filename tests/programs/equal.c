@@ -79,6 +79,7 @@ struct sequence {
     bool must_be_lost; /* something was done that no question shows, and nobody can do again */
     unsigned prepared;   /* names that were, in bits */
     int first_use;
+    char unnamed[400]; /* as described before the fork; empty where it could not be asked */
     struct text trace;
 };
 
@@ -1344,8 +1345,20 @@ struct told {
     char bytes[ROOM];
 };
 
+/* What the server says of the unnamed statement. */
+static void describe_unnamed(PGconn *conn, char *into, size_t room)
+{
+    PGresult *result = PQdescribePrepared(conn, "");
+    int length = snprintf(into, room, "%s", PQresultStatus(result) == PGRES_COMMAND_OK ? "described" : PQresultErrorField(result, PG_DIAG_SQLSTATE));
+    for (int i = 0; i < PQnparams(result); i++)
+        length += snprintf(into + length, room - length, ", $%u", PQparamtype(result, i));
+    for (int i = 0; i < PQnfields(result) && length < (int)room - 100; i++)
+        length += snprintf(into + length, room - length, ", %.60s %u", PQfname(result, i), PQftype(result, i));
+    PQclear(result);
+}
+
 /* The first use of a session in the child: each of libpq's roads to the server. */
-static PGresult *first_use(struct sequence *sequence)
+static PGresult *first_use(struct sequence *sequence, char *why, size_t room)
 {
     PGconn *conn = sequence->conn;
     PGresult *result = NULL, *more;
@@ -1354,8 +1367,16 @@ static PGresult *first_use(struct sequence *sequence)
     case 0:
         return PQexecParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0);
     case 1:
-        PQclear(PQdescribePrepared(conn, "nosuch"));
+    case 6: {
+        char unnamed[400] = "";
+        if (sequence->first_use == 1)
+            PQclear(PQdescribePrepared(conn, "nosuch"));
+        describe_unnamed(conn, unnamed, sizeof unnamed);
+        /* The parent's, or none: nothing of the library's own. */
+        if (PQstatus(conn) == CONNECTION_OK && strcmp(unnamed, "26000") && strcmp(unnamed, sequence->unnamed))
+            snprintf(why, room, "the unnamed statement: %s, in the parent: %s", unnamed, sequence->unnamed);
         break;
+    }
     case 2:
         if (!PQsendQuery(conn, sql))
             return NULL;
@@ -1376,7 +1397,7 @@ static void in_child(struct sequence *sequence, struct told *told)
 {
     PGconn *conn = sequence->conn;
     told->was_ok = PQstatus(conn) == CONNECTION_OK;
-    PGresult *result = first_use(sequence);
+    PGresult *result = first_use(sequence, told->why, sizeof told->why);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         told->lost = PQstatus(conn) == CONNECTION_BAD;
         snprintf(told->why, sizeof told->why, "%s", PQerrorMessage(conn));
@@ -1439,6 +1460,8 @@ static void judge(struct sequence *sequence, const struct told *told, bool idle)
     const char *wrong = NULL;
     if (!told->backend)
         wrong = "not lost, and no answer";
+    else if (*told->why)
+        wrong = told->why;
     else if (!idle)
         wrong = "not idle, and resumed";
     else if (sequence->must_be_lost)
@@ -1479,10 +1502,12 @@ static void round_(const char *conninfo, uint64_t seed, int many, bool resumable
         PQsetNoticeProcessor(sequences[i].conn, quiet, NULL);
         state = seed + i;
         next();
-        sequences[i].first_use = below(6);
+        sequences[i].first_use = below(7);
         live(&sequences[i]);
         idle[i] = PQtransactionStatus(sequences[i].conn) == PQTRANS_IDLE &&
                   PQpipelineStatus(sequences[i].conn) == PQ_PIPELINE_OFF;
+        if (idle[i])
+            describe_unnamed(sequences[i].conn, sequences[i].unnamed, sizeof sequences[i].unnamed);
     }
     fflush(NULL);
     state = seed;

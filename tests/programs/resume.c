@@ -631,6 +631,52 @@ static void heard(void)
 
 /* How many round trips a resume takes, by how much there is to replay. The proxy counts each change
  * of the speaker: two a round trip. */
+/* The first thing that a child does is to ask for the unnamed statement, which it never made. */
+static void unnamed(void)
+{
+    command(conn, "set my.a to 'inherited'");
+    for (int way = 0; way < 7; way++) {
+        if (!in_child())
+            continue;
+        PGresult *result = NULL;
+        if (way == 4)
+            PQclear(PQprepare(conn, "s1", "select 1", 0, NULL));
+        if (way == 5)
+            PQclear(PQexecParams(conn, "select 1 as its_own", 0, NULL, NULL, NULL, NULL, 0));
+        if (way == 6)
+            PQenterPipelineMode(conn);
+        if (way == 0)
+            result = PQexecPrepared(conn, "", 0, NULL, NULL, NULL, 0);
+        else if (way == 1 || way == 6)
+            PQsendDescribePrepared(conn, "");
+        else if (way == 2)
+            PQsendQueryPrepared(conn, "", 0, NULL, NULL, NULL, 0);
+        else
+            result = PQdescribePrepared(conn, "");
+        if (way == 6)
+            PQpipelineSync(conn);
+        PGresult *next;
+        while (!result || (next = PQgetResult(conn))) {
+            if (!result)
+                result = PQgetResult(conn);
+            else
+                PQclear(next);
+        }
+        fact("unnamed", "%s", PQresultStatus(result) == PGRES_COMMAND_OK ? PQfname(result, 0) : PQresultErrorField(result, PG_DIAG_SQLSTATE));
+        PQclear(result);
+        if (way == 6) {
+            for (int i = 0; i < 4; i++)
+                PQclear(PQgetResult(conn));
+            PQexitPipelineMode(conn);
+        }
+        if (way != 0 && way != 2 && in_child()) { /* what the library sent itself is not the program's */
+            use("child", conn);
+            _exit(0);
+        }
+        _exit(0);
+    }
+}
+
 static void round_trips(const char *conninfo)
 {
     /* Milliseconds: what a client sends without waiting is there long before an answer to it. */
@@ -716,6 +762,8 @@ int main(int argc, char **argv)
         from_notice();
     else if (!strcmp(what, "past the gate"))
         past_the_gate();
+    else if (!strcmp(what, "unnamed"))
+        unnamed();
     else if (!strcmp(what, "heard"))
         heard();
     else
