@@ -211,6 +211,9 @@ reasons! {
     DescriptorClosed "descriptor_closed"
         "its descriptor was closed or replaced"
         "leave the descriptors of libpq alone";
+    DescriptorKept "descriptor_kept"
+        "its descriptor could not be replaced"
+        "make the child with fork(), or open connections of its own in it";
     BytesUnseen "bytes_unseen"
         "bytes went out on it that no call of libpq explains"
         "leave the descriptors of libpq alone";

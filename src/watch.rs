@@ -123,7 +123,12 @@ pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8]) -> bool {
 /// packet is this child's. True if it could not be replaced.
 fn abandon_late(fd: c_int, entry: Entry) -> bool {
     let mut dead = DeadSockets::none(generation::current());
-    let outcome = dead.replace(fd, entry);
+    let outcome = if child::shares_table() {
+        entry.set_refused(dead.generation);
+        Outcome::Refused(0)
+    } else {
+        dead.replace(fd, entry)
+    };
     dead.finish();
     match outcome {
         Outcome::Dead => {
@@ -171,6 +176,7 @@ pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
     }
     let text = peer::text_of(fd);
     let identity = (identity, descriptors::inode_of(fd).unwrap_or(0));
+    generation::note_namespace();
     entry.set_session(identity, &text, flags);
     if opening != wire::Opening::ByHand {
         remember_server(server);

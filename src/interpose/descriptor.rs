@@ -32,6 +32,12 @@ fn duplicate(
     real: impl FnOnce() -> c_int,
 ) -> c_int {
     notice_fork();
+    // As `close` of it: the number may be the parent's, too. What dup2(2) says where it
+    // cannot have a number now.
+    if to.is_some_and(|to| to != old && child::shares_table() && is_refused(to)) {
+        sys::set_errno(libc::EBUSY);
+        return -1;
+    }
     let (from, over) = (before(old), to.filter(|to| *to != old).and_then(before));
     let place = fence::enter();
     let result = real();

@@ -88,6 +88,9 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     }
     let dead =
         |entry: descriptors::Entry| entry.word().state() == State::Abandoned && entry.is_still(fd);
+    if entry.is_some_and(|entry| entry.is_refused(fd)) {
+        return lost(Reason::DescriptorKept);
+    }
     if !entry.is_some_and(dead) {
         return lost(Reason::DescriptorClosed);
     }

@@ -17,8 +17,8 @@ use super::{fence, generation, ownership, stats, steps, threads};
 #[link_section = ".data.forkguard"]
 static IN_DAEMON: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether this process shares its table of descriptors with its parent: what
-/// it closes, the parent loses.
+/// Whether this process may share its table of descriptors with the one it was made
+/// by: what it closed, that one would lose.
 #[link_section = ".data.forkguard"]
 static SHARED_TABLE: AtomicBool = AtomicBool::new(false);
 
@@ -36,7 +36,7 @@ pub fn leaves_alone() -> bool {
     LEAVES_ALONE.load(Relaxed)
 }
 
-/// Whether to close a descriptor here is to close it in the parent.
+/// Whether to close a descriptor here may be to close it in the parent.
 pub fn shares_table() -> bool {
     SHARED_TABLE.load(Relaxed)
 }
@@ -60,7 +60,7 @@ pub extern "C" fn handler() {
     // Where nothing is inherited the page is left to the first hook: each page
     // that a child touches first costs it a fault.
     if descriptors::any() || !generation::raw_forks_are_seen() {
-        look_after(false, generation::current());
+        look_after(b"", generation::current()); // libc's fork always copies the table
     }
 }
 
@@ -72,7 +72,7 @@ pub extern "C" fn without_handler() {
     // Read before the page is looked at again. Two threads of such a child may
     // come here at once: both do the work, which has no effect the second time,
     // and what either opens afterwards is of a newer generation than this.
-    let mine = generation::current();
+    let (mine, parent) = (generation::current(), generation::last_pid());
     if generation::is_settled() {
         return;
     }
@@ -87,7 +87,13 @@ pub extern "C" fn without_handler() {
             _ => {}
         }
     }
-    look_after(true, mine);
+    // Without a candidate there is nothing to be replaced, and nothing to be asked.
+    let shared = if descriptors::any() {
+        why_shared(parent)
+    } else {
+        b""
+    };
+    look_after(shared, mine);
 }
 
 /// What a pass over the table met, for the log.
@@ -99,6 +105,8 @@ struct Report {
     refused: u64,
     unknown: u64,
     errno: Errno,
+    /// Why the table of descriptors may be the parent's; empty where it is not.
+    shared: &'static [u8],
     /// The first numbers of those abandoned; the complement, of one that was still
     /// connecting.
     listed: [c_int; LISTED],
@@ -107,7 +115,8 @@ struct Report {
 /// More than a line of text has room for.
 const LISTED: usize = 128;
 
-fn look_after(raw: bool, mine: u32) {
+/// `shared`: why the table of descriptors may be the parent's; empty where it is not.
+fn look_after(shared: &'static [u8], mine: u32) {
     let parent = generation::last_pid();
     stats::reset(parent);
     threads::in_child();
@@ -129,11 +138,10 @@ fn look_after(raw: bool, mine: u32) {
             refused: 0,
             unknown: 0,
             errno: 0,
+            shared,
             listed: [-1; LISTED],
         };
-        // In a child that shares its table of descriptors with its parent, to
-        // replace one would take it from the parent.
-        let shared = raw && sys::shares_descriptors_with(sys::parent_pid()) == Some(true);
+        let shared = !report.shared.is_empty();
         SHARED_TABLE.store(shared, Relaxed);
         let mut dead = DeadSockets::none(mine.wrapping_add(1));
         descriptors::for_each(|fd, entry| {
@@ -150,6 +158,43 @@ fn look_after(raw: bool, mine: u32) {
         tell(parent, &report);
     } else {
         settle(mine);
+    }
+}
+
+/// Why this child, which no fork handler has seen, may share its table of descriptors
+/// with `settled`, the process whose memory it copied: to replace a descriptor would then
+/// take it from that process. Empty where it certainly has its own.
+///
+/// Not its parent is asked about, but the process that settled last: the parent may be
+/// another one (`CLONE_PARENT`, or one in the middle that has gone). One in the middle
+/// that has not settled may well share with us: it must not touch these sessions either.
+fn why_shared(settled: c_int) -> &'static [u8] {
+    // A child of `_Fork(3)`, which copies the table; its first thread, for another one may
+    // have been started by libc in a child of whatever kind.
+    if sys::is_first_thread() && sys::knows_its_thread() {
+        return b"";
+    }
+    // Below, numbers of processes must mean what they meant there (`CLONE_NEWPID`).
+    if !generation::is_in_known_namespace() {
+        return b"it may be in another pid namespace, or /proc is missing";
+    }
+    // That process may share with others that have settled, which a comparison with it
+    // does not show where it has left them (`unshare(2)`, `execve(2)`).
+    if SHARED_TABLE.load(Relaxed) {
+        return b"the process that made it may share that of another";
+    }
+    match sys::shares_descriptors_with(settled) {
+        Ok(true) => return b"it was made with CLONE_FILES",
+        // Nothing can be taken from a process that is no more. The same holds where another
+        // one has its number by now, and does not share with us.
+        Err(libc::ESRCH) => {}
+        Ok(false) if sys::has_descriptors(settled) => {}
+        Ok(false) | Err(_) => return b"kcmp(2) does not tell",
+    }
+    // The thread that made us may have a table of its own (`unshare(2)`).
+    match sys::recorded_thread().map(sys::shares_descriptors_with) {
+        Some(Ok(false) | Err(libc::ESRCH)) => b"",
+        _ => b"it was made by a thread with another table",
     }
 }
 
@@ -195,13 +240,13 @@ fn one(
     }
     let outcome = match (shared, state) {
         (false, _) => dead.replace(fd, entry),
-        (true, State::Session | State::Pending) => {
+        // A dead socket as well: it holds the number for the process that put it there.
+        (true, _) => {
             entry.set_refused(dead.generation);
             Outcome::Refused(0)
         }
-        (true, _) => return entry.set_owned(dead.generation),
     };
-    if state == State::Abandoned {
+    if state == State::Abandoned && !shared {
         return;
     }
     match outcome {
@@ -239,14 +284,15 @@ fn tell(parent: c_int, report: &Report) {
         sink::say(Level::Warn, |line| {
             trouble(line, parent, report.refused);
             line.push(b" could not be replaced");
-            match report.errno {
-                0 => line.push(b", for the table of descriptors is the parent's"),
-                errno => line
-                    .push(b" (errno ")
-                    .push_number(i64::from(errno))
-                    .push(b")"),
-            };
-            line.push(b"; calls on them are refused");
+            if report.shared.is_empty() {
+                line.push(b" (errno ")
+                    .push_number(i64::from(report.errno))
+                    .push(b"); calls on them are refused");
+            } else {
+                line.push(b": this child's table of descriptors may be the parent's (")
+                    .push(report.shared)
+                    .push(b"); calls on them are refused; make the child with fork(), or let it open connections of its own");
+            }
             facts(line, b"refused", parent, report.refused);
             line.number("errno", i64::from(report.errno));
         });

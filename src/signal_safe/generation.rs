@@ -33,6 +33,11 @@ static WIPED_BY_KERNEL: AtomicBool = AtomicBool::new(false);
 #[link_section = ".data.forkguard"]
 static LAST_PID: AtomicI32 = AtomicI32::new(0);
 
+/// The pid namespace of a process that had sessions, this one or one before it, by
+/// [`sys::pid_namespace`]; 0: none was noted.
+#[link_section = ".data.forkguard"]
+static NAMESPACE: AtomicU64 = AtomicU64::new(0);
+
 /// Counts the forks between the first process and this one. A descriptor is
 /// inherited when it was recorded under an earlier number.
 #[link_section = ".data.forkguard"]
@@ -96,6 +101,22 @@ pub fn settle() {
 /// The process that was settled last: in a child's handler, the parent.
 pub fn last_pid() -> c_int {
     LAST_PID.load(Relaxed)
+}
+
+/// Notes the pid namespace, in a process that opens a session: two microseconds, beside
+/// the milliseconds of that.
+pub fn note_namespace() {
+    if let Ok(namespace) = sys::pid_namespace() {
+        NAMESPACE.store(namespace, Relaxed);
+    }
+}
+
+/// Whether [`last_pid`] is known to mean here what it meant there. A process never leaves
+/// its namespace, and its children are in the same or in one below (setns(2)): so where
+/// ours is that of any process before us, it is that of each one in between.
+pub fn is_in_known_namespace() -> bool {
+    let noted = NAMESPACE.load(Relaxed);
+    noted != 0 && sys::pid_namespace() == Ok(noted)
 }
 
 /// Whether the memory around us belongs to this process. False in a child of

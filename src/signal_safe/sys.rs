@@ -186,26 +186,51 @@ pub fn parent_pid() -> c_int {
     unsafe { call!(libc::SYS_getppid) }.map_or(-1, |pid| pid as c_int)
 }
 
-/// `kcmp(2)` of this process and `other`: whether they share something. `None`
-/// where the kernel will not say.
-fn shares(what: c_int, other: c_int) -> Option<bool> {
+/// `kcmp(2)` of two processes or threads, and for [`KCMP_FILE`] a descriptor of each.
+fn compare(one: c_int, other: c_int, what: c_int, fd: c_int) -> Result<bool, Errno> {
     // SAFETY: no memory is passed.
-    unsafe { call!(libc::SYS_kcmp, pid(), other, what, 0, 0) }
-        .ok()
-        .map(|order| order == 0)
+    unsafe { call!(libc::SYS_kcmp, one, other, what, fd, fd) }.map(|order| order == 0)
 }
 
-/// Whether this process shares its memory with `other` (`vfork`, `CLONE_VM`).
+/// Whether this process shares its memory with `other` (`vfork`, `CLONE_VM`). `None`
+/// where the kernel will not say.
 pub fn shares_memory_with(other: c_int) -> Option<bool> {
     const KCMP_VM: c_int = 1; // include/uapi/linux/kcmp.h
-    shares(KCMP_VM, other)
+    compare(pid(), other, KCMP_VM, 0).ok()
 }
 
-/// Whether this process shares its table of descriptors with `other`
-/// (`clone(2)` with `CLONE_FILES`).
-pub fn shares_descriptors_with(other: c_int) -> Option<bool> {
+/// Whether this process shares its table of descriptors with the process or thread
+/// `other` (`clone(2)` with `CLONE_FILES`).
+pub fn shares_descriptors_with(other: c_int) -> Result<bool, Errno> {
     const KCMP_FILES: c_int = 2;
-    shares(KCMP_FILES, other)
+    compare(pid(), other, KCMP_FILES, 0)
+}
+
+const KCMP_FILE: c_int = 0;
+
+/// Whether `process` is seen to have a table of descriptors: something is open at its
+/// lowest numbers. One whose first thread has ended has none as far as `kcmp(2)` can
+/// see, though its other threads may well (kernel/exit.c, `exit_files`).
+pub fn has_descriptors(process: c_int) -> bool {
+    (0..32).any(|fd| compare(process, process, KCMP_FILE, fd).is_ok())
+}
+
+/// Names the pid namespace of this process, by the inode of namespaces(7). An error
+/// where `/proc` is not there.
+pub fn pid_namespace() -> Result<u64, Errno> {
+    let mut status = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: a C string; the kernel fills `status`, as in `file_identity`.
+    unsafe {
+        call!(
+            libc::SYS_newfstatat,
+            libc::AT_FDCWD,
+            c"/proc/self/ns/pid".as_ptr(),
+            status.as_mut_ptr(),
+            0,
+        )
+    }?;
+    // SAFETY: zeroed above, and filled by the kernel.
+    Ok(unsafe { status.assume_init() }.st_ino)
 }
 
 /// This thread, as `pthread_self(3)` names it: the same in a forked child.
@@ -224,6 +249,24 @@ pub fn knows_its_thread() -> bool {
     // SAFETY: the kernel writes a pointer and a size; 0 is this thread.
     unsafe { call!(libc::SYS_get_robust_list, 0, &raw mut list, &raw mut size) }.is_ok()
         && list != 0
+}
+
+/// Whether this is the first thread of its process.
+pub fn is_first_thread() -> bool {
+    // SAFETY: takes nothing.
+    let thread = unsafe { call!(libc::SYS_gettid) };
+    thread.is_ok_and(|thread| thread as c_int == pid())
+}
+
+/// This thread's id by libc's record. In a child of a raw system call it is that of
+/// the thread that made it, if libc knew that one.
+pub fn recorded_thread() -> Option<c_int> {
+    let mut clock = 0;
+    // SAFETY: takes this thread, and writes one clock id.
+    let failed = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
+    // The id of a thread's clock is made of the recorded id's complement
+    // (include/linux/posix-timers.h, `make_thread_cpuclock`).
+    (failed == 0).then_some(!(clock >> 3))
 }
 
 /// `sched_yield(2)`.

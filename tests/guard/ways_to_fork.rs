@@ -1,7 +1,7 @@
 //! Every way to make a process. In each the child (or a later one) touches its parent's session.
 
 use crate::facts::Facts;
-use crate::support::{cluster, compile, python, Outcome, Run, Transport};
+use crate::support::{cluster, compile, python, Outcome, Policy, Run, Transport};
 
 fn made_by(way: &str, first: &str, transport: Transport, guarded: bool) -> Outcome {
     let outcome = Run::new(compile("ways_to_fork"))
@@ -92,6 +92,96 @@ fn a_clone_that_shares_descriptors_leaves_them_to_the_parent() {
         let guarded = made_by("CLONE_FILES", "no finish", transport, true);
         guarded.undisturbed().lost_to_child(1);
         guarded.check(guarded.fact("ended") == "exit 0", "the child ends well");
+    }
+}
+
+/// A child that no handler sees does this with the session of its parent, made so by
+/// `shared_table.c`.
+fn with_a_table(way: &str, what: &str) -> Run {
+    Run::new(compile("shared_table"))
+        .arg(cluster().conninfo(Transport::Tcp))
+        .args([way, what])
+}
+
+/// Why such a child's table may be the parent's, in the log.
+const SHARED: &str = "this child's table of descriptors may be the parent's (";
+
+#[test]
+fn a_child_that_may_share_its_table_of_descriptors_replaces_none() {
+    for (way, why) in [
+        ("CLONE_FILES", "it was made with CLONE_FILES"),
+        ("clone3", "it was made with CLONE_FILES"),
+        // getppid is not the process whose memory it has, nor whose table.
+        ("CLONE_PARENT", "it was made with CLONE_FILES"),
+        ("middle gone", "it was made with CLONE_FILES"),
+        ("CLONE_NEWPID", "it may be in another pid namespace"),
+        // getppid is a number in the namespace, of one that has left the shared table.
+        ("CLONE_NEWPID twice", "it may be in another pid namespace"),
+        // Refused by a sandbox; and by the kernel, to others, where a daemon left root's rights.
+        ("no kcmp", "kcmp(2) does not tell"),
+        ("undumpable", "kcmp(2) does not tell"),
+        // Its own parent shares, and might have left that table.
+        ("again", "the process that made it may share"),
+        ("thread with its own", "made by a thread with another"),
+        // The kernel knows no table of a thread that has ended, and calls it another one.
+        ("first thread gone", "kcmp(2) does not tell"),
+        // Not a session, and its number is its parent's all the same.
+        ("dead socket", "it was made with CLONE_FILES"),
+    ] {
+        for policy in [Policy::Abandon, Policy::Resume] {
+            for what in ["use", "finish", "over"] {
+                let outcome = with_a_table(way, what).policy(policy).run();
+                outcome.ok().undisturbed();
+                let told = outcome.stderr.matches(why).count();
+                outcome.check(told == 1, "why, once");
+                outcome.must_say(SHARED);
+                match what {
+                    "use" => drop(outcome.lost_to_child(1)),
+                    // The number may be the parent's: nothing takes its place.
+                    "over" => drop(outcome.check(outcome.facts("over") == ["EBUSY"; 2], "refused")),
+                    _ => {}
+                }
+                if way == "CLONE_PARENT" {
+                    let (before, after) = (outcome.fact("before own"), outcome.fact("after own"));
+                    outcome.check(before == after, "the maker's own session");
+                }
+                if way == "dead socket" {
+                    let again = outcome.fact("again").starts_with("answered by");
+                    let resumes = matches!(policy, Policy::Resume);
+                    outcome.check(again == resumes, "the maker's own number");
+                }
+            }
+        }
+    }
+    let fault = with_a_table("CLONE_FILES", "use").run();
+    fault.open_to_child(1);
+    let fault = with_a_table("CLONE_FILES", "over").run();
+    fault.disturbed();
+}
+
+#[test]
+fn a_raw_childs_own_table_is_known_for_that() {
+    for way in [
+        "with a copy",
+        "middle gone, with a copy",
+        // libc says so where kcmp(2) does not.
+        "no kcmp, _Fork",
+        "undumpable, _Fork",
+    ] {
+        let outcome = with_a_table(way, "use").policy(Policy::Resume).run();
+        outcome.ok().undisturbed();
+        let child = outcome.fact("child");
+        outcome
+            .check(child.starts_with("answered by"), "resumed")
+            .check(!outcome.says(SHARED), "and known");
+        let outcome = with_a_table(way, "use").policy(Policy::Abandon).run();
+        outcome.lost_to_child(1).undisturbed();
+        outcome.check(!outcome.says(SHARED), "and known");
+    }
+    // Where nothing tells, it is refused.
+    for way in ["no kcmp, with a copy", "CLONE_NEWPID with a copy"] {
+        let outcome = with_a_table(way, "use").policy(Policy::Resume).run();
+        outcome.ok().lost_to_child(1).undisturbed().must_say(SHARED);
     }
 }
 
