@@ -261,15 +261,6 @@ reasons! {
     ServerRestarted "server_restarted"
         "the server has been started anew since, or another one took its place"
         "none: the parent's session is gone, too";
-    RoleReplaced "role_replaced"
-        "the parent's role has been dropped, and another has its name"
-        "connect again in the parent";
-    DefaultsInDoubt "defaults_in_doubt"
-        "a default of ALTER ROLE or ALTER DATABASE sets the role or a custom setting, and may be new"
-        "set it with SET in the program";
-    PoliciesInDoubt "policies_in_doubt"
-        "it has prepared statements, and row-level security that may be another for its role now"
-        "prepare after the fork";
 }
 
 impl Reason {

@@ -342,11 +342,6 @@ impl Journal {
         self.entries.iter().any(its)
     }
 
-    /// Whether it has prepared statements.
-    pub fn prepares(&self) -> bool {
-        self.prepared_texts().next().is_some()
-    }
-
     /// Bytes that it takes.
     pub fn size(&self) -> usize {
         self.bytes

@@ -9,6 +9,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use std::boxed::Box;
 
 use super::loss::Loss;
+use super::question::Parent;
 use super::replay::Replay;
 use super::told::Told;
 use super::{place, replay};
@@ -168,8 +169,11 @@ impl Task {
             return self.refuse(Loss::with(Reason::OtherPlace, what.as_bytes()));
         }
         let since = books.place.map_or(0, |place| place.since_us);
-        let parent = (self.parent, sys::now_us().saturating_sub(since));
-        match Replay::of(library, pgconn, &books.journal, parent, books.ran) {
+        let parent = Parent {
+            backend: self.parent,
+            age_us: sys::now_us().saturating_sub(since),
+        };
+        match Replay::of(library, pgconn, &books.journal, &parent, books.ran) {
             Ok(replay) => self.replay = replay,
             Err(loss) => self.refuse(loss),
         }

@@ -13,6 +13,7 @@ use std::vec::Vec;
 
 use super::journal::{Journal, Step};
 use super::loss::Loss;
+use super::question::{Answer, Parent, Question};
 use crate::interpose::guarded;
 use crate::libpq::calls::{
     string, COMMAND_OK, PIPELINE_SYNC, SINGLE_TUPLE, TUPLES_CHUNK, TUPLES_OK,
@@ -29,69 +30,6 @@ const PATIENCE_S: u64 = 60;
 
 /// `text`'s type id (pg_type.dat).
 const TEXT: u32 = 25;
-
-/// What no text of the client showed, asked of the server that gave the number of the parent's
-/// backend; by the first that holds:
-/// - 3: behind a pooler, whose numbers are its own, nothing is found.
-/// - 4: the server has not been up for as long as the parent's session (`$3` seconds): started
-///   anew, or another one. By lengths of time, for the clocks of client and server differ.
-/// - 5: the parent's backend is another role's: of the same name, dropped and made anew.
-/// - 1: the parent's backend holds advisory locks of its session.
-/// - 2: it has tables in its temporary schema; before 16 only whether a search path that
-///   was there from the start makes tables temporary. From 16 on a backend's number in
-///   `pg_stat_get_backend_idset` is that of its `pg_temp_N` (16's release notes).
-/// - 7 (of sessions with prepared statements): a role has `BYPASSRLS`, or a policy is for some roles
-///   alone. The server puts policies into a statement when it is prepared, and does not look again
-///   when the role's rights change (tried): the parent's may hold policies that today's would not.
-/// - 6: `ALTER ROLE` or `ALTER DATABASE … SET` gives the session a role, or a setting that
-///   the server does not know, such as a tenant's name: the parent's may be another, and
-///   nothing tells since when it is this one.
-macro_rules! question {
-    ($temporary:literal) => {
-        concat!(
-            "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) $1::pg_catalog.int4 THEN 3 \
-             WHEN (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.pg_postmaster_start_time()) \
-               OPERATOR(pg_catalog.<) pg_catalog.make_interval(secs => $3::pg_catalog.float8) THEN 4 \
-             WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity($2::pg_catalog.int4) AS p, \
-               pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) AS c \
-               WHERE p.usesysid OPERATOR(pg_catalog.<>) c.usesysid OR p.datid OPERATOR(pg_catalog.<>) c.datid) THEN 5 \
-             WHEN EXISTS (SELECT FROM pg_catalog.pg_lock_status() WHERE locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND pid OPERATOR(pg_catalog.=) $2::pg_catalog.int4) THEN 1 \
-             WHEN ", $temporary, " THEN 2 \
-             WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) AS c, \
-               pg_catalog.pg_db_role_setting AS s, pg_catalog.unnest(s.setconfig) AS d(its), \
-               pg_catalog.split_part(d.its, '='::pg_catalog.text, 1) AS n(name) \
-               WHERE (s.setdatabase OPERATOR(pg_catalog.=) c.datid OR s.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid) \
-               AND (s.setrole OPERATOR(pg_catalog.=) c.usesysid OR s.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid) \
-               AND (pg_catalog.lower(n.name) OPERATOR(pg_catalog.=) 'role'::pg_catalog.text \
-                 OR pg_catalog.strpos(n.name, '.'::pg_catalog.text) OPERATOR(pg_catalog.>) 0 \
-                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_settings AS k \
-                   WHERE pg_catalog.lower(k.name) OPERATOR(pg_catalog.=) pg_catalog.lower(n.name)))) THEN 6 "
-        )
-    };
-}
-const ASK: &str = question!("pg_catalog.strpos(pg_catalog.lower(pg_catalog.current_setting('search_path')), 'pg_temp') OPERATOR(pg_catalog.>) 0");
-const ASK_16: &str = question!(
-    "EXISTS (SELECT FROM pg_catalog.pg_stat_get_backend_idset() AS b(id), pg_catalog.pg_namespace AS n, pg_catalog.pg_class AS c \
-       WHERE pg_catalog.pg_stat_get_backend_pid(b.id) OPERATOR(pg_catalog.=) $2::pg_catalog.int4 \
-       AND n.nspname OPERATOR(pg_catalog.=) ('pg_temp_' OPERATOR(pg_catalog.||) b.id::pg_catalog.text)::pg_catalog.name \
-       AND c.relnamespace OPERATOR(pg_catalog.=) n.oid)"
-);
-
-/// Whether a statement prepared now may hold fewer policies than one prepared before. Its roles are
-/// those that the session is, or may become where its journal changes them.
-macro_rules! policies {
-    ($roles:literal) => {
-        concat!(
-            "WHEN EXISTS (SELECT FROM pg_catalog.pg_roles AS r, pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) AS c \
-               WHERE r.rolbypassrls AND NOT r.rolsuper AND ",
-            $roles,
-            ") OR EXISTS (SELECT FROM pg_catalog.pg_policy AS y WHERE y.polroles OPERATOR(pg_catalog.<>) '{0}'::pg_catalog.oid[]) THEN 7 "
-        )
-    };
-}
-const OF_ITS_ROLE: &str = policies!("r.oid OPERATOR(pg_catalog.=) c.usesysid");
-const OF_ITS_ROLES: &str =
-    policies!("pg_catalog.pg_has_role(c.usesysid, r.oid, 'MEMBER'::pg_catalog.text)");
 
 /// How a message is sent.
 enum Form {
@@ -121,8 +59,8 @@ pub struct Replay {
     pub leaves_unnamed: bool,
     asks: bool,
     patience_ms: u64,
-    /// The first byte of the first message's first value.
-    answer: Option<u8>,
+    /// What the server said to the question, which is the first message.
+    answer: Option<Answer>,
     error: Option<Loss>,
 }
 
@@ -166,13 +104,13 @@ impl Message {
 }
 
 impl Replay {
-    /// On the fresh, idle, blocking session of `pgconn`. `parent` is the
-    /// parent's backend, and its session so old; `asks` whether it may hold what nobody saw.
+    /// On the fresh, idle, blocking session of `pgconn`. `asks`: the parent's session may hold what
+    /// nobody saw.
     pub fn of(
         library: &Library,
         pgconn: usize,
         journal: &Journal,
-        (parent, age_us): (i32, u64),
+        parent: &Parent,
         asks: bool,
     ) -> Result<Replay, Loss> {
         if !memory::is_plenty(2 * journal.size() + 65_536) {
@@ -180,29 +118,13 @@ impl Replay {
         }
         let mut messages = Vec::new();
         if asks {
-            let own = library.backend_pid(pgconn);
             let version = library.call1(entry::PQserverVersion, pgconn) as i32;
-            let question = if version >= 160_000 { ASK_16 } else { ASK };
-            let policies = match (
-                journal.prepares(),
-                journal.sets("role") || journal.sets("session_authorization"),
-            ) {
-                (false, _) => "",
-                (true, false) => OF_ITS_ROLE,
-                (true, true) => OF_ITS_ROLES,
-            };
-            let text = format!("{question}{policies}ELSE 0::pg_catalog.int4 END");
-            // A thousandth less, for clocks that run apart: twice what ntpd corrects by.
-            let age = (age_us - age_us / 1000) as f64 / 1e6;
-            let text = text
-                .replace("$1", &format!("{own}"))
-                .replace("$2", &format!("{parent}"))
-                .replace("$3", &format!("{age}"));
+            let question = Question::of(version, library.backend_pid(pgconn), parent);
             let form = match journal.steps().next() {
                 None => Form::Simple,
                 Some(_) => Form::Query,
             };
-            messages.push(Message::new(form, text.as_bytes()));
+            messages.push(Message::new(form, question.text().as_bytes()));
         }
         messages.extend(journal.steps().map(Message::of));
         let leaves = messages
@@ -220,7 +142,7 @@ impl Replay {
     /// Whether a pooler stands before the server: the number that libpq was given
     /// is not the backend's.
     pub fn is_behind_a_pooler(&self) -> bool {
-        self.asks && self.answer == Some(b'3')
+        self.asks && self.answer == Some(Answer::Pooler)
     }
 
     /// How many commands it sends.
@@ -234,14 +156,9 @@ impl Replay {
             return Err(loss.clone());
         }
         match (self.asks, self.answer) {
-            (false, _) | (true, Some(b'0' | b'3')) => Ok(()),
-            (true, Some(b'1')) => Err(Reason::ParentLock.into()),
-            (true, Some(b'2')) => Err(Reason::ParentTemporaryTables.into()),
-            (true, Some(b'4')) => Err(Reason::ServerRestarted.into()),
-            (true, Some(b'5')) => Err(Reason::RoleReplaced.into()),
-            (true, Some(b'6')) => Err(Reason::DefaultsInDoubt.into()),
-            (true, Some(b'7')) => Err(Reason::PoliciesInDoubt.into()),
-            (true, _) => Err(Reason::ParentUnknown.into()),
+            (false, _) | (true, Some(Answer::Nothing | Answer::Pooler)) => Ok(()),
+            (true, Some(Answer::Lost(reason))) => Err(reason.into()),
+            (true, None) => Err(Reason::ParentUnknown.into()),
         }
     }
 
@@ -391,9 +308,8 @@ fn answers(library: &Library, pgconn: usize, replay: &mut Replay, is_first: bool
             && replay.answer.is_none()
             && library.call1(entry::PQntuples, result) as i32 > 0
         {
-            let text = library.call3(entry::PQgetvalue, result, 0, 0) as *const u8;
-            // SAFETY: libpq's value ends with a NUL, so it has one byte at least.
-            replay.answer = (!text.is_null()).then(|| unsafe { *text });
+            let text = string(library.call3(entry::PQgetvalue, result, 0, 0));
+            replay.answer = text.and_then(Answer::of);
         }
         library.call1(entry::PQclear, result);
         if !fine {

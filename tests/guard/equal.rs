@@ -159,11 +159,12 @@ fn a_childs_session_is_equal_or_lost() {
 const CHANGES: u64 = 14;
 
 /// The guarantee towards row-level security: a child reads the rows that its parent reads on the
-/// same session, or its session is lost. Whatever said whose rows they are, and whatever an
-/// administrator changed meanwhile. The seed is fixed here; FORKGUARD_TEST_SEED and
+/// same session, or its session is lost. Whatever said whose rows they are. Where an administrator has
+/// changed rights or defaults meanwhile, it reads those of a session that is made now, by the same
+/// steps: what the program set stays. The seed is fixed here; FORKGUARD_TEST_SEED and
 /// FORKGUARD_TEST_SEQUENCES are for longer runs.
 #[test]
-fn a_child_has_no_more_rights_and_no_other_tenant() {
+fn a_child_has_todays_rights_and_no_other_tenant() {
     let server = prepared();
     let seed = number("FORKGUARD_TEST_SEED").unwrap_or(1);
     let many = number("FORKGUARD_TEST_SEQUENCES").unwrap_or(160) / 4;

@@ -464,18 +464,14 @@ fn authentication_changed() {
     resumed(&as_("app"), change("alter role app superuser")).lost("is_superuser");
     server.ask("alter role app nosuperuser");
 
-    // By the same name, another role; and one that goes away for good.
+    // What the user may do is asked anew by the new connection: dropped for good, it has none. Made
+    // anew by the same name it is the user that a new connection is, as with every other cure.
     let held = [("HELD", unix.as_str())]; // a temporary table would keep its role
-    for (sql, why) in [
-        (
-            "drop role going; create role going login",
-            "another has its name",
-        ),
-        ("drop role going", "does not exist"),
-    ] {
-        let seen = resumed_with(&as_("going"), &held, change(sql));
-        seen.lost(why).c.undisturbed();
-    }
+    let made_anew = change("drop role going; create role going login");
+    let seen = resumed_with(&as_("going"), &held, made_anew);
+    seen.equal().c.undisturbed();
+    let seen = resumed_with(&as_("going"), &held, change("drop role going"));
+    seen.lost("does not exist").c.undisturbed();
 
     // The defaults that a session begins with.
     let set = [("STATEMENT", "set role one")];
@@ -485,25 +481,52 @@ fn authentication_changed() {
     resumed_with(&as_("app"), &set, change("revoke one from app"))
         .lost("permission denied to set role")
         .parent_untouched();
-    for sql in [
-        "alter role app set app.tenant to 'two'",
-        "alter role app in database forkguard set app.tenant to 'two'",
-        "alter database forkguard set app.tenant to 'two'",
-        "alter role all set app.tenant to 'two'",
-        "grant one to app; alter role app set role to one",
+    // What the program has set is set again, whatever the default is; what it has not, or has given
+    // up, is today's default.
+    for (sql, undo) in [
+        (
+            "alter role app set app.tenant to 'two'",
+            "alter role app reset all",
+        ),
+        (
+            "alter role app in database forkguard set app.tenant to 'two'",
+            "alter role app in database forkguard reset all",
+        ),
+        (
+            "alter database forkguard set app.tenant to 'two'",
+            "alter database forkguard reset all",
+        ),
+        (
+            "alter role all set app.tenant to 'two'",
+            "alter role all reset all",
+        ),
     ] {
         resumed(&as_("app"), || drop(server.ask(sql)))
-            .lost("may be new")
+            .equal()
             .parent_untouched();
-        let undo = sql
-            .split(" set ")
-            .next()
-            .unwrap()
-            .rsplit("; ")
-            .next()
-            .unwrap();
-        server.ask(&format!("{undo} reset all"));
+        server.ask(undo);
+        // Nobody has changed anything since.
+        server.ask(sql);
+        resumed(&as_("app"), || {}).equal().parent_untouched();
+        server.ask(undo);
+        let given_up = [("STATEMENT", "discard all")];
+        let seen = resumed_with(&as_("app"), &given_up, || drop(server.ask(sql)));
+        let state = |name| seen.c.facts(name)[0].split(',').next();
+        seen.parent_untouched().c.check(
+            state("state") == Some("") && state("state in the child") == Some("two"),
+            "today's default",
+        );
+        server.ask(undo);
     }
+    let seen = resumed(
+        &as_("app"),
+        change("grant one to app; alter role app set role to one"),
+    );
+    seen.parent_untouched().c.check(
+        seen.c.fact("state in the child").contains(", one of app, "),
+        "today's default role",
+    );
+    server.ask("alter role app reset all");
     // Of those the server knows, what it reports; no other.
     resumed(
         &as_("app"),
@@ -520,7 +543,7 @@ fn authentication_changed() {
         seen.c
             .fact("state in the child")
             .contains("path public, pg_catalog"),
-        "not noticed: README says so",
+        "today's default",
     );
     server.ask("alter role app reset all");
 

@@ -2,7 +2,9 @@
  * of them at a time; then a fork. The child tells all that can be seen of each session, the parent
  * the same of its own, and both must agree, unless the child's was lost.
  *
- * The parent tells *after* the fork: what it asks cannot make the session opaque in the child.
+ * The parent tells *after* the fork: what it asks cannot make the session opaque in the child. Where an administrator
+ * has changed rights or defaults meanwhile ("tenants"), the child's session may be equal to one that is made after that, by
+ * the same steps, instead.
  * Sequence i is made from SEED + i alone: "equal CONNINFO (SEED + i) 1 KIND" repeats it.
  * A step that breaks into a database with the tables and roles of `prepare_database`. */
 #include "session.h"
@@ -983,7 +985,7 @@ static void tenant_step(void)
     static const char *const parameters[] = {"t1", "t2", "", NULL};
     static const char *const reads[] = {
         "select tenant from of_tenant", "select tenant from open_to_all", "select current_setting('app.tenant')",
-        "select name from of_role", "insert into of_tenant values ('t1')", "update of_tenant set tenant = tenant",
+        "select name from of_role", "insert into of_tenant select 't1' where false", "update of_tenant set tenant = tenant",
         "show app.tenant", "explain select * from of_tenant", "copy (select tenant from of_tenant) to stdout",
     };
     switch (below(18)) {
@@ -1072,7 +1074,8 @@ static void tenant_step(void)
     }
 }
 
-/* What an administrator does between the fork and the child's first use, and takes back after it. */
+/* What an administrator does between the fork and the child's first use, and takes back after it. The parent's
+ * session has the rights and defaults of its day; the child's, today's. */
 static const char *const BETWEEN[][2] = {
     {"select 1", "select 1"},
     {"alter role app set app.tenant to 't2'", "alter role app reset all"},
@@ -1440,7 +1443,29 @@ static struct {
     long sequences, equal, lost, lost_at_dial, different, refused, stuck;
 } count;
 
-static void judge(struct sequence *sequence, const struct told *told, bool idle)
+static void begin_life(struct sequence *sequence)
+{
+    PQsetNoticeProcessor(sequence->conn, quiet, NULL);
+    state = sequence->seed;
+    next();
+    sequence->first_use = below(7);
+    live(sequence);
+}
+
+/* What a session made and used now, in the same way, is: all of it has today's rights and defaults. */
+static void look_at_todays(struct text *text, const struct sequence *sequence, const char *conninfo)
+{
+    static char trace[TRACE];
+    struct sequence again = {
+        .seed = sequence->seed, .conn = dial(conninfo), .resumable = sequence->resumable, .trace = {.bytes = trace, .room = TRACE},
+    };
+    begin_life(&again);
+    look(text, again.conn);
+    PQfinish(again.conn);
+}
+
+/* `anew`: how to connect, where the child's session may be equal to one made now, and not to the parent's. */
+static void judge(struct sequence *sequence, const struct told *told, bool idle, const char *anew)
 {
     static char room[ROOM];
     struct text own = {.bytes = room, .room = sizeof room};
@@ -1472,6 +1497,10 @@ static void judge(struct sequence *sequence, const struct told *told, bool idle)
         wrong = "PQbackendPID is another's";
     if (!wrong) {
         look(&own, sequence->conn);
+        if (anew && strcmp(own.bytes, told->bytes)) {
+            own.length = 0;
+            look_at_todays(&own, sequence, anew);
+        }
         if (strcmp(own.bytes, told->bytes))
             wrong = "different";
     }
@@ -1499,11 +1528,7 @@ static void round_(const char *conninfo, uint64_t seed, int many, bool resumable
             .seed = seed + i, .conn = dial(conninfo), .resumable = resumable,
             .trace = {.bytes = traces[i], .room = TRACE},
         };
-        PQsetNoticeProcessor(sequences[i].conn, quiet, NULL);
-        state = seed + i;
-        next();
-        sequences[i].first_use = below(7);
-        live(&sequences[i]);
+        begin_life(&sequences[i]);
         idle[i] = PQtransactionStatus(sequences[i].conn) == PQTRANS_IDLE &&
                   PQpipelineStatus(sequences[i].conn) == PQ_PIPELINE_OFF;
         if (idle[i])
@@ -1535,7 +1560,7 @@ static void round_(const char *conninfo, uint64_t seed, int many, bool resumable
     for (int i = 0; i < many; i++) {
         if (tenants)
             add(&sequences[i].trace, "    after the fork: %s\n", between[0]);
-        judge(&sequences[i], &told[i], idle[i]);
+        judge(&sequences[i], &told[i], idle[i], tenants && between != BETWEEN[0] ? conninfo : NULL);
         PQfinish(sequences[i].conn);
     }
     if (tenants)

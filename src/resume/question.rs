@@ -1,0 +1,113 @@
+//! What no text of the client showed, asked of the server in the replay's round trip.
+//!
+//! One query, made of parts. Each part is asked only where the session's journal leaves it open, and
+//! has an answer of its own: a reason's code, or nothing. The first part that holds answers.
+
+use std::format;
+use std::string::{String, ToString};
+
+use crate::reason::Reason;
+
+/// The parent's session, as its child knows it.
+pub struct Parent {
+    /// The number of its backend.
+    pub backend: i32,
+    /// How long it has been there, in microseconds.
+    pub age_us: u64,
+}
+
+/// A query of one row and one column, without parameters: it may go as a simple query.
+pub struct Question(String);
+
+/// What the server says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// No part holds.
+    Nothing,
+    /// A pooler stands before the server: its numbers of backends are its own, and nothing is found.
+    Pooler,
+    /// The session is lost.
+    Lost(Reason),
+}
+
+/// The answer [`Answer::Pooler`].
+const POOLER: &str = "pooler";
+
+/// `$own`: the number that libpq has for the new session's own backend.
+const IS_POOLED: &str = "pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) $own::pg_catalog.int4";
+
+/// `$age`: for how many seconds the parent's session has been there. The server has not been up for as
+/// long: it was started anew, or is another one. Lengths of time are compared, for the clocks of client
+/// and server differ.
+const IS_YOUNGER: &str =
+    "(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.pg_postmaster_start_time()) \
+     OPERATOR(pg_catalog.<) pg_catalog.make_interval(secs => $age::pg_catalog.float8)";
+
+/// `$parent`: the number of the parent's backend. It holds advisory locks.
+const HAS_ADVISORY_LOCK: &str = "EXISTS (SELECT FROM pg_catalog.pg_lock_status() \
+     WHERE locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text \
+     AND pid OPERATOR(pg_catalog.=) $parent::pg_catalog.int4)";
+
+/// The parent's backend has tables in its temporary schema. From 16 on a backend's number in
+/// `pg_stat_get_backend_idset` is that of its `pg_temp_N` (16's release notes).
+const HAS_TEMPORARY_TABLES: &str = "EXISTS (SELECT FROM pg_catalog.pg_stat_get_backend_idset() AS b(id), \
+     pg_catalog.pg_namespace AS n, pg_catalog.pg_class AS c \
+     WHERE pg_catalog.pg_stat_get_backend_pid(b.id) OPERATOR(pg_catalog.=) $parent::pg_catalog.int4 \
+     AND n.nspname OPERATOR(pg_catalog.=) ('pg_temp_' OPERATOR(pg_catalog.||) b.id::pg_catalog.text)::pg_catalog.name \
+     AND c.relnamespace OPERATOR(pg_catalog.=) n.oid)";
+
+/// Before 16: only whether a search path that was there from the start makes tables temporary.
+const MAY_HAVE_TEMPORARY_TABLES: &str =
+    "pg_catalog.strpos(pg_catalog.lower(pg_catalog.current_setting('search_path')), \
+     'pg_temp') OPERATOR(pg_catalog.>) 0";
+
+impl Question {
+    /// For a session on which anything has been run, of the server of that version (`PQserverVersion`)
+    /// whose backend `own` is the new session's.
+    pub fn of(version: i32, own: i32, parent: &Parent) -> Question {
+        let mut question = Question(String::from("SELECT CASE"));
+        question.ask(IS_POOLED, POOLER);
+        question.ask(IS_YOUNGER, Reason::ServerRestarted.code());
+        question.ask(HAS_ADVISORY_LOCK, Reason::ParentLock.code());
+        let temporary = if version >= 160_000 {
+            HAS_TEMPORARY_TABLES
+        } else {
+            MAY_HAVE_TEMPORARY_TABLES
+        };
+        question.ask(temporary, Reason::ParentTemporaryTables.code());
+        question.0.push_str(" ELSE ''::pg_catalog.text END");
+        // A thousandth less, for clocks that run apart: twice what ntpd corrects by.
+        let age = (parent.age_us - parent.age_us / 1000) as f64 / 1e6;
+        for (name, value) in [
+            ("$own", own.to_string()),
+            ("$parent", parent.backend.to_string()),
+            ("$age", age.to_string()),
+        ] {
+            question.0 = question.0.replace(name, &value);
+        }
+        question
+    }
+
+    /// One more part: where no part before it holds, and this one does, the answer is `then`.
+    fn ask(&mut self, when: &str, then: &str) {
+        self.0
+            .push_str(&format!(" WHEN {when} THEN '{then}'::pg_catalog.text"));
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Answer {
+    /// By the value that came. `None`: it is no answer of ours.
+    pub fn of(value: &[u8]) -> Option<Answer> {
+        let value = core::str::from_utf8(value).ok()?;
+        match value {
+            "" => Some(Answer::Nothing),
+            POOLER => Some(Answer::Pooler),
+            code => Reason::of_code(code).map(Answer::Lost),
+        }
+    }
+}
