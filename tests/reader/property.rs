@@ -275,18 +275,16 @@ fn balanced(sql: &str) -> bool {
     ends(sql).is_some()
 }
 
+/// What no version has, or has with another volatility, is unsafe. A function that the table lacks is
+/// unknown to the reader: safe, and told.
 #[test]
 fn the_table_of_functions_is_the_servers() {
-    let tool = std::process::Command::new(crate::support::root().join("tools/function-table"))
-        .output()
-        .expect("tools/function-table");
-    assert!(
-        tool.status.success(),
-        "{}",
-        String::from_utf8_lossy(&tool.stderr)
-    );
-    assert!(
-        String::from_utf8_lossy(&tool.stdout) == include_str!("../../src/statements/functions.rs"),
-        "src/statements/functions.rs is not what tools/function-table prints"
-    );
+    let table = crate::support::root().join("src/statements/functions.rs");
+    crate::support::Run::new(crate::support::root().join("tools/function-table"))
+        .arg("--check")
+        .arg(&table)
+        .timeout(std::time::Duration::from_secs(180)) // three servers, four seconds each on a quiet machine
+        .run()
+        .ok()
+        .must_say("PostgreSQL ");
 }
