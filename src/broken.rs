@@ -1,4 +1,4 @@
-//! What must never be: in a child handler, for the test that has to find it
+//! What must never be: in a child handler or a hook, for the test that has to find it
 //! there (`--cfg break_child_handler="…"`); memory used wrongly, for the test that
 //! valgrind has to tell of it (`--cfg break_memory`); and a panic of ours in each hook, for
 //! the test that it goes no further (`--cfg panic_in_hooks`).
@@ -18,6 +18,14 @@ pub fn lock() {
     if let Ok(mut count) = LOCK.lock() {
         *count += 1;
     };
+}
+
+/// Makes a system call by a name.
+#[cfg(break_child_handler = "symbol")]
+#[inline(never)]
+pub fn symbol() {
+    // SAFETY: takes no memory.
+    unsafe { libc::syscall(libc::SYS_sched_yield) };
 }
 
 /// Reads past the end of a block, decides on what was never written, and loses a block.

@@ -26,6 +26,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`load`] | the constructor |
+//! | [`auxv`] | what the kernel tells at the start |
 //! | [`config`] | `FORKGUARD_*` into one `Config`; pure |
 //! | [`wire`] | what a client's first bytes say; pure |
 //! | [`reason`] | why a session cannot be resumed: the closed list; pure |
@@ -56,6 +57,7 @@
 
 extern crate std;
 
+pub mod auxv;
 pub mod config;
 // What calls and binds libpq is left out below.
 #[cfg_attr(test, allow(dead_code, unused_imports))]
@@ -80,6 +82,7 @@ pub mod watch;
 #[cfg(any(
     break_child_handler = "allocate",
     break_child_handler = "lock",
+    break_child_handler = "symbol",
     break_memory,
     panic_in_hooks
 ))]

@@ -9,7 +9,7 @@ use std::vec::Vec;
 use crate::config::{self, Config, Policy};
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::{generation, steps, tree};
-use crate::{detector, fork, gate, interpose, libpq, processor, report};
+use crate::{auxv, detector, fork, gate, interpose, libpq, processor, report};
 
 /// False where the policy is off: the hooks look at nothing.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -47,9 +47,11 @@ extern "C" fn remember_arguments(
     // What we allocate wakes the host's malloc, and jemalloc reads MALLOC_CONF
     // from the environment then and never again.
     // SAFETY: libc's variable, in a process with one thread; libc's own
-    // constructor stores the same value a moment later (csu/init-first.c).
+    // constructor stores the same value a moment later (csu/init-first.c). While it
+    // is null the program has not begun, and nobody has changed the environment.
     unsafe {
         if environ.is_null() {
+            auxv::start(environment);
             environ = environment;
         }
     }
@@ -67,8 +69,7 @@ fn start() {
     interpose::resolve_all();
     generation::start();
     // In a setuid program the environment is somebody else's (getauxval(3)).
-    // SAFETY: takes a number and returns one.
-    let trusted = unsafe { libc::getauxval(libc::AT_SECURE) } == 0;
+    let trusted = auxv::value(libc::AT_SECURE) == 0;
     let (config, complaints) = if trusted {
         config::read(environment())
     } else {
@@ -159,8 +160,7 @@ fn names() -> impl Iterator<Item = &'static [u8]> {
     const INTERPRETERS: [&[u8]; 8] = [
         b"python", b"perl", b"ruby", b"php", b"node", b"bash", b"dash", b"sh",
     ];
-    // SAFETY: takes a number and returns one: an address or 0.
-    let file = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const c_char;
+    let file = auxv::value(libc::AT_EXECFN) as *const c_char;
     let file = (!file.is_null()).then(|| {
         // SAFETY: the kernel put a C string there, above the stack.
         unsafe { CStr::from_ptr(file) }.to_bytes()

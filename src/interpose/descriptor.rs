@@ -101,26 +101,26 @@ hooks! {
         }
         let found = before(fd);
         // SAFETY: the caller's argument, unchanged.
-        let result = unsafe { redhook::real!(close)(fd) };
+        let result = unsafe { real::close()(fd) };
         closed(fd, found, result);
         result
     }
 
     unsafe fn dup(fd: c_int) -> c_int => on_dup if passes(fd), else slow_dup {
         // SAFETY: the caller's argument, unchanged.
-        let real = || unsafe { redhook::real!(dup)(fd) };
+        let real = || unsafe { real::dup()(fd) };
         duplicate(fd, None, false, real)
     }
 
     unsafe fn dup2(fd: c_int, to: c_int) -> c_int => on_dup2 if passes(fd) && passes(to), else slow_dup2 {
         // SAFETY: the caller's arguments, unchanged.
-        let real = || unsafe { redhook::real!(dup2)(fd, to) };
+        let real = || unsafe { real::dup2()(fd, to) };
         duplicate(fd, Some(to), false, real)
     }
 
     unsafe fn dup3(fd: c_int, to: c_int, flags: c_int) -> c_int => on_dup3 if passes(fd) && passes(to), else slow_dup3 {
         // SAFETY: the caller's arguments, unchanged.
-        let real = || unsafe { redhook::real!(dup3)(fd, to, flags) };
+        let real = || unsafe { real::dup3()(fd, to, flags) };
         duplicate(fd, Some(to), flags & libc::O_CLOEXEC != 0, real)
     }
 
@@ -128,18 +128,18 @@ hooks! {
     // or pointer among variable arguments is passed as a named one is.
     unsafe fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int => on_fcntl if passes(fd), else slow_fcntl {
         // SAFETY: the caller's arguments, unchanged.
-        control(fd, command, argument, || unsafe { redhook::real!(fcntl)(fd, command, argument) })
+        control(fd, command, argument, || unsafe { real::fcntl()(fd, command, argument) })
     }
 
     unsafe fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int => on_fcntl64 if passes(fd), else slow_fcntl64 {
         // SAFETY: the caller's arguments, unchanged.
-        control(fd, command, argument, || unsafe { redhook::real!(fcntl64)(fd, command, argument) })
+        control(fd, command, argument, || unsafe { real::fcntl64()(fd, command, argument) })
     }
 
     unsafe fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int => on_ioctl if passes(fd), else slow_ioctl {
         notice_fork();
         // SAFETY: the caller's arguments, unchanged.
-        let result = unsafe { redhook::real!(ioctl)(fd, request, argument) };
+        let result = unsafe { real::ioctl()(fd, request, argument) };
         if result == 0 {
             match request {
                 // SAFETY: the kernel has read an int there.

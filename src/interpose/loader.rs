@@ -11,7 +11,7 @@
 //! (STT_GNU_IFUNC) before it lets the lock go. So one is looked up that is
 //! ours, and its resolver is the scan.
 
-use core::sync::atomic::{AtomicPtr, Ordering::*};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 
 use core::ffi::{c_char, c_void};
 
@@ -21,18 +21,25 @@ use crate::libpq::bind;
 use crate::libpq::elf::Object;
 use crate::processor;
 use crate::signal_safe::sys::KeepErrno;
-use crate::signal_safe::{fence, threads};
+use crate::signal_safe::{fence, generation, threads};
 
 static DLSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static DLVSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Looks the real functions up, and what tells of threads.
-pub fn resolve() {
+/// Calls `with` with the names of this room, and where the real functions are kept.
+pub fn each_real(with: &mut dyn FnMut(&[u8], &AtomicPtr<()>)) {
+    if processor::HAS_TRAMPOLINE {
+        with(b"dlsym", &DLSYM);
+        with(b"dlvsym", &DLVSYM);
+    }
+}
+
+/// Looks up what tells of threads.
+pub fn find_threads() {
     if !processor::HAS_TRAMPOLINE {
         return;
     }
-    let dlsym = real(&DLSYM, b"dlsym");
-    real(&DLVSYM, b"dlvsym");
+    let dlsym = DLSYM.load(Relaxed);
     if !dlsym.is_null() {
         threads::start(look_up(dlsym, c"__libc_single_threaded").cast());
     }
@@ -72,9 +79,39 @@ fn first_call(known: &AtomicPtr<()>, name: &[u8]) -> *const () {
     if relocated != here() {
         return nothing as *const ();
     }
-    match real(known, name) {
-        found if found.is_null() => nothing as *const (),
-        found => found,
+    // What we call below may be another library's, which looks the real one up.
+    let mut found = core::ptr::null();
+    once_on_this_thread(|| found = real(known, name));
+    if found.is_null() {
+        nothing as *const ()
+    } else {
+        found
+    }
+}
+
+/// The threads that are inside [`once_on_this_thread`], with the generation: in a
+/// child another thread's place is free.
+static INSIDE: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
+
+/// Runs `ours`, unless it is already running on this thread: what it calls may be
+/// interposed by who calls us, again and again. No thread-local variable: this may
+/// run before we have been relocated. With more threads than places one may do
+/// so twice.
+fn once_on_this_thread(ours: impl FnOnce()) {
+    // A thread's control block is aligned to 64 bytes (glibc, TCB_ALIGNMENT).
+    let mark = |thread: usize| thread | generation::current() as usize & 0x3f;
+    let me = mark(processor::this_thread());
+    if INSIDE.iter().any(|place| place.load(Relaxed) == me) {
+        return;
+    }
+    let mine = INSIDE.iter().find(|place| {
+        let there = place.load(Relaxed);
+        (there == 0 || there & 0x3f != me & 0x3f)
+            && place.compare_exchange(there, me, Relaxed, Relaxed).is_ok()
+    });
+    ours();
+    if let Some(mine) = mine {
+        mine.store(0, Relaxed);
     }
 }
 
@@ -89,10 +126,19 @@ extern "C" fn nothing() -> *const c_void {
     core::ptr::null()
 }
 
-/// The next definition behind ours, found as `RTLD_NEXT` would: by its name, in
-/// the objects behind us, or where there is none, before us.
 #[cold]
 fn real(known: &AtomicPtr<()>, name: &[u8]) -> *const () {
+    let found = next(name);
+    known.store(found.cast_mut(), Relaxed);
+    found
+}
+
+/// The next definition behind ours, found as `RTLD_NEXT` would: by its name, in
+/// the objects behind us, or where there is none, before us. Null: nowhere.
+/// Without `dlsym`: that of another library before us would ask for the next one
+/// behind itself, and find us.
+#[cold]
+pub fn next(name: &[u8]) -> *const () {
     let mut passed_us = false;
     let (mut before, mut behind) = (0, 0);
     bind::each_sound_object(&mut |object: &Object| {
@@ -106,9 +152,44 @@ fn real(known: &AtomicPtr<()>, name: &[u8]) -> *const () {
         }
         behind == 0
     });
-    let found = if behind != 0 { behind } else { before };
-    known.store(found as *mut (), Relaxed);
-    found as *const ()
+    (if behind != 0 { behind } else { before }) as *const ()
+}
+
+/// As [`next`], of many names in one walk: `each` calls what it is given with each
+/// name and where its function is kept.
+pub fn next_of_all(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) {
+    let mut passed_us = false;
+    bind::each_sound_object(&mut |object: &Object| {
+        if !passed_us {
+            passed_us = object.holds(here());
+            return true;
+        }
+        let mut is_any_left = false;
+        each(&mut |name, known| {
+            if known.load(Relaxed).is_null() {
+                match object.find(name) {
+                    Some(found) => known.store(found.address as *mut (), Relaxed),
+                    None => is_any_left = true,
+                }
+            }
+        });
+        is_any_left
+    });
+    each(&mut |name, known| {
+        if known.load(Relaxed).is_null() {
+            known.store(next(name).cast_mut(), Relaxed);
+        }
+    });
+}
+
+/// The first definition in the order in which names are looked up. Null: nowhere.
+pub fn first(name: &[u8]) -> *const () {
+    let mut first = 0;
+    bind::each_sound_object(&mut |object: &Object| {
+        first = object.find(name).map_or(0, |found| found.address);
+        first == 0
+    });
+    first as *const ()
 }
 
 /// `dlsym(RTLD_DEFAULT, …)` by the real function; the caller is this library.
@@ -141,7 +222,10 @@ fn look(dlsym: *const ()) {
     }
     // Where the cheap question might hang, it is asked with the lock held.
     if !threads::loader_is_sound() || guarded_from_forks(bind::is_something_new) {
-        look_up(dlsym, processor::LOOK_AROUND);
+        // The next `dlsym` may be another library's, and call us in its turn.
+        once_on_this_thread(|| {
+            look_up(dlsym, processor::LOOK_AROUND);
+        });
     }
 }
 

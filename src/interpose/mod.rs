@@ -2,7 +2,7 @@
 //!
 //! Each hook is three layers, as in socket_wrapper: the exported function
 //! (written by `redhook`), the `on_…` and `slow_…` functions (our logic), and
-//! `real!(…)` (libc's). The rules for a hook:
+//! `real::…()` (libc's). The rules for a hook:
 //!
 //! - a stranger's call is passed on at once, by a jump;
 //! - what it does besides the real call is [`guarded`]: a panic of ours ends
@@ -11,7 +11,7 @@
 //! - what it passes on, it passes on unchanged.
 //!
 //! Before the constructor has run there are no candidates, and every hook
-//! passes through; `redhook` then looks the real function up by itself.
+//! passes through to a real function that it looks up for the call.
 
 // Written by redhook's macro, for an earlier edition than ours.
 #![allow(
@@ -27,10 +27,11 @@ pub mod process;
 pub mod socket;
 pub mod wait;
 
-use core::ffi::{c_char, c_int};
+use core::ffi::c_int;
 
+use crate::libpq::bind;
 use crate::signal_safe::descriptors::{self, Entry, State};
-use crate::signal_safe::sys::KeepErrno;
+use crate::signal_safe::sys::{self, KeepErrno};
 use crate::signal_safe::{child, generation};
 
 /// Defines hooks, and `resolve`, which looks up their real functions.
@@ -82,14 +83,28 @@ macro_rules! hooks {
             None
         }
 
-        /// Looks up every real function of this room: `redhook` would do so at
-        /// the first call, holding a `Once` that a fork in another thread
-        /// would leave held in the child. One that this libc lacks is left out.
-        pub fn resolve() {
-            $(if crate::interpose::is_in_libc(concat!(stringify!($name), "\0")) {
-                let real = redhook::real!($name) as *mut ();
-                REAL.$name.store(real, core::sync::atomic::Ordering::Relaxed);
-            })*
+        /// The real functions, for calls that are not passed on at once.
+        mod real {
+            use super::*;
+            $(
+                #[inline]
+                pub fn $name() -> unsafe extern "C" fn($($kind),*) -> $result {
+                    let real = REAL.$name.load(core::sync::atomic::Ordering::Relaxed);
+                    let real = if real.is_null() {
+                        crate::interpose::before_the_constructor(stringify!($name).as_bytes())
+                    } else {
+                        real
+                    };
+                    // SAFETY: libc's function of this name, of this type, or what
+                    // stands in for it and takes any arguments.
+                    unsafe { core::mem::transmute(real) }
+                }
+            )*
+        }
+
+        /// Calls `with` with each name of this room, and where its real function is kept.
+        pub fn each_real(with: &mut dyn FnMut(&[u8], &core::sync::atomic::AtomicPtr<()>)) {
+            $(with(stringify!($name).as_bytes(), &REAL.$name);)*
         }
     };
 }
@@ -117,13 +132,19 @@ pub extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
     }
 }
 
-/// Looks up every real function. Called by the constructor.
+/// Looks up every real function. Called by the constructor. Not by `redhook`: it
+/// asks `dlsym`, at the first call, holding a `Once` that a fork in another thread
+/// would leave held in the child.
 pub fn resolve_all() {
-    loader::resolve();
-    socket::resolve();
-    wait::resolve();
-    descriptor::resolve();
-    process::resolve();
+    bind::find_iterate();
+    loader::next_of_all(|with| {
+        loader::each_real(with);
+        socket::each_real(with);
+        wait::each_real(with);
+        descriptor::each_real(with);
+        process::each_real(with);
+    });
+    loader::find_threads();
 }
 
 /// Our function of this name, where `held` is libc's: for a slot that was bound
@@ -142,14 +163,23 @@ pub fn instead_of(name: &[u8], held: usize) -> Option<usize> {
 /// where the library is preloaded, or linked to the program; not where it came by
 /// `dlopen`, alone or with a plug-in that is linked with it.
 pub fn is_in_front() -> bool {
-    // SAFETY: the name ends with a NUL; the answer is compared, not used.
-    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"connect".as_ptr()) };
-    instead_of(b"connect", found as usize).is_none()
+    instead_of(b"connect", loader::first(b"connect") as usize).is_none()
 }
 
-fn is_in_libc(name_with_nul: &'static str) -> bool {
-    // SAFETY: the name ends with a NUL; the answer is compared, not used.
-    !unsafe { libc::dlsym(libc::RTLD_NEXT, name_with_nul.as_ptr().cast::<c_char>()) }.is_null()
+/// The real function of this name: a call before our constructor has run, or one
+/// that this libc lacks.
+#[cold]
+#[inline(never)]
+fn before_the_constructor(name: &[u8]) -> *mut () {
+    /// As the kernel answers to a call that it does not know.
+    extern "C" fn missing() -> isize {
+        sys::set_errno(libc::ENOSYS);
+        -1
+    }
+    match loader::next(name) {
+        found if found.is_null() => missing as *mut (),
+        found => found.cast_mut(),
+    }
 }
 
 /// Whether a call on `fd` is none of our business: the hot path, a few loads.
@@ -185,6 +215,8 @@ enum Found {
 /// Looks closer. A child that no handler has seen is looked after first.
 #[cold]
 fn look(fd: c_int) -> Found {
+    #[cfg(break_child_handler = "symbol")]
+    crate::broken::symbol();
     notice_fork();
     let Some(entry) = descriptors::find(fd) else {
         return Found::Nothing;

@@ -32,7 +32,7 @@ hooks! {
     unsafe fn fork() -> pid_t => on_fork if nothing_to_do(), else slow_fork {
         let waited = before_fork();
         // SAFETY: takes nothing.
-        let result = unsafe { redhook::real!(fork)() };
+        let result = unsafe { real::fork()() };
         // A child starts afresh: `steps::reset`.
         if result != 0 {
             steps::forked(waited);
@@ -43,7 +43,7 @@ hooks! {
     unsafe fn forkpty(master: *mut c_int, name: *mut c_char, terminal: *const termios, window: *const winsize) -> pid_t => on_forkpty if nothing_to_do(), else slow_forkpty {
         let waited = before_fork();
         // SAFETY: the caller's arguments, unchanged.
-        let result = unsafe { redhook::real!(forkpty)(master, name, terminal, window) };
+        let result = unsafe { real::forkpty()(master, name, terminal, window) };
         if result != 0 {
             steps::forked(waited);
         }
@@ -57,7 +57,7 @@ hooks! {
         let waited = before_fork();
         child::set_in_daemon(true);
         // SAFETY: the caller's arguments, unchanged.
-        let result = unsafe { redhook::real!(daemon)(keep_folder, keep_files) };
+        let result = unsafe { real::daemon()(keep_folder, keep_files) };
         child::set_in_daemon(false);
         steps::forked(waited);
         result

@@ -151,7 +151,7 @@ hooks! {
         super::notice_fork();
         connecting(fd, address, length);
         // SAFETY: the caller's arguments, unchanged.
-        let result = unsafe { redhook::real!(connect)(fd, address, length) };
+        let result = unsafe { real::connect()(fd, address, length) };
         connected(fd, result);
         result
     }
@@ -161,7 +161,7 @@ hooks! {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(send)(fd, buffer, length, flags) }
+        unsafe { real::send()(fd, buffer, length, flags) }
     }
 
     unsafe fn sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t) -> ssize_t => on_sendto if sends_freely(fd), else slow_sendto {
@@ -169,7 +169,7 @@ hooks! {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(sendto)(fd, buffer, length, flags, to, to_length) }
+        unsafe { real::sendto()(fd, buffer, length, flags, to, to_length) }
     }
 
     unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => on_sendmsg if sends_freely(fd), else slow_sendmsg {
@@ -177,7 +177,7 @@ hooks! {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(sendmsg)(fd, message, flags) }
+        unsafe { real::sendmsg()(fd, message, flags) }
     }
 
     unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t => on_write if sends_freely(fd), else slow_write {
@@ -185,7 +185,7 @@ hooks! {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(write)(fd, buffer, length) }
+        unsafe { real::write()(fd, buffer, length) }
     }
 
     unsafe fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_writev if sends_freely(fd), else slow_writev {
@@ -193,7 +193,7 @@ hooks! {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(writev)(fd, vectors, count) }
+        unsafe { real::writev()(fd, vectors, count) }
     }
 
     unsafe fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t => on_recv if moves_freely(fd), else slow_recv {
@@ -201,7 +201,7 @@ hooks! {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(recv)(fd, buffer, length, flags) }
+        unsafe { real::recv()(fd, buffer, length, flags) }
     }
 
     unsafe fn recvfrom(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom if moves_freely(fd), else slow_recvfrom {
@@ -209,7 +209,7 @@ hooks! {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(recvfrom)(fd, buffer, length, flags, from, from_length) }
+        unsafe { real::recvfrom()(fd, buffer, length, flags, from, from_length) }
     }
 
     unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t => on_recvmsg if moves_freely(fd), else slow_recvmsg {
@@ -217,7 +217,7 @@ hooks! {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(recvmsg)(fd, message, flags) }
+        unsafe { real::recvmsg()(fd, message, flags) }
     }
 
     unsafe fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t => on_read if moves_freely(fd), else slow_read {
@@ -225,7 +225,7 @@ hooks! {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(read)(fd, buffer, length) }
+        unsafe { real::read()(fd, buffer, length) }
     }
 
     unsafe fn readv(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_readv if moves_freely(fd), else slow_readv {
@@ -233,7 +233,7 @@ hooks! {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(readv)(fd, vectors, count) }
+        unsafe { real::readv()(fd, vectors, count) }
     }
 
     // What programs built with _FORTIFY_SOURCE call; the last argument is the
@@ -243,7 +243,7 @@ hooks! {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(__recv_chk)(fd, buffer, length, size, flags) }
+        unsafe { real::__recv_chk()(fd, buffer, length, size, flags) }
     }
 
     unsafe fn __recvfrom_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t, flags: c_int, from: *mut sockaddr, from_length: *mut socklen_t) -> ssize_t => on_recvfrom_chk if moves_freely(fd), else slow_recvfrom_chk {
@@ -251,7 +251,7 @@ hooks! {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(__recvfrom_chk)(fd, buffer, length, size, flags, from, from_length) }
+        unsafe { real::__recvfrom_chk()(fd, buffer, length, size, flags, from, from_length) }
     }
 
     unsafe fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, size: size_t) -> ssize_t => on_read_chk if moves_freely(fd), else slow_read_chk {
@@ -259,7 +259,7 @@ hooks! {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(__read_chk)(fd, buffer, length, size) }
+        unsafe { real::__read_chk()(fd, buffer, length, size) }
     }
 
     unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => on_shutdown if moves_freely(fd), else slow_shutdown {
@@ -267,6 +267,6 @@ hooks! {
             return 0;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(shutdown)(fd, how) }
+        unsafe { real::shutdown()(fd, how) }
     }
 }

@@ -142,7 +142,7 @@ hooks! {
             return ready;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(poll)(list, count, timeout) }
+        unsafe { real::poll()(list, count, timeout) }
     }
 
     unsafe fn ppoll(list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int => on_ppoll if generation::is_settled() && !descriptors::any_refused(), else slow_ppoll {
@@ -151,7 +151,7 @@ hooks! {
             return ready;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(ppoll)(list, count, timeout, mask) }
+        unsafe { real::ppoll()(list, count, timeout, mask) }
     }
 
     unsafe fn __poll_chk(list: *mut pollfd, count: nfds_t, timeout: c_int, size: size_t) -> c_int => on_poll_chk if generation::is_settled() && !descriptors::any_refused(), else slow_poll_chk {
@@ -160,7 +160,7 @@ hooks! {
             return ready;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(__poll_chk)(list, count, timeout, size) }
+        unsafe { real::__poll_chk()(list, count, timeout, size) }
     }
 
     unsafe fn __ppoll_chk(list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t, size: size_t) -> c_int => on_ppoll_chk if generation::is_settled() && !descriptors::any_refused(), else slow_ppoll_chk {
@@ -169,7 +169,7 @@ hooks! {
             return ready;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(__ppoll_chk)(list, count, timeout, mask, size) }
+        unsafe { real::__ppoll_chk()(list, count, timeout, mask, size) }
     }
 
     unsafe fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, other: *mut fd_set, timeout: *mut timeval) -> c_int => on_select if generation::is_settled() && !descriptors::any_refused(), else slow_select {
@@ -178,7 +178,7 @@ hooks! {
             return ready;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(select)(count, read, write, other, timeout) }
+        unsafe { real::select()(count, read, write, other, timeout) }
     }
 
     unsafe fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, other: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int => on_pselect if generation::is_settled() && !descriptors::any_refused(), else slow_pselect {
@@ -187,13 +187,13 @@ hooks! {
             return ready;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(pselect)(count, read, write, other, timeout, mask) }
+        unsafe { real::pselect()(count, read, write, other, timeout, mask) }
     }
 
     unsafe fn epoll_create(size: c_int) -> c_int => on_epoll_create if !load::is_active(), else slow_epoll_create {
         notice_fork();
         // SAFETY: the caller's arguments, unchanged.
-        let epoll = unsafe { redhook::real!(epoll_create)(size) };
+        let epoll = unsafe { real::epoll_create()(size) };
         epoll_made(epoll);
         epoll
     }
@@ -201,7 +201,7 @@ hooks! {
     unsafe fn epoll_create1(flags: c_int) -> c_int => on_epoll_create1 if !load::is_active(), else slow_epoll_create1 {
         notice_fork();
         // SAFETY: the caller's arguments, unchanged.
-        let epoll = unsafe { redhook::real!(epoll_create1)(flags) };
+        let epoll = unsafe { real::epoll_create1()(flags) };
         epoll_made(epoll);
         epoll
     }
@@ -213,7 +213,7 @@ hooks! {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
-        let result = unsafe { redhook::real!(epoll_ctl)(epoll, command, fd, event) };
+        let result = unsafe { real::epoll_ctl()(epoll, command, fd, event) };
         if result == 0 {
             entered(epoll, command, fd, event);
         }
@@ -223,12 +223,12 @@ hooks! {
     unsafe fn epoll_wait(epoll: c_int, events: *mut epoll_event, count: c_int, timeout: c_int) -> c_int => on_epoll_wait if generation::is_settled() && !descriptors::any_refused(), else slow_epoll_wait {
         notice_fork();
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(epoll_wait)(epoll, events, count, timeout) }
+        unsafe { real::epoll_wait()(epoll, events, count, timeout) }
     }
 
     unsafe fn epoll_pwait(epoll: c_int, events: *mut epoll_event, count: c_int, timeout: c_int, mask: *const c_void) -> c_int => on_epoll_pwait if generation::is_settled() && !descriptors::any_refused(), else slow_epoll_pwait {
         notice_fork();
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { redhook::real!(epoll_pwait)(epoll, events, count, timeout, mask) }
+        unsafe { real::epoll_pwait()(epoll, events, count, timeout, mask) }
     }
 }

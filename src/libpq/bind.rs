@@ -28,6 +28,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering
 use super::elf::{Object, Place, ProgramHeader};
 use super::entry_points::{entry, kind, Kind, COUNT, NAMES, REDIRECTED};
 use super::{Library, LIBRARIES, LIBRARY};
+use crate::auxv;
 use crate::gate;
 use crate::interpose;
 use crate::processor;
@@ -105,8 +106,8 @@ fn find_program() -> *mut LinkMap {
                               // loader has checked; they lead to its dynamic section, which ends with
                               // DT_NULL, and there to the loader's structure, filled before any constructor.
     unsafe {
-        let headers = libc::getauxval(libc::AT_PHDR) as *const libc::Elf64_Phdr;
-        let number = libc::getauxval(libc::AT_PHNUM) as usize;
+        let headers = auxv::value(libc::AT_PHDR) as *const libc::Elf64_Phdr;
+        let number = auxv::value(libc::AT_PHNUM);
         if headers.is_null() || number > usize::from(u16::MAX) {
             return core::ptr::null_mut();
         }
@@ -188,10 +189,8 @@ fn each_linked(look: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
 /// header at its beginning (elf(5)), read with care.
 fn headers_of(link: &LinkMap) -> Option<(*const libc::Elf64_Phdr, u16)> {
     if core::ptr::eq(link, PROGRAM.load(Relaxed)) {
-        // SAFETY: takes a number and returns one.
-        let value = |key| unsafe { libc::getauxval(key) };
-        let number = u16::try_from(value(libc::AT_PHNUM)).ok()?;
-        return Some((value(libc::AT_PHDR) as *const _, number));
+        let number = u16::try_from(auxv::value(libc::AT_PHNUM)).ok()?;
+        return Some((auxv::value(libc::AT_PHDR) as *const _, number));
     }
     let mut bytes = [0; size_of::<libc::Elf64_Ehdr>()];
     let length = bytes.len();
@@ -254,9 +253,36 @@ fn each_object(look: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
         c_int::from(!(look.0)(info))
     }
     let mut look = Look(look);
+    let iterate = match ITERATE.load(Relaxed) {
+        found if found.is_null() => libc::dl_iterate_phdr,
+        // SAFETY: libc's function of this name.
+        found => unsafe { core::mem::transmute::<*mut (), Iterate>(found) },
+    };
     // SAFETY: `one` is of the type that dl_iterate_phdr(3) wants, and `look`
     // lives until it returns.
-    unsafe { libc::dl_iterate_phdr(Some(one), (&raw mut look).cast()) };
+    unsafe { iterate(Some(one), (&raw mut look).cast()) };
+}
+
+type Iterate = unsafe extern "C" fn(
+    Option<unsafe extern "C" fn(*mut libc::dl_phdr_info, usize, *mut c_void) -> c_int>,
+    *mut c_void,
+) -> c_int;
+
+/// libc's own `dl_iterate_phdr`, or null. By its name it may be another library's
+/// (Seastar's), which looks libc's up by `dlsym`, from where we call it.
+static ITERATE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Looks libc's own `dl_iterate_phdr` up. Once, by the constructor.
+pub fn find_iterate() {
+    each_sound_object(&mut |object| {
+        if object.find(b"__libc_start_main").is_none() {
+            return true;
+        }
+        if let Some(found) = object.find(b"dl_iterate_phdr") {
+            ITERATE.store(found.address as *mut (), Relaxed);
+        }
+        false
+    });
 }
 
 /// The object that `info` is about, where it is sound. Not to be used after the
@@ -281,7 +307,8 @@ pub fn object(info: &libc::dl_phdr_info) -> Option<Object> {
 /// for other things than libpq, before there is a second thread.
 pub fn each_sound_object(look: &mut dyn FnMut(&Object) -> bool) {
     let mut each = |info: &libc::dl_phdr_info| object(info).is_none_or(|object| look(&object));
-    if find_program().is_null() {
+    // Along the list itself only while libc's function is not known.
+    if !ITERATE.load(Relaxed).is_null() || find_program().is_null() {
         each_object(&mut each);
     } else {
         each_linked(&mut each);
@@ -289,8 +316,7 @@ pub fn each_sound_object(look: &mut dyn FnMut(&Object) -> bool) {
 }
 
 fn page() -> usize {
-    // SAFETY: takes a number and returns one.
-    match unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize {
+    match auxv::value(libc::AT_PAGESZ) {
         size if size.is_power_of_two() => size,
         _ => 4096,
     }
@@ -637,8 +663,7 @@ fn import(object: &Object, own: usize, name: &[u8], held: usize) -> Option<usize
 fn own_library(object: &Object) -> Option<usize> {
     let exec = object.find(b"PQexec")?.address;
     let index = library_of(exec);
-    // SAFETY: takes a number and returns one: the program's headers.
-    let program = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
+    let program = auxv::value(libc::AT_PHDR); // its headers
     index.filter(|_| !object.holds(program))
 }
 

@@ -458,7 +458,7 @@ pub fn read_from(fd: c_int, into: &mut [u8]) -> usize {
         // SAFETY: `rest` is writable for its length.
         let read = unsafe { call!(libc::SYS_pread64, fd, rest.as_mut_ptr(), rest.len(), filled) };
         match read {
-            Ok(count @ 1..) => filled += count as usize,
+            Ok(count @ 1..) => filled += count,
             Err(libc::EINTR) => {}
             _ => break,
         }
@@ -478,7 +478,7 @@ pub fn read_link(path: &CStr, into: &mut [u8]) -> usize {
             into.len(),
         )
     };
-    read.map_or(0, |count| count as usize)
+    read.unwrap_or(0)
 }
 
 /// Blocks every signal in this thread: what was blocked before.

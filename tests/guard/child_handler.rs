@@ -2,7 +2,8 @@
 //!
 //! Three looks at it: what its rooms name in their source, every call that the compiled handler
 //! can reach, and what a program sees that counts its own allocations while the handler runs.
-//! The last two are shown to fail on a library with an allocation or a lock put there.
+//! The last two are shown to fail on a library with an allocation or a lock put there. The second
+//! goes over the hooks and the other handlers as well: which names they call.
 
 use crate::support::*;
 use std::collections::{BTreeSet, HashMap};
@@ -17,9 +18,10 @@ const ALLOWED: [&str; 4] = ["memcpy", "memmove", "memset", "memcmp"];
 /// What stands for the instruction.
 const SYSTEM_CALL: &str = "a system call";
 
-/// Every function that can be reached from the handler, by the library's disassembly.
-/// Functions of other libraries as `extern NAME`, a call through a register as `indirect in NAME`.
-fn reachable(library: &Path) -> BTreeSet<String> {
+/// Every function that can be reached from those that `is_start` picks, by the library's
+/// disassembly. Functions of other libraries as `extern NAME`, a call through a register as
+/// `indirect in NAME`. Not what follows a panic: the hooks' own ends in `guarded`.
+fn reachable_from(library: &Path, is_start: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let output = Command::new("objdump")
         .args(["-d", "--no-show-raw-insn", "-w"])
         .arg(library)
@@ -66,20 +68,23 @@ fn reachable(library: &Path) -> BTreeSet<String> {
         };
         calls.entry(function.clone()).or_default().push(target);
     }
-    let start = calls
-        .keys()
-        .find(|name| name.contains("signal_safe5child7handler"))
-        .expect("the handler's symbol: is the library stripped?")
-        .clone();
-    let (mut found, mut next) = (BTreeSet::new(), vec![start]);
+    let (mut found, mut next) = (BTreeSet::new(), Vec::new());
+    next.extend(calls.keys().filter(|name| is_start(name)).cloned());
+    assert!(!next.is_empty(), "no such symbol: is the library stripped?");
     while let Some(name) = next.pop() {
-        next.extend(calls.get(&name).into_iter().flatten().cloned());
-        if found.insert(name) {
-            continue;
+        // `core::panicking` and `std::panicking`; not `std::panic::catch_unwind`, below which our
+        // code is.
+        if !name.contains("9panicking") || name.contains("do_call") {
+            next.extend(calls.get(&name).into_iter().flatten().cloned());
         }
+        found.insert(name);
         next.retain(|name| !found.contains(name));
     }
     found
+}
+
+fn reachable(library: &Path) -> BTreeSet<String> {
+    reachable_from(library, |name| name.contains("signal_safe5child7handler"))
 }
 
 /// What is reached and must not be: anything outside [`ALLOWED`], of Rust's own libraries or
@@ -92,6 +97,86 @@ fn forbidden(library: &Path) -> Vec<String> {
             None => name != SYSTEM_CALL && !name.contains("9forkguard11signal_safe"),
         })
         .collect()
+}
+
+/// What the hooks, `dlsym`'s among them, and the fork handlers may call by a name, which another
+/// library may have put itself before, and why that is safe.
+const SAFE_NAMES: [(&str, &str); 10] = [
+    ("memcpy", "see ALLOWED"),
+    ("memmove", "see ALLOWED"),
+    ("memset", "see ALLOWED"),
+    ("memcmp", "see ALLOWED"),
+    ("bcmp", "see ALLOWED: a comparison for equality"),
+    ("strlen", "as those: the length of a C string"),
+    (
+        "__errno_location",
+        "C's own `errno`: whoever stood before it would be called by every library",
+    ),
+    (
+        "__tls_get_addr",
+        "ld.so's own, which the compiler writes for a variable of a thread",
+    ),
+    (
+        "_Unwind_Resume",
+        "a panic of ours goes on to where it is caught; nothing unwinds otherwise",
+    ),
+    (
+        "getauxval",
+        "before our constructor alone (src/auxv.rs), and the `dlsym` hook does not enter itself",
+    ),
+];
+
+/// The functions that the library exports in the place of libc's, by its table of symbols.
+fn exported(library: &Path) -> BTreeSet<String> {
+    let output = Command::new("nm")
+        .args(["-D", "--defined-only", "--format=posix"])
+        .arg(library)
+        .output()
+        .expect("nm (Debian: binutils)");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let names = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    // What begins with our own name is the C interface, but for one that `dlsym` calls.
+    names
+        .filter(|name| !name.starts_with("forkguard_") || name.contains("look_around"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What the hooks and the fork handlers can reach by name and is not known to be safe.
+fn unsafe_names(library: &Path) -> Vec<String> {
+    let exported = exported(library);
+    assert!(
+        exported.len() > 35 && exported.contains("dlsym"),
+        "{exported:?}"
+    );
+    let reached = reachable_from(library, |name| {
+        exported.contains(name)
+            || ["5child7handler", "4fork7prepare", "4fork6parent"]
+                .iter()
+                .any(|handler| name.contains(handler))
+            // Called through the facade's pointer.
+            || name.contains("6report") && name.contains("Logger") && name.contains("3log")
+    });
+    assert!(reached.contains(SYSTEM_CALL), "{reached:#?}");
+    reached
+        .into_iter()
+        .filter_map(|name| Some(name.strip_prefix("extern ")?.to_owned()))
+        .filter(|name| !SAFE_NAMES.iter().any(|(safe, _)| safe == name))
+        .collect()
+}
+
+#[test]
+fn hooks_and_handlers_reach_no_function_of_another_library() {
+    let found = unsafe_names(&library());
+    assert!(found.is_empty(), "can be reached by name: {found:#?}");
+}
+
+#[test]
+fn a_function_of_another_library_in_a_hook_is_found() {
+    let found = unsafe_names(&broken("symbol"));
+    assert_eq!(found, ["syscall"]);
 }
 
 /// The library with something put into its handler (`src/broken.rs`).
