@@ -153,6 +153,9 @@ reasons! {
     PreparedUnderRolledBack "prepared_under_rolled_back"
         "a statement was prepared under settings rolled back later"
         "prepare after the fork";
+    PreparedRedefined "prepared_redefined"
+        "it created, altered or dropped a table, type or the like that a statement prepared before may use"
+        "prepare after such changes, or DEALLOCATE ALL before the fork";
     PreparedMoment "prepared_moment"
         "a prepared statement holds the moment at which it was prepared"
         "use now() or CURRENT_DATE instead of a constant such as 'now' or 'today'";

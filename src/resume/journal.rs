@@ -18,7 +18,7 @@ use std::vec::Vec;
 use super::loss::Loss;
 use crate::memory;
 use crate::reason::Reason;
-use crate::statements::{self, Mode, Name, Value, What};
+use crate::statements::{self, Mode, Name, Redefines, Value, What};
 
 type Bytes = Box<[u8]>;
 
@@ -45,6 +45,8 @@ enum Effect {
     Unlisten(Bytes),
     UnlistenAll,
     DiscardAll,
+    /// What has this name may be another now; without one, anything may.
+    Redefine(Option<Bytes>),
     Opaque(Loss),
 }
 
@@ -172,6 +174,18 @@ struct Prepared {
     text: Bytes,
     /// The parameters' type ids, where it was prepared by libpq's own call.
     types: Option<Box<[u32]>>,
+    /// The types that the server inferred for its parameters and columns may be others today.
+    is_redefined: bool,
+}
+
+/// Whether the name, or a longer one around it, may stand in a text: anything may, where a name in
+/// it can be spelled by escapes.
+fn may_name(text: &[u8], name: &[u8]) -> bool {
+    text.contains(&b'\\')
+        || text.windows(2).any(|pair| pair.eq_ignore_ascii_case(b"u&"))
+        || text
+            .windows(name.len().max(1))
+            .any(|its| its.eq_ignore_ascii_case(name))
 }
 
 /// What the statements of one command do. Empty for the many that do nothing.
@@ -282,6 +296,8 @@ pub struct Journal {
     /// A transaction is open: as of the last command with effects, and only such
     /// a one begins or ends one.
     open: bool,
+    /// In it something was redefined that comes back where it is rolled back.
+    redefines: bool,
     /// A text was read that may be read in more than one way. For good: a setting
     /// of [`Set::is_about_texts`] that changes afterwards makes the session
     /// opaque, whichever way and for however long it changes.
@@ -415,12 +431,22 @@ impl Journal {
         }
         for statement in statements::read(text, &rules.mode) {
             effects.statements += 1;
-            if matches!(statement.what, What::Harmless) {
+            if matches!(statement.what, What::Harmless)
+                && matches!(statement.redefines, Redefines::Nothing)
+            {
                 continue;
             }
             // Texts are kept once or twice, and a map may grow.
             if !memory::is_plenty(4096 + 4 * text.len()) {
                 return Effects::opaque(Reason::NoMemory);
+            }
+            match statement.redefines {
+                Redefines::Nothing => {}
+                Redefines::Named(name) => {
+                    let name = name.to_vec().into_boxed_slice();
+                    effects.effects.push(Effect::Redefine(Some(name)));
+                }
+                Redefines::Anything => effects.effects.push(Effect::Redefine(None)),
             }
             self.note(&statement, rules, &mut effects.effects);
             if let Some(Effect::Opaque(_)) = effects.effects.last() {
@@ -489,15 +515,36 @@ impl Journal {
 
     /// Why the session as it is now cannot be made again, though it may be later.
     pub fn obstacle(&self) -> Option<Reason> {
-        self.prepared_texts()
-            .any(holds_its_moment)
-            .then_some(Reason::PreparedMoment)
+        if self.prepared_texts().any(holds_its_moment) {
+            return Some(Reason::PreparedMoment);
+        }
+        let redefined =
+            |entry: &Effect| matches!(entry, Effect::Prepare(prepared) if prepared.is_redefined);
+        let any = self.entries.iter().any(redefined);
+        any.then_some(Reason::PreparedRedefined)
+    }
+
+    /// What has this name may be another from now on, and what was prepared before keeps the types
+    /// that it was given. An unnamed statement is gone: who executes it in a child is told so.
+    fn redefine(&mut self, name: Option<&[u8]>) {
+        self.redefines = true;
+        let may_use = |text: &[u8]| name.is_none_or(|name| may_name(text, name));
+        let waiting = self.pending.iter_mut().filter_map(|step| match step {
+            Pending::Change(change) => Some(change),
+            Pending::Savepoint(_) => None,
+        });
+        for effect in self.entries.iter_mut().chain(waiting) {
+            if let Effect::Prepare(prepared) = effect {
+                prepared.is_redefined |= may_use(&prepared.text);
+            }
+        }
+        self.unnamed.take_if(|(query, _)| may_use(query));
     }
 
     fn note(&mut self, statement: &statements::Statement, rules: &Rules, into: &mut Vec<Effect>) {
         if !matches!(
             statement.what,
-            What::Begin | What::Commit | What::Rollback | What::Opaque(_)
+            What::Harmless | What::Begin | What::Commit | What::Rollback | What::Opaque(_)
         ) {
             self.mark(statement.text);
         }
@@ -548,6 +595,7 @@ impl Journal {
                     name,
                     text: text(),
                     types: None,
+                    is_redefined: false,
                 })
             }
             What::Execute { name } => match self.prepared.get(&*name.to_vec()) {
@@ -603,6 +651,7 @@ impl Journal {
                 name: name.into(),
                 text: query.into(),
                 types: Some(types.into()),
+                is_redefined: false,
             }));
         }
         effects
@@ -727,7 +776,13 @@ impl Journal {
             return self.set_opaque(reason);
         }
         if outcome.failed {
-            self.open = outcome.after != Standing::Idle;
+            // Not all of it may have failed, and some of it may have been committed.
+            for effect in &effects {
+                if let Effect::Redefine(name) = effect {
+                    self.redefine(name.as_deref());
+                }
+            }
+            self.stands(outcome.after);
             self.not_prepared(&effects);
             self.failed(&effects, statements, outcome);
             return self.keep_within(rules.limit);
@@ -754,7 +809,7 @@ impl Journal {
         for effect in effects {
             self.apply(effect);
         }
-        self.open = outcome.after != Standing::Idle;
+        self.stands(outcome.after);
         match outcome.after {
             Standing::Idle => {
                 if outcome.before != Standing::Idle && !ended && !self.pending.is_empty() {
@@ -768,12 +823,17 @@ impl Journal {
         self.keep_within(rules.limit);
     }
 
+    fn stands(&mut self, after: Standing) {
+        self.open = after != Standing::Idle;
+        self.redefines &= self.open;
+    }
+
     fn failed(&mut self, effects: &[Effect], statements: usize, outcome: Outcome) {
         let control = |effect: &Effect| {
             use Effect::*;
             matches!(
                 effect,
-                Begin | Commit | Rollback | Savepoint(_) | Release(_) | RollbackTo(_)
+                Begin | Commit | Rollback | Savepoint(_) | Release(_) | RollbackTo(_) | Redefine(_)
             )
         };
         if statements > 1 {
@@ -818,6 +878,7 @@ impl Journal {
             Effect::Deallocate(name) => self.deallocate(Some(&name)),
             Effect::DeallocateAll => self.deallocate(None),
             Effect::DiscardAll => self.discard_all(),
+            Effect::Redefine(name) => self.redefine(name.as_deref()),
             change => self.wait(Pending::Change(change)),
         }
     }
@@ -856,7 +917,12 @@ impl Journal {
         let undone = self.pending.split_off(from.min(self.pending.len()));
         self.recount_pending();
         let mut setting_before = false;
-        for step in undone {
+        for mut step in undone {
+            if let (true, Pending::Change(Effect::Prepare(prepared))) = (self.redefines, &mut step)
+            {
+                // Perhaps by what is as it was again.
+                prepared.is_redefined = true;
+            }
             match step {
                 Pending::Change(Effect::Set(set)) => {
                     setting_before = true;

@@ -4,7 +4,7 @@ use super::calls::{self, Body, Place};
 use super::lexer::{Kind, Lexer, Token};
 use super::name::Name;
 use super::words::Word;
-use super::{Cause, Mode, Statement, Value, What};
+use super::{Cause, Mode, Redefines, Statement, Value, What};
 use crate::reason::Reason;
 
 /// The next statement of a text; none at its end.
@@ -32,6 +32,7 @@ pub fn statement<'a>(
         opened: false,
         routine: false,
         creates: false,
+        redefines: Redefines::Nothing,
         lost: None,
     };
     reader.look();
@@ -46,6 +47,7 @@ pub fn statement<'a>(
     Some(Statement {
         text: text.get(first.start..reader.end).unwrap_or_default(),
         what,
+        redefines: reader.redefines,
     })
 }
 
@@ -74,6 +76,8 @@ struct Reader<'a, 'm> {
     routine: bool,
     /// `CREATE`: what is made of a view is not seen any more.
     creates: bool,
+    /// See [`Statement::redefines`].
+    redefines: Redefines<'a>,
     /// Why the rest of the text cannot be followed.
     lost: Option<Reason>,
 }
@@ -248,6 +252,9 @@ impl<'a> Reader<'a, '_> {
             Show | Fetch | Move | Close | Notify | Lock | Checkpoint | Vacuum | Analyze
             | Analyse | Cluster | Reindex | Refresh | Truncate | Comment | Grant | Revoke
             | Drop | Reassign => {
+                if word == Drop {
+                    self.redefines = self.dropped();
+                }
                 self.scan(Body::NoCalls)?;
                 Ok(What::Harmless)
             }
@@ -755,6 +762,52 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
+    /// What `DROP` drops.
+    fn dropped(&self) -> Redefines<'a> {
+        use Word::*;
+        let mut ahead = self.lexer;
+        match ahead.token().kind {
+            // No name or type in a query is one of these.
+            Kind::Word(
+                Role | User | Group | Database | Tablespace | Index | Trigger | Policy | Rule
+                | Publication | Statistics,
+            ) => return Redefines::Nothing,
+            Kind::Word(Table | View | Sequence) => {}
+            _ => return Redefines::Anything,
+        }
+        let (name, next) = self.name_of_a_thing(ahead);
+        match next.kind {
+            Kind::End | Kind::Semicolon => name,
+            _ => Redefines::Anything, // more names, or CASCADE
+        }
+    }
+
+    /// `[IF [NOT] EXISTS] [schema.]name`, and the token behind it.
+    fn name_of_a_thing(&self, mut ahead: Lexer<'a>) -> (Redefines<'a>, Token) {
+        let mut name = ahead.token();
+        if self.written(name).eq_ignore_ascii_case(b"if") {
+            let mut further = ahead;
+            let mut next = further.token();
+            if next.kind == Kind::Word(Word::Not) {
+                next = further.token();
+            }
+            if next.kind == Kind::Word(Word::Exists) {
+                name = further.token();
+                ahead = further;
+            }
+        }
+        let mut next = ahead.token();
+        while next.kind == Kind::Dot {
+            name = ahead.token();
+            next = ahead.token();
+        }
+        let its = match name.kind {
+            Kind::Word(_) | Kind::Quoted => Name::written(self.written(name)),
+            _ => None,
+        };
+        (its.map_or(Redefines::Anything, Redefines::Named), next)
+    }
+
     /// Only what is known to make objects of data. Others load libraries, which may add settings
     /// and hooks (functions and extensions, but also servers and foreign tables: their wrapper's
     /// validator runs), or are too rare to read.
@@ -791,6 +844,11 @@ impl<'a> Reader<'a, '_> {
             Kind::Word(Type) => return self.create_type(),
             _ => return self.opaque(Reason::SchemaChange),
         };
+        self.redefines = match self.token.kind {
+            Kind::Word(Table | View | Sequence | Domain) => self.name_of_a_thing(self.lexer).0,
+            Kind::Word(Materialized | Schema) => Redefines::Anything,
+            _ => Redefines::Nothing,
+        };
         match self.scan(body)? {
             Found::Execute(name) => Ok(What::Execute { name }),
             _ => Ok(What::Harmless),
@@ -799,6 +857,7 @@ impl<'a> Reader<'a, '_> {
 
     /// `CREATE TYPE … AS ENUM (…)` or `AS (…)`: other types bring functions of their own.
     fn create_type(&mut self) -> Read<'a> {
+        self.redefines = self.name_of_a_thing(self.lexer).0;
         self.bump();
         let name = self.token;
         if mentions_pg_temp(self.setting()?.as_written()) {
@@ -814,6 +873,12 @@ impl<'a> Reader<'a, '_> {
     fn alter(&mut self) -> Read<'a> {
         use Word::*;
         self.bump();
+        if matches!(
+            self.token.kind,
+            Kind::Word(Table | View | Materialized | Sequence | Schema | Type | Domain)
+        ) {
+            self.redefines = Redefines::Anything;
+        }
         let body = match self.token.kind {
             Kind::Word(
                 Table | Index | View | Materialized | Sequence | Schema | Type | Domain | Policy
@@ -886,6 +951,10 @@ impl<'a> Reader<'a, '_> {
                             PgTemp => return self.opaque(Reason::TemporaryObject),
                             PgSettings => settings = true,
                             Insert | Update | Delete | Merge | Create => changes = true,
+                            // SELECT … INTO makes a table.
+                            Into if !matches!(prev.kind, Kind::Word(Insert | Merge)) => {
+                                self.redefines = Redefines::Anything;
+                            }
                             Temp | Temporary => {
                                 let made =
                                     |kind| matches!(kind, Kind::Word(Create | Into | Replace));

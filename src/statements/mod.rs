@@ -52,6 +52,21 @@ pub struct Statement<'a> {
     pub text: &'a [u8],
     /// What it does.
     pub what: What<'a>,
+    /// What it may do to the meaning of other statements, besides.
+    pub redefines: Redefines<'a>,
+}
+
+/// What a statement makes, changes or drops that others name: tables, types, functions, …. The types
+/// that the server infers for the parameters and columns of a statement are those of its moment.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Redefines<'a> {
+    /// Nothing that has to do with types.
+    Nothing,
+    /// One thing of this name that was not there, or goes with nothing else: only what names it
+    /// can mean something else. (What comes with a table has its name within its own.)
+    Named(Name<'a>),
+    /// Anything.
+    Anything,
 }
 
 /// What becomes of a setting.
@@ -224,7 +239,11 @@ impl<'a> Iterator for Statements<'a> {
             let text = core::mem::take(&mut self.text);
             self.lexer = Lexer::new(text.get(..0)?, true);
             let what = What::Opaque(Reason::HiddenAscii.into());
-            return Some(Statement { text, what });
+            return Some(Statement {
+                text,
+                what,
+                redefines: Redefines::Nothing,
+            });
         }
         grammar::statement(self.text, &mut self.lexer, &self.mode)
     }

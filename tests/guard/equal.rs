@@ -139,7 +139,8 @@ fn a_childs_session_is_equal_or_lost() {
     println!("FORKGUARD_TEST_SEED={seed}");
     // Those that were different once, and what looks like them: all there are, whatever the seed.
     let traps = sequences(&server, Transport::Unix, "traps", 0, 0);
-    assert!(2 * traps.equal >= traps.sequences, "too few are made again");
+    // (Those that must come back say so themselves.)
+    assert!(3 * traps.equal >= traps.sequences, "too few are made again");
     // Only what can be made again: all of it must be, but for what the journal is strict about.
     let tame = sequences(&server, Transport::Unix, "resumable", seed, many * 3 / 8);
     let tls = sequences(&server, Transport::Tls, "resumable", seed + many, many / 8);

@@ -901,11 +901,28 @@ static const char *const TRAPS[][12] = {
     {"|set standard_conforming_strings to off", "|select 1/0", "|", "|select 'a\\', set_config('app.tenant', 't2', false) --'"},
     {"|set client_encoding to 'SJIS'", "|set my.a to '\x83\x5c'", "|set my.b to '\x83\x27'"},
     /* They change nothing of it. */
-    {"|set my.a to 'x'", "|set my.b to 'a\\b'", "|select E'a\\'', ''"},
+    {"!select 1", "|set my.a to 'x'", "|set my.b to 'a\\b'", "|select E'a\\'', ''"},
     {"set standard_conforming_strings to off", "|set my.a to 'x'", "|", "|select 'a\\'', '"},
+    /* The types of parameters and columns are those of the moment of the PREPARE. */
+    {"create table e1 (a int)", "=s1 insert into e1 values ($1)", "alter table e1 alter a type real"},
+    {"create table e2 (a int)", "prepare s1 as insert into e2 values ($1)", "alter table e2 alter a type real"},
+    {"create table e3 (a int)", "begin", "alter table e3 alter a type real", "=s1 insert into e3 values ($1)", "rollback"},
+    {"create table e4 (a int)", "begin", "alter table e4 alter a type real", "savepoint a", "=s1 insert into e4 values ($1)", "rollback to a", "rollback"},
+    {"create table e5 (a int)", "|=s1 insert into e5 values ($1)", "|alter table e5 alter a type real"},
+    {"create table e6 (a int)", "=x1 alter table e6 alter a type real", "=s1 insert into e6 values ($1)", "execute x1"},
+    {"create table alt.e7 (a real)", "set search_path to public, alt", "=s1 insert into e7 values ($1)", "create table public.e7 (a int)"},
+    {"create table alt.e8 (a real)", "set search_path to public, alt", "=s1 insert into e8 values ($1)", "select 1 as a into public.e8"},
+    {"create table alt.e9 (a real)", "set search_path to public, alt", "=s1 insert into e9 values ($1)", "create table public.e9 as execute nosuch", "create table public.e9 as select 1 as a"},
+    {"create table e10 (a int)", "=s1 select a from e10 where a = $1", "drop table e10; create table e10 (a text)"},
+    {"create table e11 (a int); create view e12 as select a from e11", "=s1 select * from e12 where a = $1", "drop view e12", "create view e12 as select a::text as a from e11"},
+    {"create table e13 (a int)", "=s1 select a from e13 where a = $1", "alter table e13 alter a type real; selec"},
+    {"create domain e14 as int", "set search_path to public, alt", "=s1 select $1::e14", "drop domain e14", "create domain e14 as text"},
+    {"!=s1 select $1::int from things", "create table e15 (a int)", "drop table e15", "create index on sink (a)", "drop view if exists e15"},
+    {"!create table e16 (a int)", "=s1 insert into e16 values ($1)", "alter table e16 alter a type real", "deallocate s1", "=s1 insert into e16 values ($1)"},
+    {"!begin", "create table e17 (a int)", "=s1 insert into e17 values ($1)", "commit"},
 };
 
-/* `=NAME TEXT` is prepared by libpq's own call; `|…` stands in a pipeline with its neighbours, and `|` alone is a sync. */
+/* A `!` before the first: this must be made again. `=NAME TEXT` is prepared by libpq's own call; `|…` stands in a pipeline with its neighbours, and `|` alone is a sync. */
 static void trap(uint64_t number)
 {
     const char *const *statements = TRAPS[number % (sizeof TRAPS / sizeof *TRAPS)];
@@ -913,6 +930,10 @@ static void trap(uint64_t number)
     int syncs = 0;
     for (int i = 0; i < 12 && statements[i]; i++) {
         const char *sql = statements[i];
+        if (*sql == '!') {
+            now->resumable = true;
+            sql++;
+        }
         bool piped = *sql == '|';
         if (piped)
             sql++;
