@@ -17,7 +17,7 @@ MAJOR   := $(firstword $(subst ., ,$(VERSION)))
 LIBRARY  = target/release/libforkguard.so
 COMMAND  = target/release/forkguard
 
-.PHONY: help setup build demo picture test suites bench soak fuzz lint install uninstall packages deb wheel tarball clean loom miri memcheck
+.PHONY: help setup build demo picture test suites servers bench soak fuzz lint install uninstall packages deb wheel tarball clean loom miri memcheck
 # Prerequisites one after another, also under -j: a build needs what setup installs, and a
 # measurement needs the machine to itself.
 .NOTPARALLEL:
@@ -28,6 +28,7 @@ help:
 	@echo 'make picture    records the README'\''s terminal session anew into docs/session.svg'
 	@echo 'make test       every test, against a private PostgreSQL server'
 	@echo 'make suites     psycopg2'\''s, SQLAlchemy'\''s and asyncpg'\''s own tests, without and with it; SUITE=psycopg2 for one'
+	@echo 'make servers    what make test asks of PostgreSQL 13 and 18, of every server and libpq from 13 to 18'
 	@echo 'make bench      what it costs, measured side by side'
 	@echo 'make soak       programs that hold sessions and fork, SECONDS=120; numbers in docs/RELIABILITY.md'
 	@echo 'make fuzz       hostile input, SECONDS=60 for each target; what was kept is replayed by make test'
@@ -63,6 +64,12 @@ test: setup build
 # An hour for all, on two quiet cores.
 suites: setup build
 	@tools/suites/run $(SUITE)
+
+# The table of functions, and 36 pairs of a server and a libpq: ten minutes on two quiet cores.
+servers: setup build
+	@tools/servers
+	cargo test -p reader --test reader the_table_of_functions
+	FORKGUARD_TEST_SERVERS=all cargo test --test guard -- --nocapture servers::a_childs
 
 bench: setup build
 	cargo bench --bench cost

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 /// What the sequences play with: tables of one name in two schemas, roles, functions that change
 /// the session.
-fn prepared() -> Cluster {
-    let server = own();
+pub fn prepare(server: Cluster) -> Cluster {
     for sql in [
         "create role one; create role two",
         "create role app login; create role three; grant one, two to app",
@@ -48,15 +47,18 @@ fn prepared() -> Cluster {
     server
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-struct Counts {
-    sequences: u64,
-    equal: u64,
+pub struct Counts {
+    pub sequences: u64,
+    pub equal: u64,
+    pub lost: u64,
     /// Lost for a reason that a stricter reader than need be gives.
-    strict: u64,
+    pub strict: u64,
+    /// Of libpq and the server.
+    pub versions: String,
 }
 
 /// What the journal could follow with more thought, and does not: nobody's program does it often.
@@ -80,7 +82,7 @@ fn sequences(server: &Cluster, transport: Transport, kind: &str, seed: u64, many
 }
 
 /// `set`: a variable of its environment.
-fn sequences_of(
+pub fn sequences_of(
     server: &Cluster,
     conninfo: &str,
     kind: &str,
@@ -123,13 +125,15 @@ fn sequences_of(
     Counts {
         sequences: count(" sequences"),
         equal: count(" equal"),
+        lost: count(" lost"),
         strict,
+        versions: outcome.fact("versions").to_owned(),
     }
 }
 
 #[test]
 fn a_childs_session_is_equal_or_lost() {
-    let server = prepared();
+    let server = prepare(own());
     // The default is one run of many: seeds follow one another.
     let seed = number("FORKGUARD_TEST_SEED").unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -166,7 +170,7 @@ const CHANGES: u64 = 14;
 /// FORKGUARD_TEST_SEQUENCES are for longer runs.
 #[test]
 fn a_child_has_todays_rights_and_no_other_tenant() {
-    let server = prepared();
+    let server = prepare(own());
     let seed = number("FORKGUARD_TEST_SEED").unwrap_or(1);
     let many = number("FORKGUARD_TEST_SEQUENCES").unwrap_or(160) / 4;
     let unix = server.conninfo(Transport::Unix);

@@ -32,6 +32,7 @@ mod recipes;
 mod resume;
 mod security;
 mod server_faults;
+mod servers;
 mod signals;
 mod soak;
 mod strangers;

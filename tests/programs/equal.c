@@ -12,6 +12,22 @@
 #include <sys/mman.h>
 #include <time.h>
 
+/* libpq 13 has no pipelines: there nothing is sent in one. */
+#pragma weak PQpipelineStatus
+#pragma weak PQenterPipelineMode
+#pragma weak PQexitPipelineMode
+#pragma weak PQpipelineSync
+static PGpipelineStatus pipeline_status(const PGconn *conn)
+{
+    return PQpipelineStatus ? PQpipelineStatus(conn) : PQ_PIPELINE_OFF;
+}
+static int enter_pipeline(PGconn *conn)
+{
+    return PQenterPipelineMode ? PQenterPipelineMode(conn) : 0;
+}
+#define PQpipelineStatus pipeline_status
+#define PQenterPipelineMode enter_pipeline
+
 enum {
     SESSIONS = 20,
     ROOM = 512 << 10, /* bytes of one session's snapshot: about 350 settings of 60 bytes, and more */
@@ -937,8 +953,8 @@ static void trap(uint64_t number)
         bool piped = *sql == '|';
         if (piped)
             sql++;
-        if (piped && PQpipelineStatus(conn) == PQ_PIPELINE_OFF)
-            PQenterPipelineMode(conn);
+        if (piped && PQpipelineStatus(conn) == PQ_PIPELINE_OFF && !PQenterPipelineMode(conn))
+            return;
         char name[64] = "";
         bool prepared = *sql == '=';
         if (prepared) {
@@ -1600,6 +1616,9 @@ int main(int argc, char **argv)
     tenants = !strcmp(argv[4], "tenants");
     if (!many)
         many = sizeof TRAPS / sizeof *TRAPS;
+    PGconn *one = dial(argv[1]);
+    fact("versions", "libpq %d, server %d", PQlibVersion() / 10000, PQserverVersion(one) / 10000);
+    PQfinish(one);
     for (long done = 0; done < many; done += SESSIONS)
         round_(argv[1], seed + done, many - done < SESSIONS ? many - done : SESSIONS, resumable);
     fact("counts", "%ld sequences, %ld equal, %ld lost (%ld of them at the dial), %ld different, %ld refused, %ld stuck",

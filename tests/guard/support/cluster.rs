@@ -47,10 +47,15 @@ pub fn cluster() -> &'static Cluster {
 
 /// A server for one test alone, until it is dropped.
 pub fn own() -> Cluster {
-    started(None)
+    started(&[], None)
 }
 
-fn started(primary: Option<&str>) -> Cluster {
+/// The same, of this major version (`tools/servers`).
+pub fn own_of(major: &str) -> Cluster {
+    started(&["--server", major], None)
+}
+
+fn started(options: &[&str], primary: Option<&str>) -> Cluster {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     // pg-cluster makes this folder and removes it.
     let folder = std::env::temp_dir().join(format!(
@@ -60,6 +65,7 @@ fn started(primary: Option<&str>) -> Cluster {
     ));
     // No limit here: pg-cluster holds one on every step of its start.
     let mut process = Command::new(root().join("tools/pg-cluster"))
+        .args(options)
         .arg(&folder)
         .args(primary)
         .stdin(Stdio::piped())
@@ -87,7 +93,7 @@ fn started(primary: Option<&str>) -> Cluster {
 impl Cluster {
     /// A hot standby of this one, for one test alone.
     pub fn standby(&self) -> Cluster {
-        started(Some(&self.conninfo(Transport::Unix)))
+        started(&[], Some(&self.conninfo(Transport::Unix)))
     }
 
     /// Where its data lies.

@@ -14,6 +14,6 @@ pub use bouncer::Bouncer;
 pub use build::{
     broken, compile, compile_with, extensions, library, php, python, root, script, venv,
 };
-pub use cluster::{cluster, own, wait_until, Cluster, Transport};
+pub use cluster::{cluster, own, own_of, wait_until, Cluster, Transport};
 pub use proxy::{Network, Proxy, Until};
 pub use run::{Outcome, Policy, Run, Running};
