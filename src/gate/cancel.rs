@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
 
 use super::connection::{self, Connection, Fate, Role};
 use super::table::{Record, Table};
-use super::{cross, fate, guarded, is_quiet, real, Crossing};
+use super::{cross, fate, guarded, is_quiet, real, Crossing, Request};
 use crate::interpose::notice_fork;
 use crate::libpq::calls::CONNECTION_BAD;
 use crate::libpq::{entry, Library};
@@ -203,12 +203,12 @@ fn holds_own_key(library: &Library, pgconn: usize) -> bool {
         return true;
     }
     // Outside of another call, this dials.
-    match cross(library, pgconn, true, Role::Other) {
+    match cross(library, pgconn, Request::Other, Role::Other) {
         Crossing::In(inside) => {
             inside.leave();
             true
         }
-        Crossing::Failed => false,
+        Crossing::Failed | Crossing::Answered(_) => false,
         Crossing::Pass => match connection::find(pgconn) {
             Some(connection) => !connection.is_inherited(),
             None => !ownership::is_child(),

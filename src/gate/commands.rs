@@ -4,7 +4,7 @@ use core::mem::take;
 use std::format;
 
 use super::connection::{Books, Inside, Role};
-use super::{cross, failed_result, guarded, real, rules, Crossing};
+use super::{cross, failed_result, guarded, real, rules, Crossing, Request};
 use crate::libpq::calls::{
     string, COMMAND_OK, COPY_BOTH, COPY_IN, COPY_OUT, EMPTY_QUERY, NONFATAL_ERROR,
     PIPELINE_ABORTED, PIPELINE_SYNC, SINGLE_TUPLE, SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
@@ -144,7 +144,7 @@ fn finish(library: &Library, pgconn: usize, books: &mut Books, effects: Effects)
 
 /// A call that sends a command and returns its result.
 macro_rules! waits {
-    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) $(of $prepared:ident)? => |$journal:ident, $rules:ident| $read:expr;)*) => {$(
+    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) $(of $prepared:ident)? asks $request:expr => |$journal:ident, $rules:ident| $read:expr;)*) => {$(
         /// See the entry point of this name.
         ///
         /// # Safety
@@ -152,7 +152,8 @@ macro_rules! waits {
         #[allow(non_snake_case, clippy::too_many_arguments)]
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name($pgconn: usize $(, $argument: usize)*, library: &Library) -> usize {
-            match cross(library, $pgconn, true, Role::Waits) {
+            match cross(library, $pgconn, $request, Role::Waits) {
+                Crossing::Answered(result) => result,
                 Crossing::Pass => real!(library, $name, $pgconn $(, $argument)*),
                 Crossing::Failed => failed_result(library, $pgconn),
                 Crossing::In(inside) => {
@@ -178,9 +179,9 @@ macro_rules! sends {
         #[allow(non_snake_case, clippy::too_many_arguments)]
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name($pgconn: usize $(, $argument: usize)*, library: &Library) -> usize {
-            match cross(library, $pgconn, true, Role::Sends) {
+            match cross(library, $pgconn, Request::Other, Role::Sends) {
                 Crossing::Pass => real!(library, $name, $pgconn $(, $argument)*),
-                Crossing::Failed => 0,
+                Crossing::Failed | Crossing::Answered(_) => 0,
                 Crossing::In(inside) => {
                     $(drop_unnamed_of_ours(library, $pgconn, &inside, $prepared);)?
                     about_to_send(library, $pgconn, &inside, |$journal, $rules| $read);
@@ -235,18 +236,19 @@ fn close(journal: &mut Journal, name: usize) -> Effects {
 }
 
 waits! {
-    PQexec(pgconn, query) => |journal, rules| simple(journal, rules, query);
-    PQexecParams(pgconn, query, count, types, values, lengths, formats, format) =>
+    PQexec(pgconn, query) asks Request::Simple(query) => |journal, rules| simple(journal, rules, query);
+    PQexecParams(pgconn, query, count, types, values, lengths, formats, format)
+        asks if count as i32 == 0 { Request::Extended(query) } else { Request::Other } =>
         |journal, rules| extended(journal, rules, query);
-    PQprepare(pgconn, name, query, count, types) =>
+    PQprepare(pgconn, name, query, count, types) asks Request::Other =>
         |journal, rules| prepare(journal, rules, name, query, count, types);
-    PQexecPrepared(pgconn, name, count, values, lengths, formats, format) of name =>
+    PQexecPrepared(pgconn, name, count, values, lengths, formats, format) of name asks Request::Other =>
         |journal, _rules| execute(journal, name);
-    PQdescribePrepared(pgconn, name) of name => |_journal, _rules| Effects::default();
-    PQdescribePortal(pgconn, name) => |_journal, _rules| Effects::default();
-    PQclosePrepared(pgconn, name) => |journal, _rules| close(journal, name);
-    PQclosePortal(pgconn, name) => |_journal, _rules| Effects::default();
-    PQfn(pgconn, function, buffer, length, is_int, arguments, count) =>
+    PQdescribePrepared(pgconn, name) of name asks Request::Other => |_journal, _rules| Effects::default();
+    PQdescribePortal(pgconn, name) asks Request::Other => |_journal, _rules| Effects::default();
+    PQclosePrepared(pgconn, name) asks Request::ClosePrepared(name) => |journal, _rules| close(journal, name);
+    PQclosePortal(pgconn, name) asks Request::ClosePortal => |_journal, _rules| Effects::default();
+    PQfn(pgconn, function, buffer, length, is_int, arguments, count) asks Request::Other =>
         |journal, _rules| journal.unknown(Reason::FunctionByNumber);
 }
 
@@ -271,8 +273,10 @@ sends! {
 #[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQgetResult(pgconn: usize, library: &Library) -> usize {
-    match cross(library, pgconn, false, Role::Other) {
-        Crossing::Pass | Crossing::Failed => real!(library, PQgetResult, pgconn),
+    match cross(library, pgconn, Request::None, Role::Other) {
+        Crossing::Pass | Crossing::Failed | Crossing::Answered(_) => {
+            real!(library, PQgetResult, pgconn)
+        }
         Crossing::In(inside) => {
             let result = real!(library, PQgetResult, pgconn);
             let books = inside.books();
@@ -321,7 +325,7 @@ pub unsafe extern "C-unwind" fn PQsetClientEncoding(
     encoding: usize,
     library: &Library,
 ) -> usize {
-    let Crossing::In(inside) = cross(library, pgconn, true, Role::Many) else {
+    let Crossing::In(inside) = cross(library, pgconn, Request::Other, Role::Many) else {
         return real!(library, PQsetClientEncoding, pgconn, encoding);
     };
     about_to_send(library, pgconn, &inside, |journal, rules| {
@@ -346,7 +350,7 @@ pub unsafe extern "C-unwind" fn PQsetClientEncoding(
 
 /// A call that talks to the server and leaves the session as it is.
 macro_rules! seen {
-    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) dials $dials:literal as $role:ident $(, first $first:ident)? $(, then |$books:ident, $result:ident| $then:expr)?;)*) => {$(
+    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) asks $request:ident as $role:ident $(, first $first:ident)? $(, then |$books:ident, $result:ident| $then:expr)?;)*) => {$(
         /// See the entry point of this name.
         ///
         /// # Safety
@@ -354,8 +358,8 @@ macro_rules! seen {
         #[allow(non_snake_case, clippy::too_many_arguments)]
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name($pgconn: usize $(, $argument: usize)*, library: &Library) -> usize {
-            match cross(library, $pgconn, $dials, Role::$role) {
-                Crossing::Pass | Crossing::Failed => real!(library, $name, $pgconn $(, $argument)*),
+            match cross(library, $pgconn, Request::$request, Role::$role) {
+                Crossing::Pass | Crossing::Failed | Crossing::Answered(_) => real!(library, $name, $pgconn $(, $argument)*),
                 Crossing::In(inside) => {
                     $($first(library, $pgconn, &inside);)?
                     let result = real!(library, $name, $pgconn $(, $argument)*);
@@ -372,45 +376,45 @@ macro_rules! seen {
 }
 
 seen! {
-    PQconsumeInput(pgconn) dials true as Other;
-    PQflush(pgconn) dials false as Other;
-    PQputCopyData(pgconn, buffer, length) dials false as Other;
-    PQputCopyEnd(pgconn, error) dials false as Other;
-    PQgetCopyData(pgconn, buffer, asynchronous) dials false as Other;
-    PQgetline(pgconn, buffer, length) dials false as Other;
-    PQgetlineAsync(pgconn, buffer, length) dials false as Other;
-    PQputline(pgconn, string) dials false as Other;
-    PQputnbytes(pgconn, buffer, length) dials false as Other;
-    PQendcopy(pgconn) dials false as Other;
-    PQsendFlushRequest(pgconn) dials true as Other;
+    PQconsumeInput(pgconn) asks Other as Other;
+    PQflush(pgconn) asks None as Other;
+    PQputCopyData(pgconn, buffer, length) asks None as Other;
+    PQputCopyEnd(pgconn, error) asks None as Other;
+    PQgetCopyData(pgconn, buffer, asynchronous) asks None as Other;
+    PQgetline(pgconn, buffer, length) asks None as Other;
+    PQgetlineAsync(pgconn, buffer, length) asks None as Other;
+    PQputline(pgconn, string) asks None as Other;
+    PQputnbytes(pgconn, buffer, length) asks None as Other;
+    PQendcopy(pgconn) asks None as Other;
+    PQsendFlushRequest(pgconn) asks Other as Other;
     // In a pipeline it could not be dropped.
-    PQenterPipelineMode(pgconn) dials true as Other, first drop_unnamed, then |books, result| books.pipeline = result == 1;
-    PQexitPipelineMode(pgconn) dials false as Other, then |books, result| if result == 1 && books.pipeline {
+    PQenterPipelineMode(pgconn) asks Other as Other, first drop_unnamed, then |books, result| books.pipeline = result == 1;
+    PQexitPipelineMode(pgconn) asks None as Other, then |books, result| if result == 1 && books.pipeline {
         books.pipeline = false;
         books.journal.left_pipeline();
     };
-    PQpipelineSync(pgconn) dials true as Other, then |books, result| if result == 1 {
+    PQpipelineSync(pgconn) asks Other as Other, then |books, result| if result == 1 {
         books.journal.sent_sync();
     };
-    PQsendPipelineSync(pgconn) dials true as Other, then |books, result| if result == 1 {
+    PQsendPipelineSync(pgconn) asks Other as Other, then |books, result| if result == 1 {
         books.journal.sent_sync();
     };
-    PQchangePassword(pgconn, user, password) dials true as Many;
-    PQencryptPasswordConn(pgconn, password, user, algorithm) dials true as Many;
-    lo_open(pgconn, id, mode) dials true as Many;
-    lo_close(pgconn, fd) dials true as Many;
-    lo_read(pgconn, fd, buffer, length) dials true as Many;
-    lo_write(pgconn, fd, buffer, length) dials true as Many;
-    lo_lseek(pgconn, fd, offset, whence) dials true as Many;
-    lo_lseek64(pgconn, fd, offset, whence) dials true as Many;
-    lo_creat(pgconn, mode) dials true as Many;
-    lo_create(pgconn, id) dials true as Many;
-    lo_tell(pgconn, fd) dials true as Many;
-    lo_tell64(pgconn, fd) dials true as Many;
-    lo_truncate(pgconn, fd, length) dials true as Many;
-    lo_truncate64(pgconn, fd, length) dials true as Many;
-    lo_unlink(pgconn, id) dials true as Many;
-    lo_import(pgconn, name) dials true as Many;
-    lo_import_with_oid(pgconn, name, id) dials true as Many;
-    lo_export(pgconn, id, name) dials true as Many;
+    PQchangePassword(pgconn, user, password) asks Other as Many;
+    PQencryptPasswordConn(pgconn, password, user, algorithm) asks Other as Many;
+    lo_open(pgconn, id, mode) asks Other as Many;
+    lo_close(pgconn, fd) asks Other as Many;
+    lo_read(pgconn, fd, buffer, length) asks Other as Many;
+    lo_write(pgconn, fd, buffer, length) asks Other as Many;
+    lo_lseek(pgconn, fd, offset, whence) asks Other as Many;
+    lo_lseek64(pgconn, fd, offset, whence) asks Other as Many;
+    lo_creat(pgconn, mode) asks Other as Many;
+    lo_create(pgconn, id) asks Other as Many;
+    lo_tell(pgconn, fd) asks Other as Many;
+    lo_tell64(pgconn, fd) asks Other as Many;
+    lo_truncate(pgconn, fd, length) asks Other as Many;
+    lo_truncate64(pgconn, fd, length) asks Other as Many;
+    lo_unlink(pgconn, id) asks Other as Many;
+    lo_import(pgconn, name) asks Other as Many;
+    lo_import_with_oid(pgconn, name, id) asks Other as Many;
+    lo_export(pgconn, id, name) asks Other as Many;
 }

@@ -10,6 +10,7 @@
 //! `pthread_cancel` and `longjmp` leave through it. What it does besides is
 //! [`guarded`]: a panic of ours ends there.
 
+mod answer;
 pub mod cancel;
 pub mod commands;
 pub mod connection;
@@ -151,13 +152,32 @@ pub enum Crossing {
     In(Inside<'static>),
     /// An inherited session could not be dialled anew: libpq holds the reason.
     Failed,
+    /// It was not dialled: this is the result that the server's answer would have made.
+    Answered(usize),
 }
 
-/// A call on a connection comes to the gate. `dials`: it needs the server.
+/// What a call asks of the server.
+#[derive(Clone, Copy)]
+pub enum Request {
+    /// Nothing.
+    None,
+    /// A statement, by the simple protocol; the text's address.
+    Simple(usize),
+    /// A statement without parameters, by the extended protocol.
+    Extended(usize),
+    /// To close the prepared statement of this name.
+    ClosePrepared(usize),
+    /// To close a portal.
+    ClosePortal,
+    /// Anything else.
+    Other,
+}
+
+/// A call on a connection comes to the gate.
 #[inline]
-fn cross(library: &Library, pgconn: usize, dials: bool, role: Role) -> Crossing {
+fn cross(library: &Library, pgconn: usize, request: Request, role: Role) -> Crossing {
     if !is_quiet() {
-        return cross_in_child(library, pgconn, dials, role);
+        return cross_in_child(library, pgconn, request, role);
     }
     if !resumes() {
         return Crossing::Pass;
@@ -175,7 +195,7 @@ fn enter(pgconn: usize, role: Role) -> Crossing {
 
 #[cold]
 #[inline(never)]
-fn cross_in_child(library: &Library, pgconn: usize, dials: bool, role: Role) -> Crossing {
+fn cross_in_child(library: &Library, pgconn: usize, request: Request, role: Role) -> Crossing {
     notice_fork();
     if thread::is_dialling() {
         return Crossing::Pass; // libpq calls itself, or an event procedure does
@@ -185,7 +205,9 @@ fn cross_in_child(library: &Library, pgconn: usize, dials: bool, role: Role) -> 
     };
     if connection.is_inherited() {
         match fate(library, connection) {
-            Fate::Resumable if dials => return resume(library, connection, role),
+            Fate::Resumable if !matches!(request, Request::None) => {
+                return resume(library, connection, request, role);
+            }
             _ if connection.is_inherited() => return Crossing::Pass,
             _ => {}
         }
@@ -212,11 +234,23 @@ fn give_up_half_a_dial(library: &Library, connection: &Connection) {
 /// Bytes: more than a verdict, its reason and its line take.
 const JUDGING: usize = 16 * 1024;
 
-fn resume(library: &Library, connection: &'static Connection, role: Role) -> Crossing {
+fn resume(
+    library: &Library,
+    connection: &'static Connection,
+    request: Request,
+    role: Role,
+) -> Crossing {
     // Inside from here on: a child forked by another thread finds half a dial.
     let Some(inside) = connection.enter(role) else {
         return Crossing::Pass;
     };
+    if role == Role::Waits {
+        let result = answer::without_server(library, connection.pgconn(), &inside, request);
+        if result != 0 {
+            inside.leave();
+            return Crossing::Answered(result);
+        }
+    }
     connection.set_half_dialled(true);
     // Not guarded as a whole: libpq's calls in it may unwind.
     let resumed = redial::resume(library, connection);

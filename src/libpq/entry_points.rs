@@ -59,7 +59,7 @@ macro_rules! entry_points {
                 PQparameterStatus 2, PQpipelineStatus 1, PQisBusy 1, PQsetnonblocking 2, PQisnonblocking 1,
                 PQdb 1, PQuser 1, PQsslInUse 1, PQgssEncInUse 1, PQserverVersion 1,
                 PQclientEncoding 1, PQresultStatus 1, PQresultErrorMessage 1, PQresultErrorField 2,
-                PQcmdStatus 1, PQntuples 1, PQgetvalue 3, PQclear 1, PQmakeEmptyPGresult 2,
+                PQcmdStatus 1, PQntuples 1, PQgetvalue 3, PQclear 1, PQmakeEmptyPGresult 2, PQfireResultCreateEvents 2,
                 pg_encoding_to_char 1, PQconninfo 1, PQconninfoFree 1,
             }
             local {
@@ -72,7 +72,7 @@ macro_rules! entry_points {
                 PQdisplayTuples 6, PQdsplen 2, PQencryptPassword 2, PQenv2encoding 0,
                 PQescapeBytea 3,
                 PQescapeString 3, PQfformat 2,
-                PQfireResultCreateEvents 2, PQfmod 2, PQfname 2, PQfnumber 2, PQfreeNotify 1,
+                PQfmod 2, PQfname 2, PQfnumber 2, PQfreeNotify 1,
                 PQfreemem 1, PQfsize 2, PQftable 2, PQftablecol 2, PQftype 2,
                 PQfullProtocolVersion 1, PQgetAuthDataHook 0, PQgetCurrentTimeUSec 0,
                 PQgetSSLKeyPassHook_OpenSSL 0, PQgetgssctx 1, PQgetisnull 3, PQgetlength 3,

@@ -16,6 +16,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::vec::Vec;
 
 use super::loss::Loss;
+use super::REPORTED;
 use crate::memory;
 use crate::reason::Reason;
 use crate::statements::{self, Mode, Name, Redefines, Value, What};
@@ -74,6 +75,17 @@ impl Set {
 
     fn outlives_reset_all(&self) -> bool {
         [b"role".as_slice(), b"session_authorization"].contains(&&*self.name)
+    }
+
+    /// The server reports its value to libpq.
+    fn is_reported(&self) -> bool {
+        let its = |name: &&core::ffi::CStr| self.name.eq_ignore_ascii_case(name.to_bytes());
+        REPORTED.iter().any(|name| its(name))
+    }
+
+    /// `SET SESSION CHARACTERISTICS`: letters stand for its settings. No setting has so short a name.
+    fn is_of_several(&self) -> bool {
+        self.name.len() <= 3
     }
 
     /// Whether `part` stands behind the setting's name in its text, in any case.
@@ -189,7 +201,7 @@ fn may_name(text: &[u8], name: &[u8]) -> bool {
 }
 
 /// What the statements of one command do. Empty for the many that do nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Effects {
     effects: Vec<Effect>,
     /// Statements in the text, harmless ones counted.
@@ -237,7 +249,7 @@ pub struct Outcome {
 }
 
 /// What is waiting for the transaction to end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Pending {
     Savepoint(Bytes),
     Change(Effect),
@@ -255,13 +267,13 @@ pub enum Step<'a> {
 }
 
 /// A command in a pipeline.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Sent {
     Command(Effects),
     Sync,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Pipeline {
     sent: VecDeque<Sent>,
     /// Of the segment that the next sync ends.
@@ -274,7 +286,7 @@ struct Pipeline {
 }
 
 /// The journal of one session.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Journal {
     entries: Vec<Effect>,
     pending: Vec<Pending>,
@@ -754,6 +766,87 @@ impl Journal {
     /// A call whose effect nobody can know.
     pub fn unknown(&self, reason: Reason) -> Effects {
         Effects::opaque(reason)
+    }
+
+    // What needs no server.
+
+    /// The journal after a statement that only takes something away, and the server's command
+    /// tag for it; nothing where only the server knows how it would end. The session is not made
+    /// again yet, and is idle.
+    pub fn removed(
+        &self,
+        text: &[u8],
+        extended: bool,
+        rules: &Rules,
+    ) -> Option<(Journal, &'static [u8])> {
+        let tag = statements::removal::removal(text, &rules.mode)?;
+        let mut after = self.copy()?;
+        let effects = if extended {
+            after.read_extended(text, rules)
+        } else {
+            after.read_simple(text, rules)
+        };
+        let after = after.after_removal(effects, rules)?;
+        Some((after, tag))
+    }
+
+    /// The same for libpq's own call to close a prepared statement, which says nothing of one that
+    /// is not there (protocol-flow.html, "Extended Query"; its answer has no tag).
+    pub fn closed(&self, name: &[u8], rules: &Rules) -> Option<Journal> {
+        // The unnamed one is not journalled as others are.
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.is_ascii() {
+            return None;
+        }
+        let mut after = self.copy()?;
+        after.deallocate(Some(name));
+        after.after_removal(Effects::default(), rules)
+    }
+
+    fn copy(&self) -> Option<Journal> {
+        memory::is_plenty(2 * self.bytes + 65_536).then(|| self.clone())
+    }
+
+    fn after_removal(mut self, effects: Effects, rules: &Rules) -> Option<Journal> {
+        if !effects.effects.iter().all(|effect| self.is_sure(effect)) {
+            return None;
+        }
+        let outcome = Outcome {
+            failed: false,
+            rolled_back: false,
+            before: Standing::Idle,
+            after: Standing::Idle,
+        };
+        self.done(effects, outcome, rules);
+        // In doubt the session is made again first, with all that it had.
+        self.opaque.is_none().then_some(self)
+    }
+
+    /// Whether the server would take it for certain, and libpq knows no more of the session
+    /// afterwards: what a server reports has a default that only the server knows.
+    fn is_sure(&self, effect: &Effect) -> bool {
+        let has = |is_its: &dyn Fn(&Effect) -> bool| self.entries.iter().any(is_its);
+        let reported = |its: &Set| its.is_reported() || its.is_of_several();
+        match effect {
+            Effect::Deallocate(name) => {
+                has(&|entry| matches!(entry, Effect::Prepare(its) if its.name == *name))
+            }
+            Effect::DeallocateAll | Effect::Unlisten(_) | Effect::UnlistenAll => true,
+            // The server took the name before, so it is one that the client may set. `seed` can be set
+            // and, since 16, not be reset (guc_tables.c, GUC_NO_RESET).
+            Effect::Set(set) => {
+                *set.name != *b"seed"
+                    && !reported(set)
+                    && !set.outlives_reset_all()
+                    && has(&|entry| matches!(entry, Effect::Set(its) if its.name == set.name))
+            }
+            Effect::ResetAll(_) => {
+                !has(&|entry| matches!(entry, Effect::Set(its) if reported(its)))
+            }
+            Effect::DiscardAll => !has(
+                &|entry| matches!(entry, Effect::Set(its) if reported(its) || its.outlives_reset_all()),
+            ),
+            _ => false,
+        }
     }
 
     // What is done.

@@ -1,30 +1,11 @@
 //! What the server has told libpq of a session.
 
-use core::ffi::CStr;
 use std::vec::Vec;
 
+use super::REPORTED;
 use crate::libpq::calls::string;
 use crate::libpq::{entry, Library};
 
-/// Parameters that servers report of themselves (protocol-flow.html, "Asynchronous
-/// Operations"; `search_path` since 18, `scram_iterations` since 16).
-const REPORTED: [&CStr; 15] = [
-    c"server_version",
-    c"server_encoding",
-    c"in_hot_standby",
-    c"integer_datetimes",
-    c"is_superuser",
-    c"session_authorization",
-    c"default_transaction_read_only",
-    c"client_encoding",
-    c"application_name",
-    c"DateStyle",
-    c"IntervalStyle",
-    c"TimeZone",
-    c"standard_conforming_strings",
-    c"search_path",
-    c"scram_iterations",
-];
 /// How many of them name the server: nothing a client sets later.
 const IDENTITY: usize = 4;
 

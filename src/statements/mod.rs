@@ -20,6 +20,7 @@ mod functions;
 mod grammar;
 mod lexer;
 mod name;
+pub mod removal;
 mod trusted;
 mod words;
 

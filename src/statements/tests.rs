@@ -1,5 +1,6 @@
 //! One test a rule.
 
+use super::removal::removal;
 use super::*;
 use std::format;
 use std::string::String;
@@ -447,4 +448,97 @@ fn every_word_is_found_in_any_case() {
     }
     assert_eq!(words::word(b"selectx", 0, 7), words::Word::Other);
     assert_eq!(words::word(b"materialised", 0, 12), words::Word::Other);
+}
+
+#[test]
+fn what_only_takes_away_has_its_tag() {
+    for (text, tag) in [
+        ("DEALLOCATE a", "DEALLOCATE"),
+        ("deallocate prepare A_1;", "DEALLOCATE"),
+        (
+            ";; /* x /* y */ */ Deallocate -- z\n \"select\" ; ;",
+            "DEALLOCATE",
+        ),
+        ("DEALLOCATE \"a\"\"b\"", "DEALLOCATE"),
+        ("DEALLOCATE \"all\"", "DEALLOCATE"),
+        ("DEALLOCATE ALL", "DEALLOCATE ALL"),
+        ("DEALLOCATE PREPARE ALL;", "DEALLOCATE ALL"),
+        ("UNLISTEN *", "UNLISTEN"),
+        ("UNLISTEN news", "UNLISTEN"),
+        ("CLOSE ALL", "CLOSE CURSOR ALL"),
+        ("RESET ALL", "RESET"),
+        ("reset work_mem", "RESET"),
+        ("RESET my.own.setting", "RESET"),
+        ("DISCARD ALL", "DISCARD ALL"),
+        ("DISCARD PLANS", "DISCARD PLANS"),
+        ("DISCARD SEQUENCES", "DISCARD SEQUENCES"),
+        ("DISCARD TEMP", "DISCARD TEMP"),
+        ("DISCARD TEMPORARY", "DISCARD TEMP"),
+    ] {
+        assert_eq!(
+            removal(text.as_bytes(), &MODE),
+            Some(tag.as_bytes()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn every_other_text_is_left_to_the_server() {
+    let long = format!("DEALLOCATE {}", "x".repeat(64));
+    for text in [
+        "",
+        ";",
+        "-- nothing",
+        "DEALLOCATE",
+        "DEALLOCATE a b",
+        "DEALLOCATE a, b",
+        "DEALLOCATE a.b",
+        "DEALLOCATE a; DEALLOCATE b",
+        "DEALLOCATE a; SELECT 1",
+        "SELECT 1; DEALLOCATE a",
+        "DEALLOCATE select",
+        "DEALLOCATE prepare",
+        "DEALLOCATE 'a'",
+        "DEALLOCATE $1",
+        "DEALLOCATE 1a",
+        "DEALLOCATE a1()",
+        "DEALLOCATE \"\"",
+        "DEALLOCATE U&\"a\"",
+        "DEALLOCATE \"a",
+        "DEALLOCATE a /* open",
+        "DEALLOCATE\x0ba",
+        "DEALLOCATE é",
+        "DEALLOCATE a -- é",
+        "DEALLOCATE \"a\" \"b\"",
+        "DEALLOCATE *",
+        "DEALLOCATE ALL a",
+        "DEALLOCATE PREPARE",
+        "DEALLOCATE ALL PREPARE",
+        &long,
+        "UNLISTEN",
+        "UNLISTEN **",
+        "UNLISTEN a, b",
+        "UNLISTEN all",
+        "UNLISTEN +",
+        "CLOSE c",
+        "CLOSE",
+        "RESET",
+        "RESET a.",
+        "RESET a b",
+        "RESET .a",
+        "RESET TIME ZONE",
+        "RESET SESSION AUTHORIZATION",
+        "RESET ROLE",
+        "RESET a.b.c.d.e",
+        "DISCARD",
+        "DISCARD everything",
+        "DISCARD ALL PLANS",
+        "COMMIT",
+        "ROLLBACK",
+        "EXPLAIN DEALLOCATE a",
+        "SET work_mem TO DEFAULT",
+    ] {
+        assert_eq!(removal(text.as_bytes(), &MODE), None, "{text}");
+    }
 }

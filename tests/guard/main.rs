@@ -18,6 +18,7 @@ mod counters;
 mod descriptors;
 mod detector;
 mod equal;
+mod exit;
 mod facts;
 mod faults_host;
 mod fork_waits;

@@ -1,0 +1,103 @@
+//! What a child asks of an inherited session and needs no server for.
+//!
+//! A destructor that deallocates its statements at the child's exit would otherwise make a
+//! connection to do so, or wait for a server that is away. What only takes away from a session
+//! that has not been made again yet is taken out of its journal, and answered as by the server.
+
+use std::boxed::Box;
+
+use super::connection::Inside;
+use super::{guarded, rules, Request};
+use crate::libpq::calls::{string, COMMAND_OK};
+use crate::libpq::{entry, Library};
+use crate::resume::journal::{Journal, Rules};
+use crate::signal_safe::sink::{self, Level};
+
+/// What the request leaves of the session, and its command tag; nothing where only the server knows.
+fn left_by(
+    journal: &Journal,
+    request: Request,
+    rules: &Rules,
+) -> Option<(Option<Box<Journal>>, &'static [u8])> {
+    let (after, tag) = match request {
+        Request::Simple(text) => journal.removed(string(text)?, false, rules)?,
+        Request::Extended(text) => journal.removed(string(text)?, true, rules)?,
+        Request::ClosePrepared(name) => (journal.closed(string(name)?, rules)?, b"".as_slice()),
+        // There is none outside of a transaction, and to close none is no error.
+        Request::ClosePortal => return Some((None, b"")),
+        Request::None | Request::Other => return None,
+    };
+    Some((Some(Box::new(after)), tag))
+}
+
+/// The result of a call that waits, if it can be told without a server; else 0. The session is idle,
+/// inherited, resumable, and has not been made again.
+pub fn without_server(
+    library: &Library,
+    pgconn: usize,
+    inside: &Inside,
+    request: Request,
+) -> usize {
+    let result = guarded(0, || {
+        let books = inside.books();
+        let Some((after, tag)) = left_by(&books.journal, request, &rules(books)) else {
+            return 0;
+        };
+        let result = empty_result(library, pgconn, tag);
+        if result != 0 {
+            if let Some(after) = after {
+                books.journal = *after;
+            }
+            let fd = i64::from(library.socket(pgconn));
+            sink::say(Level::Debug, |line| {
+                line.push(b"answered for the inherited session on descriptor ")
+                    .push_number(fd)
+                    .push(b", without its server: ")
+                    .push(if tag.is_empty() { b"close" } else { tag });
+                line.string("event", b"answered").number("descriptor", fd);
+            });
+        }
+        result
+    });
+    if result != 0 {
+        // As libpq does with each result. Not guarded: the program's own, which may unwind.
+        library.call2(entry::PQfireResultCreateEvents, pgconn, result);
+    }
+    result
+}
+
+/// `PGRES_COMMAND_OK` with this command tag, and nothing of an earlier error in the connection.
+fn empty_result(library: &Library, pgconn: usize, tag: &[u8]) -> usize {
+    let error = || string(library.call1(entry::PQerrorMessage, pgconn));
+    if error().is_none_or(|text| !text.is_empty()) {
+        // A command clears it (fe-exec.c, PQexecStart). Since 15 escaping does so as well, and
+        // touches nothing else (PQescapeStringInternal's callers, `pqClearConnErrorState`).
+        let mut nothing = [0_u8; 1];
+        let to = nothing.as_mut_ptr() as usize;
+        library.call5(
+            entry::PQescapeStringConn,
+            pgconn,
+            to,
+            c"".as_ptr() as usize,
+            0,
+            0,
+        );
+        if error().is_none_or(|text| !text.is_empty()) {
+            return 0;
+        }
+    }
+    let result = library.call2(entry::PQmakeEmptyPGresult, pgconn, COMMAND_OK as usize);
+    // The address of the result's own `cmdStatus`, an array of CMDSTATUS_LEN, 64, bytes in every
+    // version (libpq-int.h); the longest tag here has 17.
+    let status = library.call1(entry::PQcmdStatus, result) as *mut u8;
+    if result == 0 || status.is_null() {
+        library.call1(entry::PQclear, result);
+        return 0;
+    }
+    // SAFETY: as above; nobody else knows the result yet.
+    unsafe {
+        core::ptr::copy_nonoverlapping(tag.as_ptr(), status, tag.len());
+        *status.add(tag.len()) = 0;
+    }
+    result
+}

@@ -1,0 +1,223 @@
+//! A child that only ends, and what it asks on the way, needs no server: what only takes away from
+//! an inherited session is answered by the library, as the server would.
+
+use crate::facts::Facts;
+use crate::libpq_names::libpqs;
+use crate::support::{
+    cluster, compile, extensions, library, own, python, root, script, Cluster, Outcome, Policy,
+    Run, Transport,
+};
+use std::time::Duration;
+
+/// How many children each client has.
+const CHILDREN: usize = 20;
+
+type Client = (&'static str, fn() -> Run);
+
+/// Every client, with what each does when a process of it ends.
+const CLIENTS: [Client; 11] = [
+    // Closes its connection.
+    ("psycopg2", || python("exits").arg("psycopg2")),
+    ("psycopg", || python("exits").arg("psycopg")),
+    ("psycopg in pure Python", || {
+        python("exits").arg("psycopg").env("PSYCOPG_IMPL", "python")
+    }),
+    // Drop their pools' connections.
+    ("SQLAlchemy", || python("exits").arg("sqlalchemy")),
+    ("Django", || python("exits").arg("django")),
+    // Finalises its connection.
+    ("pg", || script("ruby", "exits.rb").arg("pg")),
+    // Throws its pool away in each child; without its hooks, only at the end.
+    ("ActiveRecord", || {
+        script("ruby", "exits.rb").arg("activerecord")
+    }),
+    // Deallocates its statement: `DEALLOCATE`, in `PQexec`.
+    ("DBD::Pg", || script("perl", "exits.pl")),
+    ("PDO", || php_exits("PDO")),
+    // Reads what is left of results, then closes; those that persist it leaves open.
+    ("pg_connect", || php_exits("pg_connect")),
+    ("pg_pconnect", || php_exits("pg_pconnect")),
+];
+
+fn php_exits(kind: &str) -> Run {
+    let mut run = Run::new(root().join("target/unpacked/usr/bin/php8.2")).arg("-n");
+    for setting in [
+        "extension=pgsql",
+        "extension=pdo",
+        "extension=pdo_pgsql",
+        "extension=posix",
+    ] {
+        run = run.args(["-d", setting]);
+    }
+    run.arg("-d")
+        .arg(format!("extension_dir={}", extensions().display()))
+        .arg(root().join("tests/programs/exits.php"))
+        .arg(kind)
+}
+
+/// Runs the client's program, its children one after the other. `stop`: the server's first process
+/// is stopped before the first of them is made, and let go on after the last.
+fn end_children(server: &Cluster, client: &Client, transport: Transport, stop: bool) -> Outcome {
+    let pid = std::fs::read_to_string(server.data().join("postmaster.pid")).unwrap();
+    let postmaster = pid.lines().next().unwrap().to_owned();
+    let mut run = client.1()
+        .arg(CHILDREN.to_string())
+        .envs(server.environment(transport))
+        .policy(Policy::Resume)
+        .timeout(Duration::from_secs(40));
+    if stop {
+        run = run.env("STOP", &postmaster);
+    }
+    let outcome = run.run();
+    // Where the program was killed it did not say so itself.
+    // SAFETY: takes numbers alone.
+    let goes_on = unsafe { libc::kill(postmaster.parse().unwrap(), libc::SIGCONT) };
+    assert_eq!(goes_on, 0);
+    outcome
+}
+
+#[test]
+fn children_that_only_end_make_no_session() {
+    let server = own();
+    for client in &CLIENTS {
+        let mark = server.log_mark();
+        let outcome = end_children(&server, client, Transport::Tls, false);
+        outcome.ok().check(
+            outcome.facts("ended").len() == CHILDREN,
+            &format!("{}: every child ends", client.0),
+        );
+        let server_log = server.log_since(mark);
+        let begun = server_log.matches("connection authorized").count();
+        outcome.check(
+            begun == outcome.fact("sessions").parse::<usize>().unwrap(),
+            &format!("{}: {begun} sessions begun, its own alone", client.0),
+        );
+    }
+}
+
+#[test]
+fn children_end_while_the_server_is_stopped() {
+    let server = own();
+    for client in &CLIENTS {
+        // A child that waited for the server would wait for ever: it goes on only after them.
+        let outcome = end_children(&server, client, Transport::Unix, true);
+        outcome
+            .ok()
+            .check(
+                outcome.facts("ended").len() == CHILDREN,
+                &format!("{}: every child ends", client.0),
+            )
+            .check(outcome.fact("parent") == "1", "its session is undisturbed");
+    }
+}
+
+/// What is done before, how it is asked, the text, and whether it is answered without a server.
+const COMMANDS: [(&str, &str, &str, bool); 44] = [
+    ("", "simple", "DEALLOCATE p1", true),
+    ("", "simple", "deallocate prepare P1 ;; -- gone", true),
+    ("", "simple", "DEALLOCATE \"Q 2\"", true),
+    ("", "simple", "DEALLOCATE \"select\"", true),
+    ("", "simple", "DEALLOCATE ALL", true),
+    ("", "simple", "DEALLOCATE PREPARE ALL", true),
+    ("", "simple", "UNLISTEN news", true),
+    ("", "simple", "UNLISTEN never_heard_of", true),
+    ("", "simple", "UNLISTEN *", true),
+    ("", "simple", "CLOSE ALL", true),
+    ("", "simple", "RESET work_mem", true),
+    ("", "simple", "reset MY.A", true),
+    ("", "simple", "RESET ALL", true),
+    ("", "simple", "DISCARD ALL", true),
+    ("", "simple", "DISCARD PLANS", true),
+    ("", "simple", "DISCARD SEQUENCES", true),
+    ("", "simple", "DISCARD TEMP", true),
+    ("", "simple", "DISCARD TEMPORARY", true),
+    ("", "extended", "DEALLOCATE p1", true),
+    ("", "extended", "DISCARD ALL", true),
+    ("", "extended", "UNLISTEN *", true),
+    // What only the server knows, or takes for an error.
+    ("", "simple", "DEALLOCATE nobody", false),
+    ("", "simple", "DEALLOCATE select", false),
+    ("", "simple", "DEALLOCATE p1 p1", false),
+    ("", "simple", "DEALLOCATE p1 /* open", false),
+    ("", "simple", "DEALLOCATE p1; DEALLOCATE \"Q 2\"", false),
+    ("", "simple", "DEALLOCATE p1; SELECT 1", false),
+    ("", "simple", "UNLISTEN", false),
+    ("", "simple", "CLOSE nobody", false),
+    ("", "simple", "RESET nothing_known", false),
+    ("", "simple", "RESET \"\"", false),
+    ("", "simple", "RESET server_version", false),
+    ("", "simple", "RESET TimeZone", false),
+    ("", "simple", "RESET ROLE", false),
+    ("", "simple", "", false),
+    ("", "simple", "-- nothing", false),
+    ("", "simple", "COMMIT", false),
+    ("", "simple", "ROLLBACK", false),
+    ("", "extended", "DEALLOCATE nobody", false),
+    ("", "parameter", "DEALLOCATE p1", false),
+    // What a server reports of itself comes from it.
+    ("set time zone 'Asia/Tokyo'", "simple", "RESET ALL", false),
+    (
+        "set session characteristics as transaction read only",
+        "simple",
+        "RESET ALL",
+        false,
+    ),
+    ("set role pg_monitor", "simple", "RESET ALL", true),
+    ("set role pg_monitor", "simple", "DISCARD ALL", false),
+];
+
+fn all(library_path: &str) -> Run {
+    let conninfo = cluster().conninfo(Transport::Unix);
+    let mut run = Run::new(compile("removals"))
+        .arg(conninfo)
+        .policy(Policy::Resume)
+        .env("FORKGUARD_LOG", "debug");
+    for (more, kind, text, _) in COMMANDS {
+        run = run.args([more, kind, text]);
+    }
+    run.preload(std::path::Path::new(library_path))
+}
+
+#[test]
+fn what_only_takes_away_is_answered_as_by_the_server() {
+    for libpq in libpqs() {
+        // The program's own comes first among the libpqs.
+        let outcome = all(&format!("{}:{}", library().display(), libpq.display())).run();
+        outcome.ok();
+        let [live, child, live_after, child_after] =
+            ["live", "child", "live after", "child after"].map(|name| outcome.facts(name));
+        let [here, events, ended, parent] =
+            ["here", "child events", "ended", "parent"].map(|name| outcome.facts(name));
+        outcome.check(
+            [live.len(), child.len(), here.len()] == [COMMANDS.len(); 3],
+            "each is said",
+        );
+        for (place, command) in COMMANDS.iter().enumerate() {
+            let what = format!("{libpq:?} {command:?}");
+            outcome
+                .check(
+                    live[place] == child[place],
+                    &format!("{what}: the same result"),
+                )
+                .check(
+                    live_after[place] == child_after[place],
+                    &format!("{what}: the same session afterwards"),
+                )
+                .check(
+                    (here[place] == "1") == command.3,
+                    &format!("{what}: with a server or without"),
+                )
+                .check(!command.3 || events[place] == "1", "its one event")
+                .check(ended[place] == "exit 0", "no child hangs")
+                .check(
+                    parent[place].starts_with("answered by "),
+                    "the parent's session",
+                );
+        }
+        let answered = COMMANDS.iter().filter(|command| command.3).count();
+        outcome.check(
+            outcome.stderr.matches("without its server: ").count() == answered,
+            "the log says what was answered",
+        );
+    }
+}

@@ -1,0 +1,88 @@
+/* removals CONNINFO [MORE KIND TEXT]...: what each command comes to on a live session and in a child
+ * that inherits one like it, MORE being done to both before. "here" says whether the child's came
+ * without a session of its own; the state after it is asked for in both. */
+#include "session.h"
+#include <libpq-events.h>
+
+static int created;
+
+static int on_event(PGEventId id, void *info, void *data)
+{
+    (void)info;
+    (void)data;
+    created += id == PGEVT_RESULTCREATE;
+    return 1;
+}
+
+static PGconn *session(const char *conninfo, const char *more)
+{
+    PGconn *conn = dial(conninfo);
+    command(conn, "prepare p1 as select 1");
+    PQclear(PQprepare(conn, "Q 2", "select 2", 0, NULL));
+    PQclear(PQprepare(conn, "select", "select 3", 0, NULL));
+    command(conn, "set my.a to 'x'");
+    command(conn, "set work_mem to '7MB'");
+    command(conn, "listen news");
+    if (*more)
+        command(conn, more);
+    PQclear(PQexec(conn, "select 1/0")); /* leaves a message behind */
+    PQregisterEventProc(conn, on_event, "count", NULL);
+    return conn;
+}
+
+static PGresult *run(PGconn *conn, const char *kind, const char *text)
+{
+    const char *values[] = {"1"};
+    if (!strcmp(kind, "simple"))
+        return PQexec(conn, text);
+    if (!strcmp(kind, "extended"))
+        return PQexecParams(conn, text, 0, NULL, NULL, NULL, NULL, 1);
+    if (!strcmp(kind, "parameter"))
+        return PQexecParams(conn, text, 1, NULL, values, NULL, NULL, 0);
+    broken(kind);
+}
+
+static void say(const char *name, PGconn *conn, const char *kind, const char *text)
+{
+    created = 0;
+    PGresult *result = run(conn, kind, text);
+    int here = PQbackendPID(conn) == 0, events = created;
+    const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    fact(name, "%s, tag '%s', rows %d %d '%s' '%s', binary %d, code '%s', '%s', '%s', status %d %d",
+         PQresStatus(PQresultStatus(result)), PQcmdStatus(result), PQntuples(result), PQnfields(result),
+         PQcmdTuples(result), PQoidStatus(result), PQbinaryTuples(result), code ? code : "",
+         PQresultErrorMessage(result), PQerrorMessage(conn), PQstatus(conn), PQtransactionStatus(conn));
+    PQclear(result);
+    char after[16];
+    char *reported = strdup(PQparameterStatus(conn, "TimeZone")); /* before the child has a session */
+    if (!strcmp(name, "child"))
+        fact("here", "%d", here);
+    snprintf(after, sizeof after, "%s events", name); /* a replay's results are among them */
+    fact(after, "%d", events);
+    snprintf(after, sizeof after, "%s after", name);
+    const char *state = value(conn, "select concat_ws(' ', (select string_agg(name, ',' order by name) from "
+                                    "pg_prepared_statements), current_setting('my.a', true) is null, "
+                                    "current_setting('my.a', true), current_setting('work_mem'), "
+                                    "(select string_agg(c, ',') from pg_listening_channels() c), "
+                                    "current_user, current_setting('search_path'), current_setting('seed'))");
+    fact(after, "%s, time zone %s %s", state ? state : PQerrorMessage(conn), reported,
+         PQparameterStatus(conn, "TimeZone"));
+}
+
+int main(int argc, char **argv)
+{
+    for (int at = 2; at + 2 < argc; at += 3) {
+        PGconn *live = session(argv[1], argv[at]), *inherited = session(argv[1], argv[at]);
+        say("live", live, argv[at + 1], argv[at + 2]);
+        pid_t pid = child_of(fork());
+        if (pid == 0) {
+            say("child", inherited, argv[at + 1], argv[at + 2]);
+            _exit(0);
+        }
+        ended("ended", pid);
+        use("parent", inherited);
+        PQfinish(live);
+        PQfinish(inherited);
+    }
+    return 0;
+}
