@@ -44,6 +44,7 @@
 //! | [`statements`] | what a statement does to its session; pure |
 //! | [`resume`] | the journal, and a child's session made anew |
 //! | [`detector`] | the policies `report` and `abort`: uses of inherited sessions, told |
+//! | [`python_frames`] | CPython's frames, read out of memory; pure |
 //! | [`registrations`] | what the child's epolls hold of an abandoned number |
 //! | [`processor`] | what is written for one processor |
 //! | [`ffi`] | the C interface, `include/forkguard.h` |
@@ -63,6 +64,8 @@ pub mod config;
 #[cfg_attr(test, allow(dead_code, unused_imports))]
 pub mod libpq;
 pub mod processor;
+#[cfg_attr(test, allow(dead_code))]
+pub mod python_frames;
 pub mod reason;
 pub mod resume;
 pub mod signal_safe;

@@ -5,13 +5,15 @@
 //! own `faulthandler` calls in a signal handler does: `_Py_DumpTraceback`, which
 //! reads the thread's frames and writes text to a descriptor (Python/traceback.c).
 //! A frame changes by its own thread alone, and that is here. CPython 3.11 and 3.12
-//! export it; of the others we say so.
+//! export it; the frames of 3.13 and 3.14 are read by [`python_frames`](crate::python_frames), which writes the
+//! same text; of the others we say so.
 
 use core::ffi::{c_int, c_void};
 use core::mem::transmute;
-use core::sync::atomic::{AtomicPtr, Ordering::*};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 
 use crate::libpq::bind;
+use crate::python_frames::{self as frames, Frame};
 use crate::signal_safe::line::Line;
 use crate::signal_safe::sys;
 
@@ -19,6 +21,14 @@ use crate::signal_safe::sys;
 static THREAD_STATE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// `_Py_DumpTraceback`.
 static DUMP: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+/// What [`python_frames`](crate::python_frames) needs, in the order of `frames::Exports`.
+static EXPORTS: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
+const NAMES: [&[u8]; 4] = [
+    b"_PyRuntime",
+    b"PyCode_Type",
+    b"PyUnicode_Type",
+    b"PyBytes_Type",
+];
 
 /// Looks for an interpreter among the objects that are loaded: in the constructor,
 /// and where objects have come. Never in a hook: a child may not walk the list.
@@ -26,16 +36,45 @@ pub fn look() {
     if !THREAD_STATE.load(Relaxed).is_null() {
         return;
     }
+    let mut found = None;
     bind::each_sound_object(&mut |object| {
-        let Some(state) = object.find(b"PyGILState_GetThisThreadState") else {
-            return true;
-        };
-        if let Some(dump) = object.find(b"_Py_DumpTraceback") {
-            DUMP.store(dump.address as *mut (), Relaxed);
+        // The first in the list is the one that is used: a program that is linked
+        // with libpython may have copies of its variables (`R_*_COPY`).
+        for (export, name) in EXPORTS.iter().zip(NAMES) {
+            if export.load(Relaxed) == 0 {
+                export.store(object.find_variable(name).unwrap_or(0), Relaxed);
+            }
         }
-        THREAD_STATE.store(state.address as *mut (), Release);
-        false
+        if found.is_none() {
+            found = object.find(b"PyGILState_GetThisThreadState");
+            if let (Some(_), Some(dump)) = (found, object.find(b"_Py_DumpTraceback")) {
+                DUMP.store(dump.address as *mut (), Relaxed);
+            }
+        }
+        true
     });
+    if let Some(state) = found {
+        THREAD_STATE.store(state.address as *mut (), Release);
+    }
+}
+
+fn exports() -> frames::Exports {
+    let [runtime, code, unicode, bytes] = EXPORTS.each_ref().map(|export| export.load(Relaxed));
+    frames::Exports {
+        runtime,
+        code,
+        unicode,
+        bytes,
+    }
+}
+
+/// This process's memory.
+struct Own;
+
+impl frames::Memory for Own {
+    fn read(&self, address: usize, into: &mut [u8]) -> bool {
+        sys::read_memory(address as *const c_void, into.len(), into) == into.len()
+    }
 }
 
 /// Bytes of text that are read: a hundred frames, which is all that CPython writes,
@@ -62,8 +101,10 @@ impl Python {
             return; // a thread that Python knows nothing of: none is missing
         }
         if dump.is_null() {
-            self.missing =
-                Some(b"this CPython does not export _Py_DumpTraceback (3.11 and 3.12 do)");
+            match frames::write(&Own, &exports(), thread as usize, &mut self.text) {
+                Ok(length) => self.length = length,
+                Err(why) => self.missing = Some(why),
+            }
             return;
         }
         let Ok(file) = sys::memory_file() else {
@@ -143,39 +184,4 @@ fn package(line: &[u8]) -> Option<&[u8]> {
             let name = path.get(at..)?.split(|byte| *byte == b'/').next()?;
             path.get(..at + name.len())
         })
-}
-
-/// One frame.
-struct Frame<'a> {
-    file: &'a [u8],
-    line: i64,
-    function: &'a [u8],
-}
-
-impl Frame<'_> {
-    /// `File "PATH", line N in NAME`, from its end: a path may hold anything.
-    fn read(text: &[u8]) -> Option<Frame<'_>> {
-        let rest = text.strip_prefix(b"File \"")?;
-        let at = |part: &[u8]| rest.windows(part.len()).rposition(|window| window == part);
-        let (number, name) = (at(b"\", line ")?, at(b" in ")?);
-        let digits = rest.get(number + 8..name)?;
-        Some(Frame {
-            file: rest.get(..number)?,
-            line: core::str::from_utf8(digits).ok()?.parse().unwrap_or(-1),
-            function: rest.get(name + 4..)?,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Frame;
-
-    #[test]
-    fn a_frame_is_read_from_its_end() {
-        let frame = Frame::read(b"File \"/a \", line 1 in/b.py\", line 12 in <lambda>").unwrap();
-        assert_eq!(frame.file, b"/a \", line 1 in/b.py");
-        assert_eq!((frame.line, frame.function), (12, b"<lambda>".as_slice()));
-        assert!(Frame::read(b"...").is_none());
-    }
 }

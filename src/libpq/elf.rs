@@ -149,6 +149,9 @@ pub struct Object {
     relocations: [Table<RawRelocation>; 2],
 }
 
+/// `STT_FUNC`, a symbol's kind.
+const FUNCTION: u8 = 2;
+
 /// A symbol that the object defines, a function.
 #[derive(Clone, Copy)]
 pub struct Function {
@@ -406,14 +409,18 @@ impl Object {
 
     /// The function of this number, if the object defines it.
     fn function(&self, index: usize) -> Option<(RawSymbol, Function)> {
-        const FUNCTION: u8 = 2;
+        self.defined(index, FUNCTION)
+    }
+
+    /// The function or variable of this number, by its kind, if the object defines it.
+    fn defined(&self, index: usize, kind: u8) -> Option<(RawSymbol, Function)> {
         const GLOBAL: u8 = 1;
         const WEAK: u8 = 2;
         const UNDEFINED: u16 = 0;
         const RESERVED: u16 = 0xff00; // absolute ones among them
         const VERSION_HIDDEN: u16 = 0x8000;
         let symbol = self.symbols.get(index)?;
-        if symbol.info & 0xf != FUNCTION
+        if symbol.info & 0xf != kind
             || !matches!(symbol.info >> 4, GLOBAL | WEAK)
             || symbol.section == UNDEFINED
             || symbol.section >= RESERVED
@@ -434,10 +441,20 @@ impl Object {
 
     /// The function of this name: of its default version where it has several.
     pub fn find(&self, name: &[u8]) -> Option<Function> {
+        self.find_defined(name, FUNCTION)
+    }
+
+    /// Where the variable of this name lies.
+    pub fn find_variable(&self, name: &[u8]) -> Option<usize> {
+        const OBJECT: u8 = 1;
+        Some(self.find_defined(name, OBJECT)?.address)
+    }
+
+    fn find_defined(&self, name: &[u8], kind: u8) -> Option<Function> {
         let mut best: Option<Function> = None;
         let mut look = |index: usize| {
             let found = self
-                .function(index)
+                .defined(index, kind)
                 .filter(|(symbol, _)| self.is_name(symbol.name, name));
             if let Some((_, function)) = found {
                 if best.is_none_or(|best| best.is_hidden) {

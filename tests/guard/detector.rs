@@ -394,6 +394,27 @@ fn python_clients_are_told_by_file_line_and_function() {
     }
 }
 
+/// Of generators, coroutines, threads, C's callbacks, bodies, handlers; deep ones, traced ones, with
+/// names of every kind of character.
+#[test]
+fn python_frames_are_those_that_the_interpreter_tells() {
+    let outcome = guarded(python("frames"), Transport::Tcp, "report").run();
+    outcome.ok();
+    let expected = outcome
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("expected: "));
+    let told = outcome
+        .stderr
+        .lines()
+        .filter_map(|line| line.split_once(": report:   python: "));
+    let (expected, told): (Vec<&str>, Vec<&str>) =
+        (expected.collect(), told.map(|(_, frame)| frame).collect());
+    outcome
+        .check(expected.len() > 200, "all of them")
+        .check(expected == told, &format!("the same: {told:#?}"));
+}
+
 #[test]
 fn a_celery_task_is_told_by_its_line() {
     let folder = tempfile::tempdir().unwrap();
