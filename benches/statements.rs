@@ -4,8 +4,8 @@
 #[allow(dead_code)]
 #[path = "../src/reason.rs"]
 mod reason;
+#[allow(dead_code, unused_imports)] // what the library does with it
 #[path = "../src/statements/mod.rs"]
-#[allow(dead_code)] // what the library does with it
 mod statements;
 
 use statements::{read, Mode, Trusted};

@@ -40,7 +40,7 @@ mod signal_safe {
 #[allow(dead_code)]
 #[path = "../../src/reason.rs"]
 mod reason;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)] // what the library does with it
 #[path = "../../src/statements/mod.rs"]
 mod statements;
 

@@ -12,6 +12,7 @@ use crate::libpq::calls::{
 use crate::libpq::{entry, Library};
 use crate::reason::Reason;
 use crate::resume::journal::{Effects, Journal, Outcome, Rules, Standing};
+use crate::resume::set_config::Parameter;
 
 fn standing(library: &Library, pgconn: usize) -> Standing {
     // libpq-fe.h, `PGTransactionStatusType`.
@@ -202,8 +203,53 @@ fn simple(journal: &mut Journal, rules: &Rules, text: usize) -> Effects {
     string(text).map_or_else(Effects::default, |text| journal.read_simple(text, rules))
 }
 
-fn extended(journal: &mut Journal, rules: &Rules, text: usize) -> Effects {
-    string(text).map_or_else(Effects::default, |text| journal.read_extended(text, rules))
+/// The arrays of one execution, as the caller gave them to libpq.
+struct Sent {
+    count: usize,
+    types: usize,
+    values: usize,
+    lengths: usize,
+    formats: usize,
+}
+
+impl Sent {
+    /// The parameter `$number`.
+    fn parameter<'a>(&self, number: u16) -> Option<Parameter<'a>> {
+        let place = usize::from(number).checked_sub(1)?;
+        // libpq's own bounds (fe-exec.c, `PQ_QUERY_PARAM_MAX_LIMIT`), and it reads no null array.
+        let count = usize::try_from(self.count as i32).ok()?;
+        if place >= count.min(65_535) || self.values == 0 {
+            return None;
+        }
+        // SAFETY: the caller's arrays of `count` elements each, or null, which libpq reads, too,
+        // as soon as this call goes on: the types, a C string or so many bytes, and 1 for binary.
+        unsafe {
+            let at = |array: usize| (array as *const u32).add(place);
+            let or_0 = |array: usize| if array == 0 { 0 } else { *at(array) };
+            let binary = or_0(self.formats) != 0;
+            let value = *(self.values as *const *const u8).add(place);
+            let value = match (value.is_null(), binary) {
+                (true, _) => None,
+                (false, false) => Some(string(value as usize)?),
+                (false, true) if self.lengths == 0 => return None, // libpq refuses it
+                (false, true) => {
+                    let length = i32::try_from(or_0(self.lengths)).ok()?;
+                    Some(core::slice::from_raw_parts(value, length as usize))
+                }
+            };
+            Some(Parameter {
+                kind: or_0(self.types),
+                binary,
+                value,
+            })
+        }
+    }
+}
+
+fn extended(journal: &mut Journal, rules: &Rules, text: usize, sent: Sent) -> Effects {
+    string(text).map_or_else(Effects::default, |text| {
+        journal.read_extended(text, &|number| sent.parameter(number), rules)
+    })
 }
 
 fn prepare(
@@ -227,8 +273,10 @@ fn prepare(
     journal.prepare(name, query, types, rules)
 }
 
-fn execute(journal: &mut Journal, name: usize) -> Effects {
-    string(name).map_or_else(Effects::default, |name| journal.execute(name))
+fn execute(journal: &mut Journal, name: usize, sent: Sent) -> Effects {
+    string(name).map_or_else(Effects::default, |name| {
+        journal.execute(name, &|number| sent.parameter(number))
+    })
 }
 
 fn close(journal: &mut Journal, name: usize) -> Effects {
@@ -239,11 +287,11 @@ waits! {
     PQexec(pgconn, query) asks Request::Simple(query) => |journal, rules| simple(journal, rules, query);
     PQexecParams(pgconn, query, count, types, values, lengths, formats, format)
         asks if count as i32 == 0 { Request::Extended(query) } else { Request::Other } =>
-        |journal, rules| extended(journal, rules, query);
+        |journal, rules| extended(journal, rules, query, Sent { count, types, values, lengths, formats });
     PQprepare(pgconn, name, query, count, types) asks Request::Other =>
         |journal, rules| prepare(journal, rules, name, query, count, types);
     PQexecPrepared(pgconn, name, count, values, lengths, formats, format) of name asks Request::Other =>
-        |journal, _rules| execute(journal, name);
+        |journal, _rules| execute(journal, name, Sent { count, types: 0, values, lengths, formats });
     PQdescribePrepared(pgconn, name) of name asks Request::Other => |_journal, _rules| Effects::default();
     PQdescribePortal(pgconn, name) asks Request::Other => |_journal, _rules| Effects::default();
     PQclosePrepared(pgconn, name) asks Request::ClosePrepared(name) => |journal, _rules| close(journal, name);
@@ -255,11 +303,11 @@ waits! {
 sends! {
     PQsendQuery(pgconn, query) => |journal, rules| simple(journal, rules, query);
     PQsendQueryParams(pgconn, query, count, types, values, lengths, formats, format) =>
-        |journal, rules| extended(journal, rules, query);
+        |journal, rules| extended(journal, rules, query, Sent { count, types, values, lengths, formats });
     PQsendPrepare(pgconn, name, query, count, types) =>
         |journal, rules| prepare(journal, rules, name, query, count, types);
     PQsendQueryPrepared(pgconn, name, count, values, lengths, formats, format) of name =>
-        |journal, _rules| execute(journal, name);
+        |journal, _rules| execute(journal, name, Sent { count, types: 0, values, lengths, formats });
     PQsendDescribePrepared(pgconn, name) of name => |_journal, _rules| Effects::default();
     PQsendDescribePortal(pgconn, name) => |_journal, _rules| Effects::default();
     PQsendClosePrepared(pgconn, name) => |journal, _rules| close(journal, name);

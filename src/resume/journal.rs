@@ -16,10 +16,11 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::vec::Vec;
 
 use super::loss::Loss;
+use super::set_config::{Kept, Parameters, Unbound};
 use super::REPORTED;
 use crate::memory;
 use crate::reason::Reason;
-use crate::statements::{self, Mode, Name, Redefines, Value, What};
+use crate::statements::{self, Mode, Name, Redefines, Trusted, Value, What};
 
 type Bytes = Box<[u8]>;
 
@@ -33,6 +34,8 @@ enum Effect {
     Release(Bytes),
     RollbackTo(Bytes),
     Set(Set),
+    /// One that its parameters will make a [`Effect::Set`].
+    SetConfig(Unbound),
     ResetAll(Bytes),
     Prepare(Prepared),
     /// The unnamed statement that was sent last is there.
@@ -58,6 +61,7 @@ struct Set {
     local: bool,
     to_default: bool,
     text: Bytes,
+    parameters: Box<[Kept]>,
 }
 
 impl Set {
@@ -90,13 +94,24 @@ impl Set {
 
     /// Whether `part` stands behind the setting's name in its text, in any case.
     fn value_holds(&self, part: &[u8]) -> bool {
+        let sent = self
+            .parameters
+            .iter()
+            .filter_map(|kept| kept.value.as_ref());
+        let holds = |bytes: &[u8]| bytes.windows(part.len()).any(|its| its == part);
+        if sent
+            .map(|value| value.to_ascii_lowercase())
+            .any(|value| holds(&value))
+        {
+            return true;
+        }
         let text = self.text.to_ascii_lowercase();
         let name = &*self.name;
         let at = text.windows(name.len()).position(|its| its == name);
         let value = at
             .and_then(|at| text.get(at + name.len()..))
             .unwrap_or(&text);
-        value.windows(part.len()).any(|its| its == part)
+        holds(value)
     }
 
     /// Why later statements do not mean what their text says: a value that the
@@ -165,7 +180,34 @@ fn has_constants(text: &[u8]) -> bool {
     let is_set = text
         .get(..4)
         .is_some_and(|word| word.eq_ignore_ascii_case(b"set "));
-    !is_set && (has_string(text) || has_word(text, b"null", 0))
+    // The strings of set_config are texts, and nothing else.
+    !is_set && !is_set_config(text) && (has_string(text) || has_word(text, b"null", 0))
+}
+
+/// Whether a text is a call of `set_config`, or some, and nothing else.
+fn is_set_config(text: &[u8]) -> bool {
+    // Read as by the defaults, so without what they would read in another way.
+    let mode = Mode {
+        standard_conforming_strings: true,
+        ascii_safe: true,
+        trusted: &Trusted::nothing(),
+    };
+    let calls = text
+        .windows(10)
+        .any(|part| part.eq_ignore_ascii_case(b"set_config"));
+    let mut statements = statements::read(text, &mode);
+    calls
+        && !is_ambiguous(text)
+        && matches!(
+            (statements.next(), statements.next()),
+            (
+                Some(statements::Statement {
+                    what: What::Set { .. } | What::SetConfig(_),
+                    ..
+                }),
+                None
+            )
+        )
 }
 
 /// Whether a prepared statement holds the moment at which it was analysed
@@ -262,6 +304,8 @@ pub enum Step<'a> {
     Trace(&'a [u8]),
     /// A statement's text.
     Text(&'a [u8]),
+    /// One with parameters.
+    With(&'a [u8], &'a [Kept]),
     /// A prepared statement: its name, query and types.
     Prepare(&'a [u8], &'a [u8], &'a [u32]),
 }
@@ -394,7 +438,8 @@ impl Journal {
     pub fn steps(&self) -> impl Iterator<Item = Step<'_>> {
         let traces = self.traces.iter().map(|name| Step::Trace(name));
         let entries = self.entries.iter().filter_map(|entry| match entry {
-            Effect::Set(set) => Some(Step::Text(&set.text)),
+            Effect::Set(set) if set.parameters.is_empty() => Some(Step::Text(&set.text)),
+            Effect::Set(set) => Some(Step::With(&set.text, &set.parameters)),
             Effect::ResetAll(text) | Effect::Listen { text, .. } => Some(Step::Text(text)),
             Effect::Prepare(prepared) => Some(match &prepared.types {
                 Some(types) => Step::Prepare(&prepared.name, &prepared.text, types),
@@ -418,14 +463,42 @@ impl Journal {
 
     /// The one statement of an extended query: it is the unnamed one now, of
     /// which a child that counts on it is told that it does not exist.
-    pub fn read_extended(&mut self, text: &[u8], rules: &Rules) -> Effects {
-        let effects = self.read(text, rules);
+    pub fn read_extended(&mut self, text: &[u8], parameters: Parameters, rules: &Rules) -> Effects {
+        let mut effects = self.read(text, rules);
         (self.unnamed, self.unnamed_sent) = (None, None);
         self.unnamed_is_ours = false;
         if self.unnamed_does.is_some() || !effects.is_none() {
             self.unnamed_does = Some(effects.effects.clone());
         }
+        self.bind(&mut effects.effects, parameters);
         effects
+    }
+
+    /// Each call of `set_config` becomes the setting that these parameters make of it.
+    fn bind(&mut self, effects: &mut [Effect], parameters: Parameters) {
+        for effect in effects {
+            let Effect::SetConfig(call) = effect else {
+                continue;
+            };
+            *effect = match call.bind(parameters) {
+                Err(reason) => Effect::Opaque(reason.into()),
+                Ok(bound) => {
+                    // The server converts them by the setting of its moment.
+                    let mut sent = bound
+                        .parameters
+                        .iter()
+                        .filter_map(|kept| kept.value.as_ref());
+                    self.ambiguous |= sent.any(|value| !value.is_ascii());
+                    Effect::Set(Set {
+                        name: bound.name,
+                        local: bound.local,
+                        to_default: bound.to_default,
+                        text: bound.text,
+                        parameters: bound.parameters,
+                    })
+                }
+            };
+        }
     }
 
     /// What statements do.
@@ -579,6 +652,7 @@ impl Journal {
                 local: *local,
                 to_default: matches!(value, Value::Default),
                 text: text(),
+                parameters: Box::default(),
             }),
             What::SetCharacteristics {
                 isolation,
@@ -597,7 +671,24 @@ impl Journal {
                 local: *local,
                 to_default: false,
                 text: text(),
+                parameters: Box::default(),
             }),
+            What::SetConfig(calls) => {
+                for call in calls.calls() {
+                    let call = Unbound::of(&call, calls.standard_strings());
+                    let mut effects = [Effect::SetConfig(call)];
+                    if matches!(&effects, [Effect::SetConfig(call)] if call.is_constant()) {
+                        self.bind(&mut effects, &|_| None);
+                    }
+                    into.extend(effects);
+                }
+                into.retain(|effect| {
+                    let of_one =
+                        |name: &[u8]| OF_ONE_TRANSACTION.iter().any(|its| its.as_bytes() == name);
+                    !matches!(effect, Effect::Set(set) if of_one(&set.name))
+                });
+                return;
+            }
             What::ResetAll => Effect::ResetAll(text()),
             What::Prepare { name, body } => {
                 let name = own(name);
@@ -617,6 +708,14 @@ impl Journal {
                     if !has_word(statement.text.get(..7).unwrap_or_default(), b"execute", 0) =>
                 {
                     Effect::Opaque(Reason::PreparedChange.into())
+                }
+                // The parameters are expressions there.
+                Some(effects)
+                    if effects
+                        .iter()
+                        .any(|effect| matches!(effect, Effect::SetConfig(_))) =>
+                {
+                    Effect::Opaque(Reason::SetConfigUnread.into())
                 }
                 Some(effects) => return into.extend(effects.iter().cloned()),
                 None => Effect::Opaque(Reason::PreparedUnseen.into()),
@@ -647,7 +746,12 @@ impl Journal {
         if name.len() > LONGEST_NAME {
             return Effects::opaque(Reason::PreparedNameTooLong);
         }
-        let does = self.read(query, rules);
+        let mut does = self.read(query, rules);
+        for effect in &mut does.effects {
+            if let Effect::SetConfig(call) = effect {
+                call.prepared_with(types);
+            }
+        }
         self.remember(name, does);
         self.mark(name);
         self.mark(query);
@@ -723,7 +827,7 @@ impl Journal {
     }
 
     /// A prepared statement is executed by libpq's own call.
-    pub fn execute(&mut self, name: &[u8]) -> Effects {
+    pub fn execute(&mut self, name: &[u8], parameters: Parameters) -> Effects {
         if self.opaque.is_some() || self.last_harmless.as_deref() == Some(name) {
             return Effects::default();
         }
@@ -740,10 +844,14 @@ impl Journal {
                 }
                 Effects::default()
             }
-            Some(effects) => Effects {
-                effects: effects.clone(),
-                statements: 1,
-            },
+            Some(effects) => {
+                let mut effects = effects.clone();
+                self.bind(&mut effects, parameters);
+                Effects {
+                    effects,
+                    statements: 1,
+                }
+            }
             None if name.len() > LONGEST_NAME => Effects::opaque(Reason::PreparedNameTooLong),
             None => Effects::opaque(Reason::PreparedUnseen),
         }
@@ -782,7 +890,7 @@ impl Journal {
         let tag = statements::removal::removal(text, &rules.mode)?;
         let mut after = self.copy()?;
         let effects = if extended {
-            after.read_extended(text, rules)
+            after.read_extended(text, &|_| None, rules)
         } else {
             after.read_simple(text, rules)
         };
@@ -948,6 +1056,8 @@ impl Journal {
     fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Begin => {}
+            // Without its parameters the server refuses it.
+            Effect::SetConfig(_) => self.set_opaque(Reason::SetConfigUnread),
             Effect::Commit => self.commit(),
             Effect::Rollback => self.rollback(0),
             Effect::Savepoint(name) => self.wait(Pending::Savepoint(name)),
@@ -1338,7 +1448,13 @@ fn size_of_pending(step: &Pending) -> usize {
 fn size_of_entry(entry: &Effect) -> usize {
     OVERHEAD
         + match entry {
-            Effect::Set(set) => set.name.len() + set.text.len(),
+            Effect::Set(set) => {
+                let sizes = set
+                    .parameters
+                    .iter()
+                    .map(|kept| OVERHEAD + kept.value.as_ref().map_or(0, |value| value.len()));
+                set.name.len() + set.text.len() + sizes.sum::<usize>()
+            }
             Effect::ResetAll(text) => text.len(),
             Effect::Listen { channel, text } => channel.len() + text.len(),
             Effect::Prepare(prepared) => {

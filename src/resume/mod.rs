@@ -16,6 +16,7 @@ pub mod question;
 pub mod redial;
 #[cfg(not(test))]
 pub mod replay;
+pub mod set_config;
 
 #[cfg(not(test))]
 mod told;

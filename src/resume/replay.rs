@@ -14,6 +14,7 @@ use std::vec::Vec;
 use super::journal::{Journal, Step};
 use super::loss::Loss;
 use super::question::{Answer, Parent, Question};
+use super::set_config::Kept;
 use crate::interpose::guarded;
 use crate::libpq::calls::{
     string, COMMAND_OK, PIPELINE_SYNC, SINGLE_TUPLE, TUPLES_CHUNK, TUPLES_OK,
@@ -48,7 +49,10 @@ struct Message {
     text: CString,
     types: Vec<u32>,
     values: Vec<*const c_char>,
+    lengths: Vec<i32>,
+    formats: Vec<i32>,
     _arguments: Vec<CString>,
+    _sent: Vec<Vec<u8>>,
 }
 
 /// What is to be done again, and what became of it.
@@ -83,8 +87,23 @@ impl Message {
             text: c_string(text),
             types: arguments.iter().map(|_| TEXT).collect(),
             values: arguments.iter().map(|value| value.as_ptr()).collect(),
+            lengths: Vec::new(),
+            formats: Vec::new(),
             _arguments: arguments,
+            _sent: Vec::new(),
         }
+    }
+
+    /// At what was sent, once that does not move any more.
+    fn pointing(mut self, parameters: &[Kept]) -> Message {
+        let kept = self._sent.iter().zip(parameters);
+        self.values = kept
+            .map(|(sent, kept)| match kept.value {
+                Some(_) => sent.as_ptr().cast(),
+                None => null(),
+            })
+            .collect();
+        self
     }
 
     fn of(step: Step) -> Message {
@@ -94,6 +113,21 @@ impl Message {
                 std::vec![c_string(name)],
             ),
             Step::Text(text) => Message::query(text, Vec::new()),
+            Step::With(text, parameters) => Message {
+                types: parameters.iter().map(|kept| kept.kind).collect(),
+                // Each ends with a NUL for libpq, which a binary one may hold, too.
+                _sent: parameters
+                    .iter()
+                    .map(|kept| [kept.value.as_deref().unwrap_or_default(), b"\0"].concat())
+                    .collect(),
+                lengths: parameters
+                    .iter()
+                    .map(|kept| kept.value.as_ref().map_or(0, |value| value.len() as i32))
+                    .collect(),
+                formats: parameters.iter().map(|kept| kept.binary.into()).collect(),
+                ..Message::query(text, Vec::new())
+            }
+            .pointing(parameters),
             Step::Prepare(name, query, types) => Message {
                 form: Form::Prepare(c_string(name)),
                 types: types.to_vec(),
@@ -216,6 +250,11 @@ fn send(library: &Library, pgconn: usize, message: &Message) -> bool {
     } else {
         message.values.as_ptr()
     };
+    let or_null = |array: &Vec<i32>| match array.is_empty() {
+        true => null(),
+        false => array.as_ptr(),
+    };
+    let (lengths, formats) = (or_null(&message.lengths), or_null(&message.formats));
     let text = message.text.as_ptr() as usize;
     let sent = match &message.form {
         Form::Simple => library.call2(entry::PQsendQuery, pgconn, text),
@@ -226,8 +265,8 @@ fn send(library: &Library, pgconn: usize, message: &Message) -> bool {
             message.values.len(),
             types as usize,
             values as usize,
-            0,
-            0,
+            lengths as usize,
+            formats as usize,
             0,
         ),
         Form::Prepare(name) => library.call5(

@@ -107,6 +107,11 @@ pub fn known_not_harmless(name: &[u8]) -> bool {
     plain(name).is_some_and(|name| !name.is_empty() && NOT_HARMLESS_NAMES.holds(name))
 }
 
+/// Whether it is `set_config`.
+pub fn is_set_config(name: &[u8]) -> bool {
+    plain(name).is_some_and(|name| name.eq_ignore_ascii_case(b"set_config"))
+}
+
 /// Whether a word without quotes is a key word of some version.
 pub fn keyword(word: &[u8]) -> bool {
     KEYWORD_NAMES.holds(word)

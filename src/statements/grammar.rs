@@ -3,6 +3,7 @@
 use super::calls::{self, Body, Place};
 use super::lexer::{Kind, Lexer, Token};
 use super::name::Name;
+use super::set_config::{self, Argument};
 use super::words::Word;
 use super::{Cause, Mode, Redefines, Statement, Value, What};
 use crate::reason::Reason;
@@ -363,78 +364,38 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// `SELECT [pg_catalog.]set_config('name', 'value', true|false) [[AS] label]`, and no more.
-    /// Nothing if it is another SELECT.
+    /// `SELECT set_config(…), …` and no more. Nothing if it is another SELECT.
     fn set_config(&mut self) -> Option<Read<'a>> {
-        let mut ahead = self.lexer;
-        let mut next = ahead.token();
-        if next.kind == Kind::Word(Word::PgCatalog) {
-            if ahead.token().kind != Kind::Dot {
-                return None;
-            }
-            next = ahead.token();
+        if !set_config::begins(self.lexer) {
+            return None;
         }
-        (next.kind == Kind::Word(Word::SetConfig)).then(|| self.set_config_call(ahead, next))
-    }
-
-    fn set_config_call(&mut self, mut ahead: Lexer<'a>, function: Token) -> Read<'a> {
-        let opaque = self.opaque_at(Reason::SetConfigUnread, function);
-        let [open, name, comma, value, comma2, local, close] =
-            core::array::from_fn(|_| ahead.token());
-        if [open.kind, comma.kind, comma2.kind, close.kind]
-            != [Kind::Open, Kind::Comma, Kind::Comma, Kind::Close]
-        {
-            return opaque;
-        }
-        let (Some(name), Some(value)) = (self.constant(name), self.constant(value)) else {
-            return opaque;
+        let standard_strings = self.mode.standard_conforming_strings;
+        let rest = self.text.get(self.token.end..).unwrap_or_default();
+        let Some(calls) = set_config::read(rest, standard_strings) else {
+            return Some(Err(Reason::SetConfigUnread.into()));
         };
-        let local = match local.kind {
-            Kind::Word(Word::True) => true,
-            Kind::Word(Word::False) => false,
-            _ => return opaque,
-        };
-        let mut end = close.end;
-        let mut next = ahead.token();
-        if next.kind == Kind::Word(Word::As) {
-            next = ahead.token();
-            if !matches!(next.kind, Kind::Word(_) | Kind::Quoted) {
-                return opaque;
+        while !self.at_end() {
+            self.bump();
+        }
+        let mut each = calls.calls();
+        // As if it were SET.
+        if let (Some(call), None) = (each.next(), each.next()) {
+            if let (Argument::Constant(name), Argument::Boolean(local)) = (call.name, call.local) {
+                let (value, given) = match call.value {
+                    Argument::Constant(given) => (Value::Given, given),
+                    Argument::Null => (Value::Default, &b""[..]),
+                    _ => return Some(Ok(What::SetConfig(calls))),
+                };
+                let pg_temp = mentions_pg_temp(given);
+                return Some(self.set_to(Name::plain(name), local, value, pg_temp));
             }
-            end = next.end;
-            next = ahead.token();
-        } else if self.is_plain_name(next) {
-            end = next.end;
-            next = ahead.token();
         }
-        if !matches!(next.kind, Kind::End | Kind::Semicolon) {
-            return opaque;
-        }
-        self.lexer = ahead;
-        self.token = next;
-        self.end = end;
-        self.set_to(
-            Name::plain(name),
-            local,
-            Value::Given,
-            mentions_pg_temp(value),
-        )
-    }
-
-    /// An identifier that is no key word.
-    fn is_plain_name(&self, token: Token) -> bool {
-        match token.kind {
-            Kind::Quoted => true,
-            Kind::Word(_) => !calls::keyword(self.written(token)),
-            _ => false,
-        }
+        Some(Ok(What::SetConfig(calls)))
     }
 
     /// The inside of a plain string constant: no quote in it, no escape, ASCII.
     fn constant(&self, token: Token) -> Option<&'a [u8]> {
-        let inside = self.written(token).strip_prefix(b"'")?.strip_suffix(b"'")?;
-        let plain = |byte: &u8| byte.is_ascii() && !matches!(byte, b'\'' | b'\\');
-        inside.iter().all(plain).then_some(inside)
+        set_config::plain(self.written(token)).filter(|inside| inside.is_ascii())
     }
 
     fn set_to(&self, name: Name<'a>, local: bool, value: Value, pg_temp: bool) -> Read<'a> {
@@ -1087,6 +1048,9 @@ impl<'a> Reader<'a, '_> {
         if call.parts <= 2 && self.mode.trusted.holds(schema, name) {
             return Ok(());
         }
+        if calls::is_set_config(name) {
+            return Err(Reason::SetConfigUnread.into());
+        }
         if calls::known_not_harmless(name) {
             return Err(Cause {
                 reason: Reason::SessionFunction,
@@ -1164,7 +1128,7 @@ struct Site {
 }
 
 /// Whether `pg_temp` stands in it, in any case: also as the beginning of `pg_temp_3`.
-fn mentions_pg_temp(text: &[u8]) -> bool {
+pub fn mentions_pg_temp(text: &[u8]) -> bool {
     text.windows(7)
         .any(|part| part.eq_ignore_ascii_case(b"pg_temp"))
 }

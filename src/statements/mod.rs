@@ -21,6 +21,7 @@ mod grammar;
 mod lexer;
 mod name;
 pub mod removal;
+mod set_config;
 mod trusted;
 mod words;
 
@@ -28,6 +29,7 @@ mod words;
 mod tests;
 
 pub use name::Name;
+pub use set_config::{doubt, Argument, Call, SetConfig};
 pub use trusted::Trusted;
 
 use crate::reason::{Cause, Reason};
@@ -98,7 +100,7 @@ pub enum What<'a> {
     RollbackTo(Name<'a>),
     /// `PREPARE TRANSACTION`
     PrepareTransaction,
-    /// `SET` and `RESET` in all their forms, and `SELECT set_config(…)` with constants.
+    /// `SET` and `RESET` in all their forms, and `SELECT set_config(…)` with plain constants.
     Set {
         /// The setting: `SET TIME ZONE` is `timezone`. Compare with [`Name::is_setting`].
         name: Name<'a>,
@@ -107,6 +109,8 @@ pub enum What<'a> {
         /// What it becomes.
         value: Value,
     },
+    /// `SELECT set_config(…), …` with other constants, with parameters, or more than once.
+    SetConfig(SetConfig<'a>),
     /// `SET SESSION CHARACTERISTICS AS TRANSACTION …`: which of `default_transaction_isolation`,
     /// `default_transaction_read_only` and `default_transaction_deferrable` it sets.
     SetCharacteristics {

@@ -125,6 +125,8 @@ fn settings() {
         ("SELECT set_config('x.y', '1', true)", "local x.y Given"),
         ("SELECT pg_catalog . set_config('x', '1', false) AS a;", "x Given"),
         ("SELECT set_config('x', '1', false) a", "x Given"),
+        ("SELECT set_config('x'::text, '\u{e9}'::pg_catalog.varchar, false::bool)", "x Given"),
+        ("SELECT set_config('x', NULL, true)", "local x Default"),
         ("RESET ALL", "ResetAll"),
         ("SET TRANSACTION READ ONLY", "Harmless"),
         ("SET LOCAL TRANSACTION READ ONLY", "Harmless"),
@@ -156,14 +158,23 @@ fn settings() {
         "SET \u{e9} = 1",
         "SET U&\"a\" = 1",
         "SET a = f(x), (1)",
-        "SELECT set_config('a', $1, false)",
-        "SELECT set_config('a', NULL, false)",
+        "SELECT set_config('a', $1 || 'x', false)",
+        "SELECT set_config('a', upper($1), false)",
+        "SELECT set_config('a', $1::varchar(3), false)",
+        "SELECT set_config('a', $1::int::text, false)",
+        "SELECT set_config('a', $0, false)",
+        "SELECT set_config('a', $65536, false)",
+        "SELECT set_config('a', '1', false) FROM t",
+        "SELECT DISTINCT set_config('a', $1, false)",
+        "SELECT (set_config('a', $1, false))",
+        "SELECT set_config('a', $1, false) WHERE $2",
+        "SELECT set_config('a', $1, false), f()",
+        "SELECT set_config('a', $1, false), 'x'",
+        "SELECT set_config(value => 'a', name => 'b', is_local => true)",
         "SELECT set_config('a', '1', x)",
         "SELECT set_config('a', '1', false), 1",
-        "SELECT set_config('a', '1', false) FROM t",
         "SELECT set_config('a' '1', false, 1)",
         "SELECT 1, set_config('a', '1', false)",
-        "SELECT set_config('a''b', '1', false)",
     ]);
     let long = format!("SET {} = 1", "x".repeat(64));
     opaque(&[&long]);
@@ -171,6 +182,43 @@ fn settings() {
         set(&format!("SET {} = 1", "x".repeat(63))),
         format!("{} Given", "x".repeat(63))
     );
+}
+
+#[test]
+fn calls_of_set_config_are_read_one_by_one() {
+    use Argument::*;
+    let calls = |text: &'static str| {
+        let What::SetConfig(calls) = what(text) else {
+            panic!("{text}")
+        };
+        calls.calls().collect::<Vec<_>>()
+    };
+    for text in [
+        "SELECT set_config('a', $1, false)",
+        "select Pg_Catalog.SET_CONFIG ( 'a' , $1 , FALSE ) as \"x\" ;",
+        "SELECT set_config('a'::text, $1::pg_catalog.text, false) y",
+    ] {
+        let [call] = calls(text)[..] else { panic!() };
+        assert_eq!(
+            (call.name, call.value, call.local),
+            (Constant(b"a"), Parameter(1), Boolean(false)),
+            "{text}"
+        );
+    }
+    let text = "SELECT set_config($3::varchar, $1, $2::bool), set_config(E'b', $x$y$x$, NULL) AS z, set_config('c', 'd', 't')";
+    let [one, two, three] = calls(text)[..] else {
+        panic!()
+    };
+    assert_eq!(
+        (one.name, one.value, one.local),
+        (Parameter(3), Parameter(1), Parameter(2))
+    );
+    let (alone, numbers) = one.alone(true);
+    assert_eq!(alone, b"SELECT set_config($1::varchar, $2, $3::bool)");
+    assert_eq!(numbers, [3, 1, 2]);
+    assert_eq!((two.name, two.value, two.local), (Hidden, Hidden, Null));
+    assert_eq!(two.alone(true).0, b"SELECT set_config(E'b', $x$y$x$, NULL)");
+    assert_eq!(three.local, Constant(b"t"));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod support;
 #[allow(dead_code)]
 #[path = "../../src/reason.rs"]
 mod reason;
+#[allow(dead_code, unused_imports)] // what the library does with it
 #[path = "../../src/statements/mod.rs"]
 mod statements;
 

@@ -1,6 +1,6 @@
 //! What the reader says, in the words of the tree.
 
-use crate::statements::{Mode, Name, Trusted, Value, What};
+use crate::statements::{Argument, Call, Mode, Name, Trusted, Value, What};
 use crate::tree;
 
 /// What a fresh session reads by, and nothing trusted.
@@ -34,6 +34,23 @@ pub fn said(what: &What) -> tree::Does {
                 Value::Default => "Default",
             }
         )),
+        What::SetConfig(calls) => match calls.calls().collect::<Vec<_>>()[..] {
+            [Call {
+                name: Argument::Constant(name),
+                value,
+                local: Argument::Boolean(local),
+                ..
+            }] => This(format!(
+                "Set {}{} {}",
+                is_local(&local),
+                String::from_utf8_lossy(name).to_ascii_lowercase(),
+                match value {
+                    Argument::Null => "Default",
+                    _ => "Given",
+                }
+            )),
+            _ => This("SetConfig".to_owned()),
+        },
         What::SetCharacteristics {
             isolation,
             read_only,

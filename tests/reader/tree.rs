@@ -133,7 +133,7 @@ fn variable(body: &Json) -> Does {
     }
 }
 
-/// `SELECT set_config('…', '…', true|false)` and nothing else.
+/// `SELECT set_config(…), …` of constants and parameters, and nothing else.
 fn set_config(body: &Json) -> Option<Does> {
     let only = ["target_list", "limit_option", "op", "all", "group_distinct"];
     let rest = body.as_object()?.iter().any(|(key, value)| {
@@ -141,26 +141,33 @@ fn set_config(body: &Json) -> Option<Does> {
         !only.contains(&key.as_str()) && !empty
     });
     let targets = body["target_list"].as_array()?;
-    if rest || targets.len() != 1 {
+    if rest || targets.is_empty() {
         return None;
     }
-    let (_, target) = node(&targets[0])?;
-    let ("FuncCall", call) = node(&target["val"])? else {
-        return None;
-    };
-    if function(call) != ["set_config"] && function(call) != ["pg_catalog", "set_config"] {
-        return None;
-    }
-    let constant = |at: usize| {
-        let ("AConst", constant) = node(call["args"].get(at)?)? else {
+    let mut calls = Vec::new();
+    for target in targets {
+        let (_, target) = node(target)?;
+        let ("FuncCall", call) = node(&target["val"])? else {
             return None;
         };
-        constant["val"].as_object()?.iter().next()
+        if function(call) != ["set_config"] && function(call) != ["pg_catalog", "set_config"] {
+            return None;
+        }
+        let arguments = call["args"].as_array()?;
+        let arguments: Option<Vec<_>> = arguments.iter().map(constant).collect();
+        calls.push(<[_; 3]>::try_from(arguments?).ok()?);
+    }
+    let [[name, value, local]] = &calls[..] else {
+        return Some(Does::This("SetConfig".to_owned()));
     };
-    let (name, local) = (constant(0)?, constant(2)?);
-    let (_, _) = constant(1).filter(|value| value.0 == "Sval")?;
-    let name = text(name.1, "sval").to_ascii_lowercase();
-    if name == "seed" || local.0 != "Boolval" {
+    let is_plain = |name: &&str| !name.contains(['\'', '\\']);
+    let known = name.as_ref().filter(|name| name.0 == "Sval");
+    let known = known.map(|name| text(name.1, "sval")).filter(is_plain);
+    let local = local.as_ref().filter(|local| local.0 == "Boolval");
+    let (Some(name), Some(local)) = (known, local) else {
+        return Some(Does::This("SetConfig".to_owned()));
+    };
+    if name.eq_ignore_ascii_case("seed") {
         return None;
     }
     let local = if yes(local.1, "boolval") {
@@ -168,7 +175,30 @@ fn set_config(body: &Json) -> Option<Does> {
     } else {
         ""
     };
-    Some(Does::This(format!("Set {local}{name} Given")))
+    let value = match value {
+        Some(("", _)) => "Default",
+        _ => "Given",
+    };
+    let name = name.to_ascii_lowercase();
+    Some(Does::This(format!("Set {local}{name} {value}")))
+}
+
+/// A constant's kind, `""` for NULL, and itself; nothing in it for a parameter. Nothing for all else.
+fn constant(argument: &Json) -> Option<Option<(&str, &Json)>> {
+    match node(argument)? {
+        ("TypeCast", cast) => constant(&cast["arg"]),
+        ("ParamRef", _) => Some(None),
+        ("AConst", constant) => Some(Some(
+            match constant["val"]
+                .as_object()
+                .and_then(|val| val.iter().next())
+            {
+                Some((kind, value)) => (kind.as_str(), value),
+                None => ("", constant),
+            },
+        )),
+        _ => None,
+    }
 }
 
 fn function(call: &Json) -> Vec<&str> {

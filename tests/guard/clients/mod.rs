@@ -3,6 +3,7 @@
 
 pub mod celery;
 mod drivers;
+mod histories;
 mod idle;
 mod multiprocessing;
 mod pg_basebackup;

@@ -1,0 +1,470 @@
+"""usage: histories.py [NAME]
+
+Common histories of programs that fork. For each the parent does what it does, forks, and the child asks
+what the parent asks: who it is, its settings, prepared statements and channels. A line each:
+`@history name=… expected=… was=…`, where both are `back`, or the code of the reason for which the session
+was lost; `different` is neither. It wants the library's log as JSON in FORKGUARD_LOG_FILE, the usual PG…
+variables, and a server with the extensions that are named below.
+"""
+
+import json
+import os
+import sys
+import warnings
+
+from facts import say
+
+warnings.simplefilter("ignore")
+
+PROBE = """select
+    (select string_agg(name || '=' || setting, ' ' order by name) from pg_settings where source = 'session'
+        and name not like 'transaction%'),
+    current_setting('app.tenant', true), current_setting('app.user', true), current_setting('pg_trgm.similarity_threshold', true),
+    current_user::text, (select string_agg(its, ' ' order by its) from pg_listening_channels() its),
+    (select string_agg(name || ' ' || statement || parameter_types::text, ' ' order by name) from pg_prepared_statements),
+    current_schemas(true)::text"""
+
+
+class Raw:
+    """psycopg 3's libpq, with nothing around it."""
+
+    def __init__(self):
+        import psycopg
+
+        self.pgconn = psycopg.pq.PGconn.connect(b"")
+
+    def __call__(self, text, parameters=None, types=None, formats=None):
+        text = text.encode()
+        if parameters is None:
+            result = self.pgconn.exec_(text)
+        else:
+            parameters = [p if p is None or isinstance(p, bytes) else p.encode() for p in parameters]
+            result = self.pgconn.exec_params(text, parameters, param_types=types, param_formats=formats)
+        if result.status not in (1, 2):
+            raise RuntimeError(result.error_message.decode())
+        return [[result.get_value(row, column) for column in range(result.nfields)] for row in range(result.ntuples)]
+
+    def prepare(self, name, text, types=None):
+        self.pgconn.prepare(name.encode(), text.encode(), types)
+
+    def execute(self, name, *parameters):
+        result = self.pgconn.exec_prepared(name.encode(), [p.encode() for p in parameters])
+        if result.status not in (1, 2):
+            raise RuntimeError(result.error_message.decode())
+
+
+def raw(*statements):
+    """Plain SQL, one text a call; a tuple has parameters."""
+
+    def history():
+        run = Raw()
+        for statement in statements:
+            run(*statement) if isinstance(statement, tuple) else run(statement)
+        return run
+
+    return history
+
+
+def psycopg3(work, autocommit=True, **options):
+    def history():
+        import psycopg
+
+        connection = psycopg.connect("", autocommit=autocommit, **options)
+        connection.prepare_threshold = 2
+        work(connection)
+        run = Raw.__new__(Raw)
+        run.pgconn, run.keep = connection.pgconn, connection
+        return run
+
+    return history
+
+
+def psycopg2(work, autocommit=True):
+    def history():
+        import psycopg2
+
+        connection = psycopg2.connect("")
+        connection.autocommit = autocommit
+        work(connection)
+
+        def run(text):
+            with connection.cursor() as cursor:
+                cursor.execute(text)
+                return cursor.fetchall()
+
+        return run
+
+    return history
+
+
+def alchemy(work, driver="psycopg2"):
+    def history():
+        from sqlalchemy import create_engine
+
+        engine = create_engine(f"postgresql+{driver}://", pool_size=1, max_overflow=0)
+        work(engine)
+
+        def run(text):
+            # The pool's own connection, and not one that it makes when that is lost.
+            return [list(row) for row in lend(engine, text)]
+
+        def lend(engine, text):
+            if driver == "psycopg":
+                connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(text)
+            return cursor.fetchall()
+
+        lent = engine.raw_connection()
+        connection = lent.driver_connection
+        lent.detach()
+        run.keep = lent
+        return run
+
+    return history
+
+
+def django(work, **options):
+    def history():
+        from django.conf import settings
+
+        databases = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": os.environ["PGDATABASE"], "OPTIONS": options}}
+        settings.configure(DATABASES=databases, USE_TZ=True, TIME_ZONE="Europe/Berlin", INSTALLED_APPS=[])
+        import django as framework
+
+        framework.setup()
+        from django.db import connection
+
+        work(connection)
+
+        def run(text):
+            with connection.cursor() as cursor:
+                cursor.execute(text)
+                return cursor.fetchall()
+
+        return run
+
+    return history
+
+
+def queries(*texts):
+    """Each run and read to its end, on a psycopg or psycopg2 connection."""
+
+    def work(connection):
+        for text in texts:
+            text, values = text if isinstance(text, tuple) else (text, None)
+            with connection.cursor() as cursor:
+                cursor.execute(text, values)
+                if cursor.description:
+                    cursor.fetchall()
+
+    return work
+
+
+def tenant_per_request(connection):
+    """Row-level security's usual way, often enough for psycopg to prepare what it sends."""
+    for number in range(5):
+        with connection.transaction():
+            connection.execute("SELECT set_config('app.tenant', %s, true)", (f"t{number}",))
+            connection.execute("SELECT * FROM things WHERE name = %s", ("x",)).fetchall()
+
+
+def local_beside_prepared(connection):
+    for number in range(5):
+        with connection.transaction():
+            connection.execute(f"SET LOCAL app.tenant = 't{number}'")
+            connection.execute("SELECT * FROM things WHERE name = %s", ("x",)).fetchall()
+
+
+def often(connection):
+    for _ in range(8):
+        connection.execute("SELECT set_config('TimeZone', %s, false)", ("Asia/Tokyo",))
+        connection.execute("SELECT * FROM things WHERE id > %s", (1,)).fetchall()
+
+
+def orm(connection):
+    """What an application does when it starts: a model's table read, written, paged."""
+    from django.db import models, transaction
+
+    class Thing(models.Model):
+        name = models.TextField(null=True)
+
+        class Meta:
+            app_label, db_table = "histories", "things"
+
+    with transaction.atomic():
+        thing = Thing.objects.create(name="a thing")
+        thing.name = "another"
+        thing.save()
+    for _ in range(6):
+        list(Thing.objects.filter(name__icontains="thing").order_by("-id")[:3])
+        Thing.objects.filter(pk=thing.pk).exists()
+        Thing.objects.aggregate(models.Count("id"), models.Max("id"))
+    thing.delete()
+    return Thing
+
+
+def iterator(connection):
+    list(orm(connection).objects.iterator(chunk_size=2))
+
+
+def migrate(connection):
+    with connection.schema_editor() as editor:
+        editor.execute("CREATE TABLE IF NOT EXISTS django_migrations (id bigint, app text)")
+    with connection.cursor() as cursor:
+        connection.introspection.table_names(cursor)
+        cursor.execute("DROP TABLE django_migrations")
+
+
+def sessions(engine):
+    from sqlalchemy import text
+    from sqlalchemy.orm import Session
+
+    for _ in range(6):
+        with Session(engine) as session:
+            session.execute(text("SELECT count(*) FROM things WHERE name = :name"), {"name": "x"}).all()
+            session.execute(text("INSERT INTO things (name) VALUES (:name)"), {"name": "x"})
+            session.commit()
+
+
+def tenants(engine):
+    from sqlalchemy import text
+
+    for number in range(6):
+        with engine.begin() as connection:
+            connection.execute(text("SELECT set_config('app.tenant', :tenant, true)"), {"tenant": str(number)})
+            connection.execute(text("SELECT * FROM things WHERE name = :name"), {"name": "x"}).all()
+
+
+def reflect(engine):
+    from sqlalchemy import MetaData
+
+    MetaData().reflect(engine)
+
+
+def prepared(connection):
+    run = Raw.__new__(Raw)
+    run.pgconn = connection.pgconn
+    run.prepare("a1", "SELECT $1::int + 1")
+    run.execute("a1", "1")
+    run.prepare("a2", "SELECT name FROM things WHERE id = $1")
+    run.execute("a2", "1")
+
+
+BACK = "back"
+HISTORIES = {
+    # Plain SQL.
+    "nothing": (BACK, raw()),
+    "select": (BACK, raw("SELECT 1", "SELECT count(*) FROM things")),
+    "transaction": (BACK, raw("BEGIN", "INSERT INTO things (name) VALUES ('a')", "COMMIT")),
+    "rolled back": (BACK, raw("BEGIN", "SET TimeZone = 'UTC'", "ROLLBACK")),
+    "savepoints": (BACK, raw("BEGIN", "SAVEPOINT a", "SET TimeZone = 'UTC'", "ROLLBACK TO a", "RELEASE a", "COMMIT")),
+    "failed query": (BACK, lambda: failed()),
+    "settings": (BACK, raw("SET TimeZone = 'UTC'", "SET search_path = public", "SET statement_timeout = '5s'", "SET app.tenant = 't1'")),
+    "set local": (BACK, raw("BEGIN", "SET LOCAL app.tenant = 't1'", "SELECT 1", "COMMIT")),
+    "role": (BACK, raw("SET ROLE reader")),
+    "listen": (BACK, raw("LISTEN jobs", "LISTEN done")),
+    "discard all": (BACK, raw("SET app.tenant = 't1'", "LISTEN jobs", "DISCARD ALL")),
+    "prepare": (BACK, raw("PREPARE q (int) AS SELECT $1 + 1", "EXECUTE q (1)")),
+    "prepare, deallocate": (BACK, raw("PREPARE q (int) AS SELECT $1 + 1", "DEALLOCATE q")),
+    "copy": (BACK, raw("CREATE TABLE IF NOT EXISTS copied (a int)", "INSERT INTO copied VALUES (1)", "DROP TABLE copied")),
+    "schema": (BACK, raw("CREATE TABLE IF NOT EXISTS made (id serial PRIMARY KEY, name text)", "CREATE INDEX IF NOT EXISTS made_name ON made (name)", "DROP TABLE made")),
+    "transaction lock": (BACK, raw("BEGIN", "SELECT pg_advisory_xact_lock(1)", "COMMIT")),
+    "notify": (BACK, raw("NOTIFY jobs", "SELECT pg_notify('jobs', 'x')")),
+    "sequence": (BACK, raw("SELECT nextval('things_id_seq')")),
+    "cursor": (BACK, raw("BEGIN", "DECLARE c CURSOR FOR SELECT * FROM things", "FETCH 10 FROM c", "CLOSE c", "COMMIT")),
+    # set_config.
+    "set_config": (BACK, raw("SELECT set_config('app.tenant', 't1', false)")),
+    "set_config, parameters": (BACK, raw(("SELECT set_config('app.tenant', $1, false)", ["t1"]))),
+    "set_config, all parameters": (BACK, raw(("SELECT set_config($1, $2, $3)", ["app.tenant", "t1", "f"]))),
+    "set_config, binary": (BACK, raw(("SELECT set_config($1, $2, $3)", ["app.tenant", "t1", b"\0"], [25, 25, 16], [1, 1, 1]))),
+    "set_config, local by parameter": (BACK, raw("BEGIN", ("SELECT set_config($1, $2, $3)", ["app.tenant", "t1", "true"]), "COMMIT")),
+    "set_config, integer": (BACK, raw(("SELECT set_config('app.user', $1::text, false)", ["7"], [23]))),
+    "set_config, several": (BACK, raw(("SELECT set_config('app.tenant', $1, false), set_config('app.user', $2, false) AS u", ["t1", "u1"]))),
+    "set_config, several, one twice": (BACK, raw("SELECT set_config('app.tenant', 'a', false), set_config('app.tenant', 'b', false)")),
+    "set_config, casts": (BACK, raw(("SELECT pg_catalog.set_config($1::text, $2::varchar, $3::boolean)", ["app.tenant", "t1", "off"]))),
+    "set_config, quotes": (BACK, raw("SELECT set_config('app.tenant', 'it''s', false)", "SELECT set_config('app.user', E'a\\\\b\\x41', false)")),
+    "set_config, dollars": (BACK, raw("SELECT set_config('app.tenant', $x$it's$x$, false), set_config('app.user', U&'\\0041', false)")),
+    "set_config, other scripts": (BACK, raw("SELECT set_config('app.tenant', 'Ünïcødé', false)", ("SELECT set_config('app.user', $1, false)", ["日本"]))),
+    "set_config, null": (BACK, raw("SET app.tenant = 't1'", ("SELECT set_config('app.tenant', $1, false)", [None]))),
+    "set_config, prepared": (BACK, lambda: prepared_set_config()),
+    "set_config, search_path": (BACK, raw(("SELECT set_config('search_path', $1, false)", ["public, pg_catalog"]))),
+    "set_config of a computed value": ("set_config_unread", raw("SELECT set_config('app.user', upper('u'), false)")),
+    "set_config in a condition": ("set_config_unread", raw("SELECT 1 WHERE set_config('app.user', 'u', false) = 'u'")),
+    "set_config of a temporary schema": ("temporary_search_path", raw(("SELECT set_config('search_path', $1, false)", ["pg_temp"]))),
+    # psycopg 3.
+    "psycopg 3": (BACK, psycopg3(queries("SELECT 1", ("SELECT * FROM things WHERE name = %s", ("x",))))),
+    "psycopg 3, prepared by itself": (BACK, psycopg3(often)),
+    "psycopg 3, tenant a request": ("prepared_under_local", psycopg3(tenant_per_request)),
+    "psycopg 3, prepared under SET LOCAL": ("prepared_under_local", psycopg3(local_beside_prepared)),
+    "psycopg 3, without autocommit": (BACK, psycopg3(lambda c: (c.execute("SELECT 1"), c.commit()), autocommit=False)),
+    "psycopg 3, time zone and client encoding": (BACK, psycopg3(queries("SET TIME ZONE 'UTC'", "SET client_encoding TO 'UTF8'"))),
+    "psycopg 3, copy": (BACK, psycopg3(lambda c: copy3(c))),
+    "psycopg 3, executemany": (BACK, psycopg3(lambda c: c.cursor().executemany("INSERT INTO things (name) VALUES (%s)", [("a",), ("b",)]))),
+    "psycopg 3, pipeline": (BACK, psycopg3(lambda c: pipeline(c))),
+    "psycopg 3, server-side cursor": (BACK, psycopg3(lambda c: (c.cursor("n").execute("SELECT * FROM things").fetchall(), c.commit()), autocommit=False)),
+    # psycopg2.
+    "psycopg2": (BACK, psycopg2(queries("SELECT 1", ("SELECT * FROM things WHERE name = %s", ("x",))))),
+    "psycopg2, without autocommit": (BACK, psycopg2(lambda c: (queries("SELECT 1")(c), c.commit()), autocommit=False)),
+    "psycopg2, tenant": (BACK, psycopg2(queries(("SELECT set_config('app.tenant', %s, false)", ("it's",))))),
+    "psycopg2, session": (BACK, psycopg2(lambda c: c.set_session(isolation_level="REPEATABLE READ", autocommit=True))),
+    "psycopg2, named cursor": (BACK, psycopg2(lambda c: named2(c), autocommit=False)),
+    "psycopg2, hstore and json": (BACK, psycopg2(lambda c: extras2(c))),
+    # SQLAlchemy.
+    "SQLAlchemy": (BACK, alchemy(sessions)),
+    "SQLAlchemy on psycopg 3": (BACK, alchemy(sessions, "psycopg")),
+    "SQLAlchemy, tenants": (BACK, alchemy(tenants)),
+    "SQLAlchemy, tenants on psycopg 3": ("prepared_under_local", alchemy(tenants, "psycopg")),
+    "SQLAlchemy, reflection": (BACK, alchemy(reflect)),
+    "SQLAlchemy, reflection on psycopg 3": (BACK, alchemy(reflect, "psycopg")),
+    # Django.
+    "Django": (BACK, django(orm)),
+    "Django, server_side_binding": (BACK, django(orm, server_side_binding=True)),
+    "Django, migration": (BACK, django(migrate)),
+    "Django, migration, server_side_binding": (BACK, django(migrate, server_side_binding=True)),
+    "Django, iterator in autocommit": ("cursor_with_hold", django(iterator)),
+    "Django, role and schema": (BACK, django(orm, assume_role="forkguard", options="-c search_path=public")),
+    # As Rails does: its start-up, and statements prepared as a1, a2, …
+    "Rails-like": (
+        BACK,
+        psycopg3(
+            lambda c: (
+                queries(
+                    "SET client_min_messages TO 'warning'",
+                    "SET standard_conforming_strings = on",
+                    "SET intervalstyle = iso_8601",
+                    "SET SESSION timezone TO 'UTC'",
+                    "SELECT t.oid, t.typname FROM pg_type AS t WHERE t.typname IN ('int2', 'bool')",
+                )(c),
+                prepared(c),
+            )
+        ),
+    ),
+    "Rails-like, migration": ("session_function", raw("SELECT pg_try_advisory_lock(2915411530)", "CREATE TABLE IF NOT EXISTS schema_migrations (version varchar NOT NULL PRIMARY KEY)", "SELECT pg_advisory_unlock(2915411530)")),
+    # Extensions.
+    "pgcrypto": ("unknown_function", raw("SELECT crypt('x', gen_salt('bf', 4)), digest('x', 'sha256'), gen_random_uuid()")),
+    "uuid-ossp": ("unknown_function", raw("SELECT uuid_generate_v4()", "INSERT INTO things (name) VALUES (uuid_generate_v1()::text)")),
+    "unaccent": ("unknown_function", raw("SELECT unaccent('é')", "SELECT * FROM things WHERE unaccent(name) = 'e'")),
+    "pg_trgm": ("unknown_function", raw("SELECT similarity('a', 'b'), word_similarity('a', 'b')", "SELECT * FROM things WHERE name % 'x'")),
+    "hstore, ltree, fuzzystrmatch": ("unknown_function", raw("SELECT hstore('a', 'b'), levenshtein('a', 'b'), nlevel('a.b')")),
+    "an extension's function prepared": ("unknown_function", raw("PREPARE q AS SELECT unaccent('é')", "EXECUTE q")),
+    "set_limit of pg_trgm": ("unknown_function", raw("SELECT set_limit(0.5)")),
+    # What a program made itself.
+    "CREATE FUNCTION": ("schema_change", raw("CREATE OR REPLACE FUNCTION made() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP FUNCTION made()")),
+    "CREATE FUNCTION, trigger": (
+        "schema_change",
+        raw(
+            "CREATE OR REPLACE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+            "DROP TRIGGER IF EXISTS touch ON things",
+            "CREATE TRIGGER touch BEFORE UPDATE ON things FOR EACH ROW EXECUTE FUNCTION touch()",
+        ),
+    ),
+    "CREATE EXTENSION IF NOT EXISTS": ("schema_change", raw("CREATE EXTENSION IF NOT EXISTS unaccent")),
+    "ALTER ROLE SET": ("altered_defaults", raw("ALTER ROLE reader SET statement_timeout = '1min'")),
+    "a function of one's own": ("unknown_function", raw("SELECT own()")),
+    # What stays with its session.
+    "temporary table": ("temporary_object", raw("CREATE TEMP TABLE t (a int)")),
+    "session lock": ("session_function", raw("SELECT pg_advisory_lock(7)")),
+    "DO": ("any_effect", raw("DO $$ BEGIN PERFORM 1; END $$")),
+    "open transaction": ("not_idle", raw("BEGIN", "INSERT INTO things (name) VALUES ('open')")),
+}
+
+
+def failed():
+    run = Raw()
+    try:
+        run("SELECT 1/0")
+    except RuntimeError:
+        pass
+    return run
+
+
+def prepared_set_config():
+    run = Raw()
+    run.prepare("s", "SELECT set_config('app.tenant', $1, false)")
+    for value in ("a", "b"):
+        run.execute("s", value)
+    return run
+
+
+def copy3(connection):
+    with connection.cursor() as cursor, cursor.copy("COPY things (name) FROM STDIN") as copy:
+        copy.write_row(("copied",))
+
+
+def pipeline(connection):
+    with connection.pipeline():
+        connection.execute("SELECT set_config('app.tenant', %s, false)", ("t1",))
+        connection.execute("INSERT INTO things (name) VALUES (%s)", ("piped",))
+
+
+def named2(connection):
+    with connection.cursor("named") as cursor:
+        cursor.execute("SELECT * FROM things")
+        cursor.fetchall()
+    connection.commit()
+
+
+def extras2(connection):
+    from psycopg2.extras import Json, register_hstore
+
+    register_hstore(connection)
+    queries(("SELECT %s::json", (Json({}),)))(connection)
+
+
+def reasons(pid):
+    with open(os.environ["FORKGUARD_LOG_FILE"]) as log:
+        events = [json.loads(line) for line in log]
+    return [event["reason"] for event in events if event["pid"] == pid and event.get("event") == "lost"]
+
+
+def state(run):
+    def flat(value):
+        return value.decode() if isinstance(value, bytes) else value
+
+    return [[flat(value) for value in row] for row in run(PROBE)]
+
+
+def came_back(history):
+    """In a process of its own: Django can be configured once."""
+    run = history()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            answer = state(run)
+        except Exception as error:
+            answer = f"{type(error).__name__}: {error}"
+        os.write(writer, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        child = json.load(pipe)
+    os.waitpid(pid, 0)
+    lost = reasons(pid)
+    if lost:
+        return lost[0]
+    if isinstance(child, str):
+        return child
+    # What is open can be asked as well.
+    return BACK if child == state(run) else f"different: {child} {state(run)}"
+
+
+def main():
+    only = sys.argv[1:]
+    for name, (expected, history) in HISTORIES.items():
+        if only and name not in only:
+            continue
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                say("history", name=name, expected=expected, was=came_back(history))
+            except Exception as error:
+                say("history", name=name, expected=expected, was=f"broken: {type(error).__name__}: {error}")
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+
+
+main()
