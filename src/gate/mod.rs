@@ -34,7 +34,7 @@ use crate::resume::loss::Loss;
 use crate::resume::{judge, redial, Judgement};
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::sys::{self, KeepErrno};
-use crate::signal_safe::{generation, ownership, stats};
+use crate::signal_safe::{descriptors, generation, ownership, stats};
 use crate::statements::{Mode, Trusted};
 use crate::{detector, memory, processor, registrations, watch};
 use connection::{Books, Connection, Fate, Inside, Role};
@@ -377,29 +377,130 @@ pub static ENTRANCES: [[Entrance; REDIRECTED]; LIBRARIES] = [
     entrances::<7>(),
 ];
 
-/// What libpq `L` calls for `close`, by libpq.
-pub static CLOSE: [Entrance; LIBRARIES] = [
-    Entrance(libpq_close::<0> as *const ()),
-    Entrance(libpq_close::<1> as *const ()),
-    Entrance(libpq_close::<2> as *const ()),
-    Entrance(libpq_close::<3> as *const ()),
-    Entrance(libpq_close::<4> as *const ()),
-    Entrance(libpq_close::<5> as *const ()),
-    Entrance(libpq_close::<6> as *const ()),
-    Entrance(libpq_close::<7> as *const ()),
-];
+macro_rules! for_each_libpq {
+    ($function:ident) => {
+        [
+            Entrance($function::<0> as *const ()),
+            Entrance($function::<1> as *const ()),
+            Entrance($function::<2> as *const ()),
+            Entrance($function::<3> as *const ()),
+            Entrance($function::<4> as *const ()),
+            Entrance($function::<5> as *const ()),
+            Entrance($function::<6> as *const ()),
+            Entrance($function::<7> as *const ()),
+        ]
+    };
+}
 
+/// What libpq `L` calls for `close`, by libpq.
+pub static CLOSE: [Entrance; LIBRARIES] = for_each_libpq!(libpq_close);
 /// What libpq `L` calls for `socket`, by libpq.
-pub static SOCKET: [Entrance; LIBRARIES] = [
-    Entrance(libpq_socket::<0> as *const ()),
-    Entrance(libpq_socket::<1> as *const ()),
-    Entrance(libpq_socket::<2> as *const ()),
-    Entrance(libpq_socket::<3> as *const ()),
-    Entrance(libpq_socket::<4> as *const ()),
-    Entrance(libpq_socket::<5> as *const ()),
-    Entrance(libpq_socket::<6> as *const ()),
-    Entrance(libpq_socket::<7> as *const ()),
-];
+pub static SOCKET: [Entrance; LIBRARIES] = for_each_libpq!(libpq_socket);
+/// What libpq `L` calls for `send`, by libpq.
+pub static SEND: [Entrance; LIBRARIES] = for_each_libpq!(libpq_send);
+/// What libpq `L` calls for `recv`, by libpq.
+pub static RECV: [Entrance; LIBRARIES] = for_each_libpq!(libpq_recv);
+/// What libpq `L` calls for `poll`, by libpq.
+pub static POLL: [Entrance; LIBRARIES] = for_each_libpq!(libpq_poll);
+
+/// Whether libpq must not move bytes on a socket: one of its own making, by a process
+/// before this one, and not left to this one.
+///
+/// All that libpq does goes through `send`, `recv` and `poll` in the end, TLS and GSS
+/// included (fe-secure.c, `pqsecure_raw_read`, `pqsecure_raw_write`; fe-misc.c,
+/// `PQsocketPoll`), the farewell of `PQfinish` as well. So this holds for every session
+/// that is lost here, whatever stands before our hooks, and whatever has become of the
+/// number: a new session gets its socket from libpq's `socket`.
+#[inline(always)]
+fn is_anothers(fd: c_int) -> bool {
+    !is_quiet() && is_anothers_in_child(fd)
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn is_anothers_in_child(fd: c_int) -> bool {
+    let _errno = KeepErrno::now();
+    notice_fork();
+    if !descriptors::is_inherited_libpqs(fd) {
+        return false;
+    }
+    if watch::is_own_session(fd) {
+        descriptors::note_libpqs_socket(fd); // handed over: the kernel is asked once
+        return false;
+    }
+    true
+}
+
+/// libpq sends: as on a connection whose other end is gone, where it must not.
+unsafe extern "C-unwind" fn libpq_send<const L: usize>(
+    fd: c_int,
+    buffer: usize,
+    length: usize,
+    flags: c_int,
+) -> isize {
+    type Send = unsafe extern "C-unwind" fn(c_int, usize, usize, c_int) -> isize;
+    if is_anothers(fd) {
+        sys::set_errno(libc::EPIPE);
+        return -1;
+    }
+    let held = library(L).send_function();
+    // SAFETY: what libpq called before, a `send`; the caller's arguments.
+    unsafe {
+        if held.is_null() {
+            processor::send_by_name(fd, buffer, length, flags)
+        } else {
+            transmute::<*const (), Send>(held)(fd, buffer, length, flags)
+        }
+    }
+}
+
+/// libpq receives: end of file, where it must not.
+unsafe extern "C-unwind" fn libpq_recv<const L: usize>(
+    fd: c_int,
+    buffer: usize,
+    length: usize,
+    flags: c_int,
+) -> isize {
+    type Recv = unsafe extern "C-unwind" fn(c_int, usize, usize, c_int) -> isize;
+    if is_anothers(fd) {
+        return 0;
+    }
+    let held = library(L).recv_function();
+    // SAFETY: what libpq called before, a `recv`; the caller's arguments.
+    unsafe {
+        if held.is_null() {
+            processor::recv_by_name(fd, buffer, length, flags)
+        } else {
+            transmute::<*const (), Recv>(held)(fd, buffer, length, flags)
+        }
+    }
+}
+
+/// libpq waits, for one socket at a time: no longer, where nothing will come.
+unsafe extern "C-unwind" fn libpq_poll<const L: usize>(
+    list: *mut libc::pollfd,
+    count: libc::nfds_t,
+    timeout: c_int,
+) -> c_int {
+    type Poll = unsafe extern "C-unwind" fn(*mut libc::pollfd, libc::nfds_t, c_int) -> c_int;
+    if count == 1 {
+        // SAFETY: one entry, which is libpq's.
+        let asked = unsafe { &mut *list };
+        if is_anothers(asked.fd) {
+            asked.revents = asked.events & (libc::POLLIN | libc::POLLOUT) | libc::POLLHUP;
+            return 1;
+        }
+    }
+    let held = library(L).poll_function();
+    // SAFETY: what libpq called before, a `poll`; the caller's arguments.
+    unsafe {
+        if held.is_null() {
+            processor::poll_by_name(list, count, timeout)
+        } else {
+            transmute::<*const (), Poll>(held)(list, count, timeout)
+        }
+    }
+}
 
 /// libpq closes a descriptor. That of the connection being dialled anew is
 /// kept: nothing else may get the number before the new socket does.
@@ -440,10 +541,15 @@ unsafe extern "C-unwind" fn libpq_socket<const L: usize>(
         }
     };
     let dialling = thread::dialling();
-    if made >= 0 && dialling.kept && dialling.library == L {
-        return guarded(made, || moved(made, kind, dialling));
+    let stands = if made >= 0 && dialling.kept && dialling.library == L {
+        guarded(made, || moved(made, kind, dialling))
+    } else {
+        made
+    };
+    if stands >= 0 {
+        descriptors::note_libpqs_socket(stands);
     }
-    made
+    stands
 }
 
 fn moved(made: c_int, kind: c_int, dialling: thread::Dialling) -> c_int {

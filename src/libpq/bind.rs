@@ -433,8 +433,15 @@ fn meet(info: &libc::dl_phdr_info, object: &Object, exec: usize, round: &mut Rou
         return;
     };
     if known.is_none() {
-        library.close.store(core::ptr::null_mut(), Relaxed);
-        library.socket.store(core::ptr::null_mut(), Relaxed);
+        for kept in [
+            &library.close,
+            &library.socket,
+            &library.send,
+            &library.recv,
+            &library.poll,
+        ] {
+            kept.store(core::ptr::null_mut(), Relaxed);
+        }
     }
     library.in_use.store(true, Relaxed);
     if let Some(place) = round.paths.get_mut(index) {
@@ -637,13 +644,16 @@ fn replacement(object: &Object, own: Option<usize>, name: &[u8], held: usize) ->
     None
 }
 
-/// Two of libpq's own imports go through us, and those that we interpose anyway. What they held is kept, unless it
-/// is libpq's own stub, which has not looked it up yet.
+/// Five of libpq's own imports go through the gate, and those that we interpose anyway through us. What they held is
+/// kept, unless it is libpq's own stub, which has not looked it up yet.
 fn import(object: &Object, own: usize, name: &[u8], held: usize) -> Option<usize> {
     let library = LIBRARY.get(own)?;
     let (wrapper, kept): (usize, &AtomicPtr<()>) = match name {
         b"close" => (gate::CLOSE.get(own)?.address(), &library.close),
         b"socket" => (gate::SOCKET.get(own)?.address(), &library.socket),
+        b"send" => (gate::SEND.get(own)?.address(), &library.send),
+        b"recv" => (gate::RECV.get(own)?.address(), &library.recv),
+        b"poll" => (gate::POLL.get(own)?.address(), &library.poll),
         // Bound past us where the object's own scope came first: PHP loads its
         // extensions with RTLD_DEEPBIND.
         _ => return interpose::instead_of(name, held),

@@ -30,6 +30,9 @@ pub struct Library {
     real: [AtomicPtr<()>; COUNT],
     close: AtomicPtr<()>,
     socket: AtomicPtr<()>,
+    send: AtomicPtr<()>,
+    recv: AtomicPtr<()>,
+    poll: AtomicPtr<()>,
 }
 
 impl Library {
@@ -40,6 +43,9 @@ impl Library {
             real: [const { AtomicPtr::new(core::ptr::null_mut()) }; COUNT],
             close: AtomicPtr::new(core::ptr::null_mut()),
             socket: AtomicPtr::new(core::ptr::null_mut()),
+            send: AtomicPtr::new(core::ptr::null_mut()),
+            recv: AtomicPtr::new(core::ptr::null_mut()),
+            poll: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
 
@@ -65,6 +71,21 @@ impl Library {
     /// What it called for `socket`; null where that is to be found by name.
     pub fn socket_function(&self) -> *const () {
         self.socket.load(Relaxed)
+    }
+
+    /// What it called for `send`; null where that is to be found by name.
+    pub fn send_function(&self) -> *const () {
+        self.send.load(Relaxed)
+    }
+
+    /// What it called for `recv`; null where that is to be found by name.
+    pub fn recv_function(&self) -> *const () {
+        self.recv.load(Relaxed)
+    }
+
+    /// What it called for `poll`; null where that is to be found by name.
+    pub fn poll_function(&self) -> *const () {
+        self.poll.load(Relaxed)
     }
 }
 

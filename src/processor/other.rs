@@ -51,6 +51,47 @@ pub unsafe extern "C-unwind" fn socket_by_name(
     unsafe { libc::socket(family, kind, protocol) }
 }
 
+/// `send`, by its name.
+///
+/// # Safety
+/// As send(2).
+pub unsafe extern "C-unwind" fn send_by_name(
+    fd: c_int,
+    buffer: usize,
+    length: usize,
+    flags: c_int,
+) -> isize {
+    // SAFETY: the caller's promise.
+    unsafe { libc::send(fd, buffer as *const c_void, length, flags) }
+}
+
+/// `recv`, by its name.
+///
+/// # Safety
+/// As recv(2).
+pub unsafe extern "C-unwind" fn recv_by_name(
+    fd: c_int,
+    buffer: usize,
+    length: usize,
+    flags: c_int,
+) -> isize {
+    // SAFETY: the caller's promise.
+    unsafe { libc::recv(fd, buffer as *mut c_void, length, flags) }
+}
+
+/// `poll`, by its name.
+///
+/// # Safety
+/// As poll(2).
+pub unsafe extern "C-unwind" fn poll_by_name(
+    list: *mut libc::pollfd,
+    count: libc::nfds_t,
+    timeout: c_int,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { libc::poll(list, count, timeout) }
+}
+
 /// Nothing is exported, so nobody looks this up.
 #[cfg(not(test))]
 pub const LOOK_AROUND: &core::ffi::CStr = c"";

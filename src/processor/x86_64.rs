@@ -78,6 +78,47 @@ pub unsafe extern "C-unwind" fn socket_by_name(
     naked_asm!("jmp qword ptr [rip + socket@GOTPCREL]")
 }
 
+/// `send`, by its name.
+///
+/// # Safety
+/// As send(2).
+#[unsafe(naked)]
+pub unsafe extern "C-unwind" fn send_by_name(
+    fd: c_int,
+    buffer: usize,
+    length: usize,
+    flags: c_int,
+) -> isize {
+    naked_asm!("jmp qword ptr [rip + send@GOTPCREL]")
+}
+
+/// `recv`, by its name.
+///
+/// # Safety
+/// As recv(2).
+#[unsafe(naked)]
+pub unsafe extern "C-unwind" fn recv_by_name(
+    fd: c_int,
+    buffer: usize,
+    length: usize,
+    flags: c_int,
+) -> isize {
+    naked_asm!("jmp qword ptr [rip + recv@GOTPCREL]")
+}
+
+/// `poll`, by its name.
+///
+/// # Safety
+/// As poll(2).
+#[unsafe(naked)]
+pub unsafe extern "C-unwind" fn poll_by_name(
+    list: *mut libc::pollfd,
+    count: libc::nfds_t,
+    timeout: c_int,
+) -> c_int {
+    naked_asm!("jmp qword ptr [rip + poll@GOTPCREL]")
+}
+
 #[cfg(not(test))]
 pub use exports::LOOK_AROUND;
 

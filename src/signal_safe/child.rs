@@ -79,11 +79,11 @@ pub extern "C" fn without_handler() {
     if !sys::knows_its_thread() {
         // A child of `vfork` runs in its parent's memory and must write nothing
         // there. Where the kernel will not say (`kcmp(2)` under some seccomp
-        // policies): with a candidate in the table this memory was settled
-        // before, so it is a copy; without one there is nothing to do.
+        // policies): with a candidate in the table, or an object of libpq's, this
+        // memory was settled before, so it is a copy; without one there is nothing to do.
         match sys::shares_memory_with(sys::parent_pid()) {
             Some(true) => return,
-            None if !descriptors::any() => return,
+            None if !descriptors::any() && !ownership::any_known() => return,
             _ => {}
         }
     }

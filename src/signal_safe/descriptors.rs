@@ -13,9 +13,9 @@
 
 use core::ffi::c_int;
 use core::mem::size_of;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 
-use super::{generation, sys};
+use super::{generation, ownership, sys};
 
 /// What a number may be. Where something must be looked at before bytes go out
 /// or come in, the value is odd ([`is_plain`]).
@@ -402,6 +402,8 @@ struct Chunk {
     inodes: [AtomicU64; CHUNK],
     callers: [AtomicPtr<AtomicUsize>; CHUNK],
     texts: [[AtomicU64; 6]; CHUNK],
+    /// In which generation a libpq made a socket of this number last; 0: none did.
+    made_in: [AtomicU32; CHUNK],
 }
 
 impl Chunk {
@@ -413,6 +415,7 @@ impl Chunk {
             inodes: [const { AtomicU64::new(0) }; CHUNK],
             callers: [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNK],
             texts: [const { [const { AtomicU64::new(0) }; 6] }; CHUNK],
+            made_in: [const { AtomicU32::new(0) }; CHUNK],
         }
     }
 
@@ -540,6 +543,27 @@ pub fn entry(fd: c_int) -> Option<Entry> {
         bits.fetch_or(1 << (number % 64), Relaxed);
     }
     chunk.entry(number % CHUNK)
+}
+
+fn made_in(fd: c_int) -> Option<&'static AtomicU32> {
+    let number = fd as u32 as usize;
+    chunk(number / CHUNK)?.made_in.get(number % CHUNK)
+}
+
+/// A libpq of this process has made a socket of this number, or what stands there was
+/// left to this process.
+pub fn note_libpqs_socket(fd: c_int) {
+    if entry(fd).is_some() {
+        if let Some(made_in) = made_in(fd) {
+            made_in.store(generation::current(), Relaxed);
+        }
+    }
+}
+
+/// Whether the socket of this number that a libpq made last was made before this process.
+pub fn is_inherited_libpqs(fd: c_int) -> bool {
+    let made_in = made_in(fd).map_or(0, |made_in| made_in.load(Relaxed));
+    made_in != 0 && ownership::is_inherited(made_in)
 }
 
 /// Calls `each` for every entry that is not [`State::None`].

@@ -30,6 +30,11 @@ pub fn count(more: bool) {
     }
 }
 
+/// Whether the gate knows any.
+pub fn any_known() -> bool {
+    KNOWN.load(Relaxed) != 0
+}
+
 /// In a child that is nobody's heir: what exists is inherited. `generation` is
 /// the parent's; drawing the line twice draws it once.
 pub fn inherit(generation: u32) {

@@ -6,6 +6,7 @@ mod support;
 #[path = "../../src/reason.rs"]
 mod reason;
 
+mod behind;
 mod c_interface;
 mod cancel;
 mod child_fails_well;
