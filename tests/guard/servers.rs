@@ -53,6 +53,7 @@ fn a_childs_session_is_equal_or_lost_on_every_server_by_every_libpq() {
                 run("traps", Transport::Unix, "", 0, 0),
                 run("resumable", Transport::Tls, "", seed, many / 4),
                 run("tenants", Transport::Unix, " user=app", seed, many / 4),
+                run("settings", Transport::Unix, "", seed, many / 4),
                 run("any", Transport::Unix, "", seed, many / 2),
             ];
             let sum = |of: fn(&Counts) -> u64| counts.iter().map(of).sum::<u64>();

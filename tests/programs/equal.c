@@ -1,4 +1,4 @@
-/* equal CONNINFO SEED SEQUENCES resumable|any|traps|tenants: random changes of sessions in the parent, SESSIONS
+/* equal CONNINFO SEED SEQUENCES resumable|any|traps|tenants|settings: random changes of sessions in the parent, SESSIONS
  * of them at a time; then a fork. The child tells all that can be seen of each session, the parent
  * the same of its own, and both must agree, unless the child's was lost.
  *
@@ -1111,6 +1111,65 @@ static void tenant_step(void)
     }
 }
 
+/* Every setting that the server lets a session change: no list knows those of the next version. */
+
+/* Name, type, values of an enum, bounds of a number, default. */
+static PGresult *settings;
+
+static void learn_settings(PGconn *conn)
+{
+    settings = PQexec(conn,
+        "select name, vartype, array_to_string(enumvals, ','), min_val, max_val, boot_val from pg_settings "
+        "where context in ('user', 'superuser') "
+        /* A transaction's own; what ends a session or a statement in the middle of being looked at; what fills the log. */
+        "and name !~ '^transaction_|_timeout$|^exit_on_error$|^max_stack_depth$|^trace_|^debug_(print|pretty)|^log_.*_stats$' "
+        "and name not in ('log_min_messages', 'client_min_messages', 'commit_delay', 'debug_discard_caches') order by name");
+    if (PQntuples(settings) < 100)
+        broken("pg_settings");
+}
+
+static void settings_step(void)
+{
+    int row = below(PQntuples(settings));
+    const char *name = PQgetvalue(settings, row, 0), *type = PQgetvalue(settings, row, 1), *usual = PQgetvalue(settings, row, 5);
+    char value[300];
+    if (!strcmp(type, "bool")) {
+        snprintf(value, sizeof value, "%s", one_in(2) ? "on" : "off");
+    } else if (!strcmp(type, "enum")) {
+        const char *at = PQgetvalue(settings, row, 2);
+        for (int skip = below(6); skip > 0 && strchr(at, ','); skip--)
+            at = strchr(at, ',') + 1;
+        snprintf(value, sizeof value, "%.*s", (int)strcspn(at, ","), at);
+    } else if (!strcmp(type, "string")) {
+        static const char *const strings_[] = {"", "public", "C", "on", "x, y", "SQL, DMY", "UTC", "all"};
+        snprintf(value, sizeof value, "%s", one_in(3) ? usual : PICK(strings_));
+    } else if (one_in(3)) {
+        snprintf(value, sizeof value, "%s", usual);
+    } else { /* between its bounds, most of it near the lower one */
+        double low = atof(PQgetvalue(settings, row, 3)), high = atof(PQgetvalue(settings, row, 4));
+        if (high > low + 1000)
+            high = low + 1000;
+        double at = low + (high - low) * below(101) / 100;
+        snprintf(value, sizeof value, *type == 'i' ? "%.0f" : "%g", at);
+    }
+    switch (below(8)) {
+    case 0:
+        runf("reset %s", name);
+        return;
+    case 1:
+        runf("set %s to default", name);
+        return;
+    case 2:
+        runf("select set_config('%s', '%s', %s)", name, value, one_in(3) ? "true" : "false");
+        return;
+    case 3:
+        runf("set local %s to '%s'", name, value);
+        return;
+    default:
+        runf("set %s%s = '%s'", one_in(4) ? "session " : "", name, value);
+    }
+}
+
 /* What an administrator does between the fork and the child's first use, and takes back after it. The parent's
  * session has the rights and defaults of its day; the child's, today's. */
 static const char *const BETWEEN[][2] = {
@@ -1151,6 +1210,18 @@ static void live(struct sequence *sequence)
     }
     if (traps) {
         trap(sequence->seed);
+        return;
+    }
+    if (settings) {
+        static const char *const control[] = {"begin", "commit", "rollback", "savepoint a", "rollback to a", "reset all", "discard all"};
+        for (unsigned left = 4 + below(12); left > 0; left--) {
+            if (one_in(6))
+                simple(PICK(control));
+            else
+                settings_step();
+        }
+        for (int i = 0; i < 3 && PQtransactionStatus(now->conn) != PQTRANS_IDLE; i++)
+            simple(i ? "rollback" : "commit");
         return;
     }
     unsigned steps = 1 + below(12);
@@ -1617,6 +1688,8 @@ int main(int argc, char **argv)
     if (!many)
         many = sizeof TRAPS / sizeof *TRAPS;
     PGconn *one = dial(argv[1]);
+    if (!strcmp(argv[4], "settings"))
+        learn_settings(one);
     fact("versions", "libpq %d, server %d", PQlibVersion() / 10000, PQserverVersion(one) / 10000);
     PQfinish(one);
     for (long done = 0; done < many; done += SESSIONS)
