@@ -65,10 +65,10 @@ test: setup build
 suites: setup build
 	@tools/suites/run $(SUITE)
 
-# The table of functions, and 36 pairs of a server and a libpq: ten minutes on two quiet cores.
+# The table of functions, and statements on each server, 36 pairs of a server and a libpq: a quarter of an hour on two quiet cores.
 servers: setup build
 	@tools/servers
-	cargo test -p reader --test reader the_table_of_functions
+	FORKGUARD_TEST_SERVERS=all cargo test -p reader --test reader -- --nocapture the_table_of_functions every_server
 	FORKGUARD_TEST_SERVERS=all cargo test --test guard -- --nocapture servers::a_childs
 
 bench: setup build
