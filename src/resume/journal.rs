@@ -124,6 +124,41 @@ impl Set {
         looked_up.then_some(Reason::TextSearchLookup)
     }
 
+    /// Whether what a `PREPARE` means may depend on it: then it cannot be prepared again without.
+    ///
+    /// A statement that is prepared is parsed, analysed and rewritten under the settings of its
+    /// moment; it is planned, and what it calls is called, when it is executed (`PrepareQuery` and
+    /// `exec_parse_message` to `CompleteCachedPlan`, then `GetCachedPlan`). Analysis looks up names
+    /// (`search_path`), reads constants by their types' input functions (`DateStyle` and its like),
+    /// and the rewriter puts in rules and policies (the role, `row_security`). None of them reads a
+    /// setting that no library owns: nothing but `current_setting()` does, which is called at the
+    /// execution, in a policy as well; it is stable, so not even the planner keeps its value. Of
+    /// those that a library owns, `isn.weak` is read by input functions; whether another library
+    /// may own the name is asked of each trace, and this setting leaves one. The rest of the list
+    /// bounds, plans, or logs an execution.
+    fn gives_meaning(&self) -> bool {
+        const NONE: [&[u8]; 16] = [
+            b"application_name",
+            b"client_min_messages",
+            b"effective_cache_size",
+            b"hash_mem_multiplier",
+            b"idle_in_transaction_session_timeout",
+            b"idle_session_timeout",
+            b"jit",
+            b"lock_timeout",
+            b"log_min_duration_statement",
+            b"log_statement",
+            b"maintenance_work_mem",
+            b"random_page_cost",
+            b"statement_timeout",
+            b"synchronous_commit",
+            b"transaction_timeout",
+            b"work_mem",
+        ];
+        let is_nobodys = self.is_custom() && !self.name.starts_with(b"isn.");
+        !(is_nobodys || NONE.contains(&&*self.name) || self.name.starts_with(b"enable_"))
+    }
+
     /// The server reads later texts by it.
     fn is_about_texts(&self) -> bool {
         [
@@ -1101,7 +1136,7 @@ impl Journal {
             };
             match change {
                 Effect::Set(set) if set.local => {
-                    local_before = true;
+                    local_before |= set.gives_meaning();
                     self.changes(&set);
                     if set.is_custom() {
                         self.leave_trace(set.name);
@@ -1128,7 +1163,7 @@ impl Journal {
             }
             match step {
                 Pending::Change(Effect::Set(set)) => {
-                    setting_before = true;
+                    setting_before |= set.gives_meaning();
                     self.changes(&set);
                     if set.is_custom() {
                         self.leave_trace(set.name);

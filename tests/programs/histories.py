@@ -170,9 +170,20 @@ def tenant_per_request(connection):
 
 
 def local_beside_prepared(connection):
-    for number in range(5):
+    under_local(connection, "app.tenant = 't1'")
+
+
+def rolled_back(connection):
+    for _ in range(5):
+        with connection.transaction(force_rollback=True):
+            connection.execute("SET app.tenant = 't1'")
+            connection.execute("SELECT * FROM things WHERE name = %s", ("x",)).fetchall()
+
+
+def under_local(connection, setting):
+    for _ in range(5):
         with connection.transaction():
-            connection.execute(f"SET LOCAL app.tenant = 't{number}'")
+            connection.execute(f"SET LOCAL {setting}")
             connection.execute("SELECT * FROM things WHERE name = %s", ("x",)).fetchall()
 
 
@@ -295,8 +306,11 @@ HISTORIES = {
     # psycopg 3.
     "psycopg 3": (BACK, psycopg3(queries("SELECT 1", ("SELECT * FROM things WHERE name = %s", ("x",))))),
     "psycopg 3, prepared by itself": (BACK, psycopg3(often)),
-    "psycopg 3, tenant a request": ("prepared_under_local", psycopg3(tenant_per_request)),
-    "psycopg 3, prepared under SET LOCAL": ("prepared_under_local", psycopg3(local_beside_prepared)),
+    "psycopg 3, tenant a request": (BACK, psycopg3(tenant_per_request)),
+    "psycopg 3, prepared under SET LOCAL": (BACK, psycopg3(local_beside_prepared)),
+    "psycopg 3, prepared under SET LOCAL of a time limit": (BACK, psycopg3(lambda c: under_local(c, "statement_timeout = '5s'"))),
+    "psycopg 3, prepared under SET LOCAL of a search path": ("prepared_under_local", psycopg3(lambda c: under_local(c, "search_path = public"))),
+    "psycopg 3, prepared in a transaction rolled back": (BACK, psycopg3(rolled_back)),
     "psycopg 3, without autocommit": (BACK, psycopg3(lambda c: (c.execute("SELECT 1"), c.commit()), autocommit=False)),
     "psycopg 3, time zone and client encoding": (BACK, psycopg3(queries("SET TIME ZONE 'UTC'", "SET client_encoding TO 'UTF8'"))),
     "psycopg 3, copy": (BACK, psycopg3(lambda c: copy3(c))),
@@ -314,7 +328,7 @@ HISTORIES = {
     "SQLAlchemy": (BACK, alchemy(sessions)),
     "SQLAlchemy on psycopg 3": (BACK, alchemy(sessions, "psycopg")),
     "SQLAlchemy, tenants": (BACK, alchemy(tenants)),
-    "SQLAlchemy, tenants on psycopg 3": ("prepared_under_local", alchemy(tenants, "psycopg")),
+    "SQLAlchemy, tenants on psycopg 3": (BACK, alchemy(tenants, "psycopg")),
     "SQLAlchemy, reflection": (BACK, alchemy(reflect)),
     "SQLAlchemy, reflection on psycopg 3": (BACK, alchemy(reflect, "psycopg")),
     # Django.
