@@ -180,6 +180,9 @@ reasons! {
     ConstantSetting "constant_setting"
         "a setting changed that constants of a prepared statement depend on"
         "set DateStyle, TimeZone and their like first, and prepare afterwards";
+    ExtensionSetting "extension_setting"
+        "it set and took back a setting that an extension may own"
+        "set settings of extensions after the fork";
     CustomSettingFailed "custom_setting_failed"
         "a change of a custom setting failed: it may have left a trace"
         "open the connection after the fork";

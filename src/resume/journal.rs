@@ -16,6 +16,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::vec::Vec;
 
 use super::loss::Loss;
+use super::owners;
 use super::set_config::{Kept, Parameters, Unbound};
 use super::REPORTED;
 use crate::memory;
@@ -112,6 +113,26 @@ impl Set {
             .and_then(|at| text.get(at + name.len()..))
             .unwrap_or(&text);
         holds(value)
+    }
+
+    /// Whether any setting of that value shows it as it is written here: `on`, `off`, or a number
+    /// without anything to spare. (Of the settings that a function's call brings along, none
+    /// has a unit.)
+    fn is_spelled_as_shown(&self) -> bool {
+        let text = self.text.trim_ascii_end();
+        let text = text.strip_suffix(b"'").unwrap_or(text);
+        let from = text
+            .iter()
+            .rposition(|byte| matches!(byte, b' ' | b'=' | b'\''));
+        let value = text.get(from.map_or(0, |at| at + 1)..).unwrap_or_default();
+        let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+        let mut parts = value.splitn(2, |byte| *byte == b'.');
+        let (whole, rest) = (parts.next().unwrap_or_default(), parts.next());
+        let is_number = digits(whole)
+            && (whole == b"0" || !whole.starts_with(b"0"))
+            && value.len() < 6 // as %g shows it
+            && rest.is_none_or(|rest| digits(rest) && !rest.ends_with(b"0"));
+        value == b"on" || value == b"off" || is_number
     }
 
     /// Why later statements do not mean what their text says: a value that the
@@ -467,6 +488,22 @@ impl Journal {
     /// Whether the unnamed statement is a replay's.
     pub fn unnamed_is_ours(&self) -> bool {
         self.unnamed_is_ours
+    }
+
+    /// The custom settings whose value no text says, if a library of the server owns them: that were
+    /// set and taken back, or set to what such a library may spell in another way.
+    pub fn left_settings(&self) -> Vec<&[u8]> {
+        let mut left: Vec<&[u8]> = self.traces.iter().map(|name| &**name).collect();
+        for entry in &self.entries {
+            if let Effect::Set(set) = entry {
+                left.retain(|name| **name != *set.name);
+                let as_it_is = !owners::is_owned(&set.name) || set.is_spelled_as_shown();
+                if set.is_custom() && (set.to_default || !as_it_is) {
+                    left.push(&set.name);
+                }
+            }
+        }
+        left
     }
 
     /// What to do again, in order.

@@ -10,6 +10,7 @@ use core::ffi::CStr;
 
 pub mod journal;
 pub mod loss;
+mod owners;
 pub mod place;
 pub mod question;
 #[cfg(not(test))]

@@ -5,7 +5,9 @@
 
 use std::format;
 use std::string::{String, ToString};
+use std::vec::Vec;
 
+use super::owners;
 use crate::reason::Reason;
 
 /// The parent's session, as its child knows it.
@@ -61,10 +63,51 @@ const MAY_HAVE_TEMPORARY_TABLES: &str =
     "pg_catalog.strpos(pg_catalog.lower(pg_catalog.current_setting('search_path')), \
      'pg_temp') OPERATOR(pg_catalog.>) 0";
 
+/// A library may own one of these settings, and the parent's backend may have loaded it: by one of its
+/// functions, for `LOAD` makes a session lost, and what a new backend has loaded already (then the
+/// setting is known to it) is the same in both. The database's functions tell which libraries those
+/// can be; 16384 is FirstNormalObjectId: those below are PostgreSQL's own, and of them only PL/pgSQL
+/// has settings. 13 is the language `c` (pg_language.dat).
+fn may_be_owned(settings: &[&[u8]]) -> String {
+    // What a name must be in an array's constant; others are none since 14 (guc.c).
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'$');
+    let names: Vec<_> = settings
+        .iter()
+        .copied()
+        .filter(|setting| setting.iter().all(plain))
+        .map(String::from_utf8_lossy)
+        .collect();
+    let unknown = if names.len() < settings.len() {
+        String::from("true")
+    } else {
+        format!(
+            "EXISTS (SELECT FROM pg_catalog.unnest('{{{}}}'::pg_catalog.text[]) AS s(name) \
+             WHERE pg_catalog.current_setting(s.name, true) IS NULL)",
+            names.join(",")
+        )
+    };
+    if settings.iter().any(|setting| owners::is_plpgsql(setting)) {
+        return unknown;
+    }
+    let innocent: Vec<_> = owners::innocent(settings).collect();
+    format!(
+        "{unknown} AND EXISTS (SELECT FROM pg_catalog.pg_proc AS f \
+         WHERE f.prolang OPERATOR(pg_catalog.=) 13::pg_catalog.oid \
+         AND f.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
+         AND pg_catalog.regexp_replace(f.probin, '^.*/|[.]so$'::pg_catalog.text, ''::pg_catalog.text, 'g'::pg_catalog.text) \
+           OPERATOR(pg_catalog.<>) ALL ('{{{}}}'::pg_catalog.text[]))",
+        innocent.join(",")
+    )
+}
+
 impl Question {
     /// For a session on which anything has been run, of the server of that version (`PQserverVersion`)
     /// whose backend `own` is the new session's.
-    pub fn of(version: i32, own: i32, parent: &Parent) -> Question {
+    ///
+    /// `left`: the custom settings that were taken back, see [`Journal::left_settings`].
+    ///
+    /// [`Journal::left_settings`]: super::journal::Journal::left_settings
+    pub fn of(version: i32, own: i32, parent: &Parent, left: &[&[u8]]) -> Question {
         let mut question = Question(String::from("SELECT CASE"));
         question.ask(IS_POOLED, POOLER);
         question.ask(IS_YOUNGER, Reason::ServerRestarted.code());
@@ -75,6 +118,9 @@ impl Question {
             MAY_HAVE_TEMPORARY_TABLES
         };
         question.ask(temporary, Reason::ParentTemporaryTables.code());
+        if !left.is_empty() {
+            question.ask(&may_be_owned(left), Reason::ExtensionSetting.code());
+        }
         question.0.push_str(" ELSE ''::pg_catalog.text END");
         // A thousandth less, for clocks that run apart: twice what ntpd corrects by.
         let age = (parent.age_us - parent.age_us / 1000) as f64 / 1e6;

@@ -109,7 +109,9 @@ impl Message {
     fn of(step: Step) -> Message {
         match step {
             Step::Trace(name) => Message::query(
-                b"SELECT pg_catalog.set_config($1, '', true)",
+                // One that the server knows has its default again.
+                b"SELECT CASE WHEN pg_catalog.current_setting($1, true) IS NULL \
+                  THEN pg_catalog.set_config($1, '', true) END",
                 std::vec![c_string(name)],
             ),
             Step::Text(text) => Message::query(text, Vec::new()),
@@ -153,7 +155,12 @@ impl Replay {
         let mut messages = Vec::new();
         if asks {
             let version = library.call1(entry::PQserverVersion, pgconn) as i32;
-            let question = Question::of(version, library.backend_pid(pgconn), parent);
+            let question = Question::of(
+                version,
+                library.backend_pid(pgconn),
+                parent,
+                &journal.left_settings(),
+            );
             let form = match journal.steps().next() {
                 None => Form::Simple,
                 Some(_) => Form::Query,

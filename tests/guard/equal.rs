@@ -34,6 +34,10 @@ pub fn prepare(server: Cluster) -> Cluster {
         "create table gone (a int)",
         "create table deferred (a int unique deferrable initially deferred)",
         "create sequence counter",
+        // Libraries that a session loads by an operator or a trigger, and that own settings.
+        "create extension pg_trgm",
+        "create function noted() returns trigger language plpgsql as 'begin return new; end'; \
+            create table noted (a int); create trigger noted before insert on noted for each row execute function noted()",
         "create function changes() returns int language plpgsql as \
             $$ begin perform set_config('my.b', 'by a function', false); return 1; end $$",
         "create procedure changes_too() language plpgsql as \

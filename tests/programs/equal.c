@@ -919,6 +919,19 @@ static const char *const TRAPS[][12] = {
     /* They change nothing of it. */
     {"!select 1", "|set my.a to 'x'", "|set my.b to 'a\\b'", "|select E'a\\'', ''"},
     {"set standard_conforming_strings to off", "|set my.a to 'x'", "|", "|select 'a\\'', '"},
+    /* Settings that a library owns, which is loaded when one of its functions is called. */
+    {"begin", "set local pg_trgm.similarity_threshold = 0.5", "select 'a' % 'b'", "commit"},
+    {"select 'a' % 'b'", "begin", "set local pg_trgm.similarity_threshold = 0.5", "commit"},
+    {"select 'a' % 'b'", "begin", "set pg_trgm.similarity_threshold = 0.5", "rollback"},
+    {"set pg_trgm.similarity_threshold = 0.5", "select 'a' % 'b'", "reset pg_trgm.similarity_threshold"},
+    {"set pg_trgm.similarity_threshold = 0.5", "select 'a' % 'b'", "reset all"},
+    {"set pg_trgm.similarity_threshold = 0.5", "select 'a' % 'b'", "discard all"},
+    {"set pg_trgm.similarity_threshold = 0.50", "select 'a' % 'b'"},
+    {"select 'a' % 'b'", "set \"PG_trgm\".similarity_threshold to '5e-1'"},
+    {"begin", "set local plpgsql.variable_conflict = use_column", "insert into noted values (1)", "commit"},
+    {"!set pg_trgm.similarity_threshold = 0.5", "select 'a' % 'b'"},
+    {"!begin", "set local pg_trgm.similarity_threshold = 0.5", "set pg_trgm.similarity_threshold = '0.7'", "select 'a' % 'b'", "commit"},
+    {"!begin", "set local app.x.y = 'l'", "select 'a' % 'b'", "commit"},
     /* The types of parameters and columns are those of the moment of the PREPARE. */
     {"create table e1 (a int)", "=s1 insert into e1 values ($1)", "alter table e1 alter a type real"},
     {"create table e2 (a int)", "prepare s1 as insert into e2 values ($1)", "alter table e2 alter a type real"},
@@ -1412,7 +1425,9 @@ static void look(struct text *text, PGconn *conn)
         ask(text, conn, sql);
     }
     ask(text, conn, "select current_setting('my.new', true)");
-    ask(text, conn, "select name, setting, case when setting <> reset_val and name !~ '^transaction_' then source end, reset_val from pg_settings order by name");
+    /* Their defaults, where nothing has loaded their libraries. */
+    ask(text, conn, "select coalesce(current_setting('pg_trgm.similarity_threshold', true), '0.3'), coalesce(current_setting('plpgsql.variable_conflict', true), 'error')");
+    ask(text, conn, "select name, setting, case when setting <> reset_val and name !~ '^transaction_' then source end, reset_val from pg_settings where name !~ '[.]' order by name"); /* others show which libraries are loaded */
     ask(text, conn, "select current_user, session_user, current_setting('role'), current_setting('is_superuser'), current_database()");
     ask(text, conn, "select current_schemas(true)");
     ask(text, conn, "select channel from pg_listening_channels() as t(channel) order by 1");
