@@ -4,7 +4,7 @@
 //! that our prepare handler runs last and our child handler first. What is done
 //! in the child is in [`crate::signal_safe::child`].
 
-use crate::signal_safe::{child, descriptors, fence, threads};
+use crate::signal_safe::{child, descriptors, fence, generation, threads};
 
 /// Registers them. An error is `pthread_atfork`'s: out of memory.
 pub fn register() -> Result<(), i32> {
@@ -17,6 +17,7 @@ pub fn register() -> Result<(), i32> {
 }
 
 extern "C" fn prepare() {
+    generation::before_fork();
     // With other threads, also for who looks at the list of objects
     // (`interpose::loader`).
     if threads::before_fork() | descriptors::any() {

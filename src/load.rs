@@ -67,7 +67,6 @@ fn start() {
     #[cfg(break_memory)]
     crate::broken::memory();
     interpose::resolve_all();
-    generation::start();
     // In a setuid program the environment is somebody else's (getauxval(3)).
     let trusted = auxv::value(libc::AT_SECURE) == 0;
     let (config, complaints) = if trusted {
@@ -91,12 +90,10 @@ fn start() {
         log::error!("no protection: loaded after the program began, behind libc; preload it (LD_PRELOAD), or link the program with it");
         return;
     }
+    generation::start();
     if let Err(errno) = fork::register() {
         log::error!("no protection: fork handlers could not be registered (errno {errno})");
         return;
-    }
-    if !generation::raw_forks_are_seen() {
-        log::debug!("this kernel has no MADV_WIPEONFORK: children of _Fork and clone go unnoticed");
     }
     tree::set_policy(match config.policy {
         Policy::Off => 0,

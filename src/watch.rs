@@ -48,11 +48,7 @@ fn remember_server(hash: u64) {
 
 /// `connect(2)` is about to be called on `fd` for this address.
 pub fn connecting(fd: c_int, address: &[u8]) {
-    const FAMILIES: [c_int; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
-    let Some(Ok(family)) = address.get(..2).map(<[u8; 2]>::try_from) else {
-        return;
-    };
-    if !FAMILIES.contains(&i32::from(u16::from_ne_bytes(family))) || !generation::is_own_memory() {
+    if !is_of_a_family_with_servers(address) || !generation::is_own_memory() {
         return;
     }
     let Some(entry) = descriptors::entry(fd) else {
@@ -81,12 +77,65 @@ pub fn connecting(fd: c_int, address: &[u8]) {
     entry.set_pending(server, expected);
 }
 
+/// As [`connecting`], before the first session: without a system call, and so without
+/// a look at the address, which may be anything until the kernel has read it. This may
+/// be a child of `vfork`: what is entered then says no more than that the first bytes
+/// on the number will tell, which they do of any.
+pub fn connecting_unseen(fd: c_int) {
+    // Maps memory for a number past 1,023, once in 1,024 numbers: the only system call.
+    if let Some(entry) = descriptors::entry(fd) {
+        entry.set_pending(0, None);
+    }
+}
+
+/// The kernel has read the address of `connect(2)` on `fd`, which leads somewhere.
+pub fn connected_unseen(fd: c_int, address: &[u8]) {
+    let Some(entry) = descriptors::find(fd) else {
+        return;
+    };
+    let word = entry.word();
+    if word.state() == State::Pending && word.seen() == 0 {
+        match is_of_a_family_with_servers(address) {
+            true => entry.set_server(spread(address), looks_like_a_server(address)),
+            false => {
+                entry.forget_if(word);
+            }
+        }
+    }
+}
+
+/// Whether PostgreSQL is known to be there: its port, or the name of its socket.
+fn looks_like_a_server(address: &[u8]) -> bool {
+    const PORT: [u8; 2] = 5432_u16.to_be_bytes();
+    const NAME: &[u8] = b".s.PGSQL.";
+    match family_of(address) {
+        // `sin_port` and `sin6_port` follow the family.
+        Some(libc::AF_INET | libc::AF_INET6) => address.get(2..4) == Some(&PORT),
+        Some(libc::AF_UNIX) => address.windows(NAME.len()).any(|part| part == NAME),
+        _ => false,
+    }
+}
+
+fn family_of(address: &[u8]) -> Option<c_int> {
+    let family = address.get(..2)?.try_into().ok()?;
+    Some(i32::from(u16::from_ne_bytes(family)))
+}
+
+fn is_of_a_family_with_servers(address: &[u8]) -> bool {
+    const FAMILIES: [c_int; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+    family_of(address).is_some_and(|family| FAMILIES.contains(&family))
+}
+
 /// `connect(2)` failed on `fd`.
 pub fn not_connected(fd: c_int) {
     if let Some(entry) = descriptors::find(fd) {
         let word = entry.word();
         if word.state() == State::Pending && word.seen() == 0 {
-            closed(fd, entry, word);
+            if generation::has_had_session() {
+                closed(fd, entry, word);
+            } else {
+                entry.forget_if(word); // entered by this very call
+            }
         }
     }
 }
@@ -94,8 +143,8 @@ pub fn not_connected(fd: c_int) {
 /// Some first bytes are about to be sent on the pending `fd`. `bytes` begins
 /// with them; they are read before the call, for a fork in another thread must
 /// never find a session that has spoken and is not in the table. True if they
-/// must not go out.
-pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8]) -> bool {
+/// must not go out. Or they `was_sent`: see `interpose::socket`.
+pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8], was_sent: bool) -> bool {
     let word = entry.word();
     let first = wire::First {
         head: entry.head(),
@@ -109,6 +158,8 @@ pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8]) -> bool {
         wire::Verdict::Session(opening) => {
             if !register(fd, entry, opening) {
                 entry.forget_if(word);
+            } else if was_sent {
+                // It has spoken before anybody could know, and first: the session is its.
             } else if word.is_inherited() && child::leaves_alone() {
                 entry.set_inherited(word.generation());
             } else if word.is_inherited() {
@@ -159,7 +210,9 @@ fn abandon_late(fd: c_int, entry: Entry) -> bool {
 
 /// Enters what is open at `fd` as a session. False if it is no stream socket.
 pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
-    if sys::socket_option::<c_int>(fd, libc::SO_TYPE) != Ok(libc::SOCK_STREAM) {
+    if !generation::begin_session()
+        || sys::socket_option::<c_int>(fd, libc::SO_TYPE) != Ok(libc::SOCK_STREAM)
+    {
         return false;
     }
     let Ok(identity) = identity_of(fd) else {
@@ -285,7 +338,10 @@ pub fn given_up(fd: c_int) {
 
 /// `fd` was closed; `word` is what its entry said before.
 pub fn closed(fd: c_int, entry: Entry, word: Word) {
-    if !generation::is_own_memory() {
+    // Before the first session nobody asks whether this is a child of `vfork`, which
+    // closes numbers in its own table and would make its parent's connection a stranger
+    // here. Whatever comes under the number will say by its first bytes what it is.
+    if !generation::has_had_session() || !generation::is_own_memory() {
         return;
     }
     // What no child would abandon may be forgotten at any moment.

@@ -2,7 +2,7 @@
 
 use core::ffi::{c_int, c_ulong};
 
-use super::{guarded, hooks, is_refused, notice_fork, passes};
+use super::{guarded, hooks, is_refused, notice_fork_at, passes};
 use crate::signal_safe::descriptors::{self, Entry, State, Word, CLOSE_ON_EXEC, NON_BLOCKING};
 use crate::signal_safe::sys;
 use crate::signal_safe::{child, fence, generation};
@@ -31,7 +31,8 @@ fn duplicate(
     close_on_exec: bool,
     real: impl FnOnce() -> c_int,
 ) -> c_int {
-    notice_fork();
+    notice_fork_at(old);
+    to.into_iter().for_each(notice_fork_at);
     // As `close` of it: the number may be the parent's, too. What dup2(2) says where it
     // cannot have a number now.
     if to.is_some_and(|to| to != old && child::shares_table() && is_refused(to)) {
@@ -43,7 +44,9 @@ fn duplicate(
     let result = real();
     guarded((), || {
         if result >= 0 && result != old && generation::is_own_memory() {
-            if let Some(over) = &over {
+            // Before the first session this may be a child of `vfork`, and the number
+            // its parent's: see `watch::closed`.
+            if let Some(over) = over.as_ref().filter(|_| generation::has_had_session()) {
                 over.entry.forget_if(over.word);
             }
             if let Some(from) = &from {
@@ -60,7 +63,7 @@ fn control(fd: c_int, command: c_int, argument: usize, real: impl FnOnce() -> c_
     if let libc::F_DUPFD | libc::F_DUPFD_CLOEXEC = command {
         return duplicate(fd, None, command == libc::F_DUPFD_CLOEXEC, real);
     }
-    notice_fork();
+    notice_fork_at(fd);
     let result = real();
     let flags = argument as c_int;
     match command {
@@ -95,7 +98,7 @@ fn closed(fd: c_int, found: Option<Before>, result: c_int) {
 
 hooks! {
     unsafe fn close(fd: c_int) -> c_int => on_close if passes(fd), else slow_close {
-        notice_fork();
+        notice_fork_at(fd);
         if child::shares_table() && is_refused(fd) {
             return 0;
         }
@@ -137,7 +140,7 @@ hooks! {
     }
 
     unsafe fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int => on_ioctl if passes(fd), else slow_ioctl {
-        notice_fork();
+        notice_fork_at(fd);
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { real::ioctl()(fd, request, argument) };
         if result == 0 {

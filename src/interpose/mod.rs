@@ -217,7 +217,7 @@ enum Found {
 fn look(fd: c_int) -> Found {
     #[cfg(break_child_handler = "symbol")]
     crate::broken::symbol();
-    notice_fork();
+    notice_fork_at(fd);
     let Some(entry) = descriptors::find(fd) else {
         return Found::Nothing;
     };
@@ -232,6 +232,15 @@ fn look(fd: c_int) -> Found {
 /// Whether `fd` is a parent's session that could not be replaced. `errno` is kept.
 fn is_refused(fd: c_int) -> bool {
     descriptors::find(fd).is_some_and(|entry| entry.is_refused(fd))
+}
+
+/// As [`notice_fork`], in a call on `fd`: where process ids are compared, not for a
+/// stranger, which is the same in a child.
+#[inline(always)]
+fn notice_fork_at(fd: c_int) {
+    if !(generation::compares_pids() && descriptors::is_stranger(fd)) {
+        notice_fork();
+    }
 }
 
 /// Looks after a child that was made without fork handlers. `errno` is kept.

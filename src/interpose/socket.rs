@@ -8,8 +8,9 @@ use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
 use super::{guarded, hooks, look, moves_freely, sends_freely, Found};
 use crate::signal_safe::descriptors::{self, Entry, State};
-use crate::signal_safe::generation;
+use crate::signal_safe::exclusion::Place;
 use crate::signal_safe::sys;
+use crate::signal_safe::{fence, generation, steps};
 use crate::{detector, load, watch, wire};
 
 /// The bytes of a call that sends.
@@ -45,6 +46,44 @@ impl Outgoing {
     }
 }
 
+impl Outgoing {
+    /// As [`copy`](Self::copy), without asking whether they can be read.
+    ///
+    /// # Safety
+    /// The kernel must just have sent `into.len()` bytes or more of these.
+    unsafe fn copy_sent(&self, into: &mut [u8]) -> usize {
+        // SAFETY: the caller's promise: the kernel has read what is read here, in a call
+        // that has not returned to its caller.
+        unsafe {
+            match *self {
+                Outgoing::One(start, length) => {
+                    let length = length.min(into.len());
+                    start
+                        .cast::<u8>()
+                        .copy_to_nonoverlapping(into.as_mut_ptr(), length);
+                    length
+                }
+                Outgoing::Many(vectors, count) => {
+                    let mut filled = 0;
+                    for index in 0..count {
+                        let rest = &mut into[filled..];
+                        if rest.is_empty() {
+                            break;
+                        }
+                        let vector = vectors.wrapping_add(index).read_unaligned();
+                        filled += Outgoing::One(vector.iov_base, vector.iov_len).copy_sent(rest);
+                    }
+                    filled
+                }
+                Outgoing::Message(message) => {
+                    let message = message.read_unaligned();
+                    Outgoing::Many(message.msg_iov, message.msg_iovlen).copy_sent(into)
+                }
+            }
+        }
+    }
+}
+
 /// A copy of a structure of the kernel's interface at a caller's address.
 pub(super) fn copied<T: Copy>(address: *const T) -> Option<T> {
     let mut value = core::mem::MaybeUninit::<T>::zeroed();
@@ -57,12 +96,71 @@ pub(super) fn copied<T: Copy>(address: *const T) -> Option<T> {
     whole.then(|| unsafe { value.assume_init() })
 }
 
-/// Before bytes go out on `fd`: true if they must not.
-fn refuses_outgoing(call: &str, fd: c_int, bytes: Outgoing) -> bool {
+/// What a call that sends comes to.
+enum Sending {
+    /// The bytes must not go out; `errno` is set.
+    Refused,
+    /// Nothing more to do.
+    Plain,
+    /// They are looked at when they have gone out: [`sent`].
+    Watched(Place<'static>),
+}
+
+/// Before the first session of this process no system call asks whether the caller's
+/// bytes can be read: the real call goes first, and the kernel has read what it tells
+/// that it has sent. A fork by another thread waits in between ([`fence`]), so that
+/// its child finds the session registered that has spoken; one made by a raw system
+/// call may come before that, and its child has the first session of its parent for
+/// a stranger. And a child that speaks first on a connection that its parent has made
+/// has that for its own. Neither where PostgreSQL is known to be at the other end:
+/// then the bytes are looked at before.
+fn is_watched(entry: Entry) -> bool {
+    !generation::has_had_session() && !entry.is_server_known() && !steps::is_inside()
+}
+
+/// A startup packet or a TLS handshake is not longer (10,000 bytes, and a record's
+/// 16,384), and so short a first write waits for nobody: no socket's buffer is less.
+const LONGEST: usize = 16 * 1024 + 5;
+
+/// The bytes of a watched call have gone out, so many of them. `errno` is kept.
+#[cold]
+#[inline(never)]
+fn sent(fd: c_int, place: Place<'static>, bytes: Outgoing, result: ssize_t) {
+    guarded((), || {
+        let Some(entry) = descriptors::find(fd) else {
+            return;
+        };
+        let length = usize::try_from(result).unwrap_or(0);
+        if length == 0 || entry.word().state() != State::Pending {
+            return;
+        }
+        #[inline(never)]
+        fn read<const MOST: usize>(fd: c_int, entry: Entry, bytes: &Outgoing, length: usize) {
+            let mut beginning = [0; MOST];
+            // SAFETY: the kernel has sent `length` bytes from there.
+            let length = unsafe { bytes.copy_sent(&mut beginning[..length.min(MOST)]) };
+            watch::first_bytes(fd, entry, &beginning[..length], true);
+        }
+        let mut first = [0];
+        // SAFETY: as above.
+        unsafe { bytes.copy_sent(&mut first) };
+        // In two sizes, as in `refuses_first`.
+        if wire::needs_more(first[0]) {
+            read::<{ wire::ENOUGH_FOR_TLS }>(fd, entry, &bytes, length);
+        } else {
+            read::<{ wire::ENOUGH }>(fd, entry, &bytes, length);
+        }
+    });
+    fence::leave(place);
+}
+
+/// Before bytes go out on `fd`.
+fn sending(call: &str, fd: c_int, bytes: &Outgoing) -> Sending {
     // Most of what comes here: libpq's own, in a call that the gate saw.
     if generation::is_settled() && descriptors::is_called(fd) {
-        return false;
+        return Sending::Plain;
     }
+    let mut is_late = false;
     let refused = guarded(false, || match look(fd) {
         Found::Nothing => {
             watch::sending(fd);
@@ -71,6 +169,10 @@ fn refuses_outgoing(call: &str, fd: c_int, bytes: Outgoing) -> bool {
         Found::Refused => true,
         Found::Inherited(entry) => {
             detector::moved(fd, entry, call, true);
+            false
+        }
+        Found::Pending(entry) if is_watched(entry) => {
+            is_late = true;
             false
         }
         Found::Pending(entry) if generation::is_own_memory() => {
@@ -84,25 +186,30 @@ fn refuses_outgoing(call: &str, fd: c_int, bytes: Outgoing) -> bool {
     });
     if refused {
         sys::set_errno(libc::EPIPE);
+        return Sending::Refused;
     }
-    refused
+    match bytes {
+        _ if !is_late => Sending::Plain,
+        Outgoing::One(_, length) if *length > LONGEST => Sending::Watched(Place::NONE),
+        _ => Sending::Watched(fence::enter()),
+    }
 }
 
 /// Before the first bytes go out. In two sizes and out of line: a signal
 /// handler may send from an alternate stack of 8 KB, and most of what is sent
 /// has no need of the larger one.
-fn refuses_first(fd: c_int, entry: Entry, bytes: Outgoing) -> bool {
+fn refuses_first(fd: c_int, entry: Entry, bytes: &Outgoing) -> bool {
     #[inline(never)]
     fn read<const MOST: usize>(fd: c_int, entry: Entry, bytes: &Outgoing) -> bool {
         let mut beginning = [0; MOST];
         let length = bytes.copy(&mut beginning);
-        watch::first_bytes(fd, entry, &beginning[..length])
+        watch::first_bytes(fd, entry, &beginning[..length], false)
     }
     let mut first = [0];
     if bytes.copy(&mut first) == 1 && wire::needs_more(first[0]) {
-        read::<{ wire::ENOUGH_FOR_TLS }>(fd, entry, &bytes)
+        read::<{ wire::ENOUGH_FOR_TLS }>(fd, entry, bytes)
     } else {
-        read::<{ wire::ENOUGH }>(fd, entry, &bytes)
+        read::<{ wire::ENOUGH }>(fd, entry, bytes)
     }
 }
 
@@ -122,16 +229,22 @@ fn refuses_incoming(call: &str, fd: c_int) -> bool {
 
 /// Before `connect(2)`. Entered before the call: a fork in another thread may
 /// find the socket connected before the call has returned.
-fn connecting(fd: c_int, address: *const sockaddr, length: socklen_t) {
-    guarded((), || {
+/// Whether that was done without a look at the address: [`connected`] takes it.
+fn connecting(fd: c_int, address: *const sockaddr, length: socklen_t) -> bool {
+    guarded(false, || {
+        if !generation::has_had_session() {
+            watch::connecting_unseen(fd);
+            return true;
+        }
         let mut bytes = [0; size_of::<libc::sockaddr_storage>()];
         let length = sys::read_memory(address.cast(), length as usize, &mut bytes);
         watch::connecting(fd, &bytes[..length]);
-    });
+        false
+    })
 }
 
 /// After `connect(2)` returned `result`. `errno` is kept.
-fn connected(fd: c_int, result: c_int) {
+fn connected(fd: c_int, unseen: bool, address: *const sockaddr, length: socklen_t, result: c_int) {
     guarded((), || {
         // EISCONN: connected before, and watched or looked at before.
         let lasting = [
@@ -142,6 +255,16 @@ fn connected(fd: c_int, result: c_int) {
         ];
         if result != 0 && !lasting.contains(&sys::errno()) {
             watch::not_connected(fd);
+        } else if unseen && !address.is_null() {
+            let mut bytes = [0; size_of::<libc::sockaddr_storage>()];
+            let length = bytes.len().min(length as usize);
+            // SAFETY: the kernel has read so much there before it did anything else
+            // (net/socket.c, `move_addr_to_kernel`), in a call that has not returned.
+            unsafe {
+                let from = address.cast::<u8>();
+                from.copy_to_nonoverlapping(bytes.as_mut_ptr(), length);
+            }
+            watch::connected_unseen(fd, &bytes[..length]);
         }
     });
 }
@@ -149,51 +272,81 @@ fn connected(fd: c_int, result: c_int) {
 hooks! {
     unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int => on_connect if !load::is_active(), else slow_connect {
         super::notice_fork();
-        connecting(fd, address, length);
+        let unseen = connecting(fd, address, length);
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { real::connect()(fd, address, length) };
-        connected(fd, result);
+        connected(fd, unseen, address, length, result);
         result
     }
 
     unsafe fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t => on_send if sends_freely(fd), else slow_send {
-        if refuses_outgoing("send", fd, Outgoing::One(buffer, length)) {
+        let bytes = Outgoing::One(buffer, length);
+        let sending = sending("send", fd, &bytes);
+        if let Sending::Refused = sending {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { real::send()(fd, buffer, length, flags) }
+        let result = unsafe { real::send()(fd, buffer, length, flags) };
+        if let Sending::Watched(place) = sending {
+            sent(fd, place, bytes, result);
+        }
+        result
     }
 
     unsafe fn sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t) -> ssize_t => on_sendto if sends_freely(fd), else slow_sendto {
-        if refuses_outgoing("sendto", fd, Outgoing::One(buffer, length)) {
+        let bytes = Outgoing::One(buffer, length);
+        let sending = sending("sendto", fd, &bytes);
+        if let Sending::Refused = sending {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { real::sendto()(fd, buffer, length, flags, to, to_length) }
+        let result = unsafe { real::sendto()(fd, buffer, length, flags, to, to_length) };
+        if let Sending::Watched(place) = sending {
+            sent(fd, place, bytes, result);
+        }
+        result
     }
 
     unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => on_sendmsg if sends_freely(fd), else slow_sendmsg {
-        if refuses_outgoing("sendmsg", fd, Outgoing::Message(message)) {
+        let bytes = Outgoing::Message(message);
+        let sending = sending("sendmsg", fd, &bytes);
+        if let Sending::Refused = sending {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { real::sendmsg()(fd, message, flags) }
+        let result = unsafe { real::sendmsg()(fd, message, flags) };
+        if let Sending::Watched(place) = sending {
+            sent(fd, place, bytes, result);
+        }
+        result
     }
 
     unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t => on_write if sends_freely(fd), else slow_write {
-        if refuses_outgoing("write", fd, Outgoing::One(buffer, length)) {
+        let bytes = Outgoing::One(buffer, length);
+        let sending = sending("write", fd, &bytes);
+        if let Sending::Refused = sending {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { real::write()(fd, buffer, length) }
+        let result = unsafe { real::write()(fd, buffer, length) };
+        if let Sending::Watched(place) = sending {
+            sent(fd, place, bytes, result);
+        }
+        result
     }
 
     unsafe fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_writev if sends_freely(fd), else slow_writev {
-        if refuses_outgoing("writev", fd, Outgoing::Many(vectors, usize::try_from(count).unwrap_or(0))) {
+        let bytes = Outgoing::Many(vectors, usize::try_from(count).unwrap_or(0));
+        let sending = sending("writev", fd, &bytes);
+        if let Sending::Refused = sending {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
-        unsafe { real::writev()(fd, vectors, count) }
+        let result = unsafe { real::writev()(fd, vectors, count) };
+        if let Sending::Watched(place) = sending {
+            sent(fd, place, bytes, result);
+        }
+        result
     }
 
     unsafe fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t => on_recv if moves_freely(fd), else slow_recv {

@@ -8,7 +8,7 @@ use core::ffi::{c_int, c_void};
 use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 
 use super::socket::copied;
-use super::{guarded, hooks, is_refused, notice_fork, passes};
+use super::{guarded, hooks, is_refused, notice_fork, notice_fork_at, passes};
 use crate::signal_safe::descriptors::{self, State};
 use crate::signal_safe::generation;
 use crate::signal_safe::sys;
@@ -207,7 +207,7 @@ hooks! {
     }
 
     unsafe fn epoll_ctl(epoll: c_int, command: c_int, fd: c_int, event: *mut epoll_event) -> c_int => on_epoll_ctl if passes(fd), else slow_epoll_ctl {
-        notice_fork();
+        notice_fork_at(fd);
         if let Some(errno) = foreign_epoll(epoll, command, fd) {
             sys::set_errno(errno);
             return -1;

@@ -52,10 +52,11 @@ pub extern "C" fn handler() {
     crate::broken::allocate();
     #[cfg(break_child_handler = "lock")]
     crate::broken::lock();
-    if generation::is_settled()
-        && (generation::raw_forks_are_seen() || generation::last_pid() == sys::pid())
-    {
+    if !generation::is_just_forked() {
         return; // a hook has been here before us, in a signal handler
+    }
+    if generation::raw_forks_are_seen() && generation::is_settled() {
+        generation::distrust();
     }
     // Where nothing is inherited the page is left to the first hook: each page
     // that a child touches first costs it a fault.
@@ -73,22 +74,27 @@ pub extern "C" fn without_handler() {
     // come here at once: both do the work, which has no effect the second time,
     // and what either opens afterwards is of a newer generation than this.
     let (mine, parent) = (generation::current(), generation::last_pid());
-    if generation::is_settled() {
+    if generation::is_settled() || generation::compares_pids() && generation::is_own_memory() {
         return;
     }
-    if !sys::knows_its_thread() {
+    // Before the first session nothing is replaced, and nobody is asked anything: the
+    // same is right to be written in a child of `vfork`, whose parent has not settled.
+    if generation::has_had_session() && !sys::knows_its_thread() {
         // A child of `vfork` runs in its parent's memory and must write nothing
         // there. Where the kernel will not say (`kcmp(2)` under some seccomp
         // policies): with a candidate in the table, or an object of libpq's, this
-        // memory was settled before, so it is a copy; without one there is nothing to do.
+        // memory was settled before, so it is a copy; without one there is nothing to
+        // do. Where pids are compared that it was settled is not seen, and to take a
+        // child of `vfork` for a copy would be to lose its parent's sessions.
         match sys::shares_memory_with(sys::parent_pid()) {
-            Some(true) => return,
-            None if !descriptors::any() && !ownership::any_known() => return,
+            Ok(true) => return,
+            Err(_) if !descriptors::any() && !ownership::any_known() => return,
+            Err(_) if generation::compares_pids() && !generation::vfork_copies() => return,
             _ => {}
         }
     }
     // Without a candidate there is nothing to be replaced, and nothing to be asked.
-    let shared = if descriptors::any() {
+    let shared = if generation::has_had_session() && descriptors::any() {
         why_shared(parent)
     } else {
         b""
@@ -130,7 +136,7 @@ fn look_after(shared: &'static [u8], mine: u32) {
             true => ownership::leave_alone(mine),
         }
     }
-    if descriptors::any() {
+    if generation::has_had_session() && descriptors::any() {
         let mut report = Report {
             abandoned: 0,
             handed_over: 0,

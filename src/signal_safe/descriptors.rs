@@ -238,7 +238,7 @@ impl Entry {
         self.no_caller();
         self.identity.store(identity, Relaxed);
         self.inode.store(0, Relaxed);
-        for (place, value) in self.text.iter().zip([0, server]) {
+        for (place, value) in self.text.iter().zip([0, server, 0]) {
             place.store(value, Relaxed);
         }
         self.publish(word.with_state(State::Pending));
@@ -247,6 +247,27 @@ impl Entry {
     /// The hash of the server's address, while pending.
     pub fn server(&self) -> u64 {
         self.text.get(1).map_or(0, |server| server.load(Relaxed))
+    }
+
+    /// The hash of the server's address, while pending, and whether PostgreSQL is known
+    /// to be there.
+    pub fn set_server(&self, server: u64, is_known: bool) {
+        for (place, value) in self
+            .text
+            .iter()
+            .zip([None, Some(server), Some(u64::from(is_known))])
+        {
+            if let Some(value) = value {
+                place.store(value, Relaxed);
+            }
+        }
+    }
+
+    /// Whether PostgreSQL is known to be at the other end, while pending.
+    pub fn is_server_known(&self) -> bool {
+        self.text
+            .get(2)
+            .is_some_and(|known| known.load(Relaxed) != 0)
     }
 
     /// An epoll was made here.

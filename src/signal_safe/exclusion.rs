@@ -161,8 +161,9 @@ impl<const LINES: usize> Exclusion<LINES> {
         (me.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % LINES
     }
 
+    /// This thread's place, if it is inside.
     #[inline]
-    fn is_inside(&self, me: usize) -> Option<&AtomicUsize> {
+    pub fn is_inside(&self, me: usize) -> Option<&AtomicUsize> {
         let line = self.inside.get(self.home(me))?;
         line.0.iter().find(|place| place.load(Relaxed) == me)
     }

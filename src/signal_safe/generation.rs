@@ -6,30 +6,46 @@
 //! zeroes there (not the child of `vfork`, which shares its parent's memory,
 //! and must change nothing). Each hook looks at the page first, which costs two
 //! loads. The idea is that of AWS-LC's and s2n's fork detection.
+//!
+//! Where the kernel does not wipe (before Linux 4.14), or says that it does and
+//! does not (emulators), process ids are compared instead, by who looks closer at
+//! a descriptor of ours or comes to the gate: a system call each time.
+//!
+//! Before the first session of a process and of those that it was forked from there
+//! is nothing to keep anybody off: until then no process id is asked for, and no hook
+//! makes a system call (it may be the one that a sandbox kills for).
 
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 
+use super::sink::{self, Level};
 use super::sys;
 
-/// The page: the pid of the process that looked last, 0 when wiped.
+/// The page: 1 where somebody has looked, 0 when wiped.
 struct Page {
-    pid: AtomicI32,
+    mark: AtomicI32,
 }
 
-/// Stands in until the constructor has run, and where no page can be had: it
-/// is never wiped, so raw forks go unnoticed and fork handlers still work.
+/// Stands in until the constructor has run, and for the policy `off`.
 #[link_section = ".data.forkguard"]
 static NO_PAGE: Page = Page {
-    pid: AtomicI32::new(-1),
+    mark: AtomicI32::new(1),
+};
+/// Stands in where process ids are compared: nobody passes without a look.
+#[link_section = ".data.forkguard"]
+static NEVER_SETTLED: Page = Page {
+    mark: AtomicI32::new(0),
 };
 #[link_section = ".data.forkguard"]
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(&raw const NO_PAGE as *mut Page);
 #[link_section = ".data.forkguard"]
 static WIPED_BY_KERNEL: AtomicBool = AtomicBool::new(false);
+/// The kernel says yes to what no kernel does: qemu-user, for which `vfork(2)` is a
+/// fork (linux-user/syscall.c, `do_fork`).
+static IS_EMULATED: AtomicBool = AtomicBool::new(false);
 
 /// The pid written last, in ordinary memory: in a child whose page was wiped
-/// it still names the parent.
+/// it still names the parent. 0 before the first session.
 #[link_section = ".data.forkguard"]
 static LAST_PID: AtomicI32 = AtomicI32::new(0);
 
@@ -64,20 +80,24 @@ pub fn ancestor(generation: u64) -> Option<c_int> {
 
 #[inline]
 fn page() -> &'static Page {
-    // SAFETY: PAGE points to NO_PAGE or to a mapping that is never given back,
-    // zeroed by the kernel, for which `Page` (one atomic) is valid.
+    // SAFETY: PAGE points to one of the two above or to a mapping that is never given
+    // back, zeroed by the kernel, for which `Page` (one atomic) is valid.
     unsafe { &*PAGE.load(Relaxed) }
 }
 
-/// Maps the page and settles in. Called once, by the constructor.
+/// Maps the page. Called once, by the constructor.
 pub fn start() {
     // The smallest mapping: the kernel rounds up to its page.
     const SIZE: usize = 4096;
-    if let Some((address, wiped)) = sys::map_wiped_on_fork(SIZE) {
-        WIPED_BY_KERNEL.store(wiped, Relaxed);
-        PAGE.store(address.cast(), Relaxed);
+    match sys::map_wiped_on_fork(SIZE) {
+        Ok(Some(address)) => {
+            WIPED_BY_KERNEL.store(true, Relaxed);
+            PAGE.store(address.cast(), Relaxed);
+            settle();
+        }
+        Ok(None) => {}
+        Err(sys::Emulated) => IS_EMULATED.store(true, Relaxed),
     }
-    settle();
 }
 
 /// Whether the kernel tells raw forks (Linux 4.14 and later).
@@ -85,22 +105,115 @@ pub fn raw_forks_are_seen() -> bool {
     WIPED_BY_KERNEL.load(Relaxed)
 }
 
-/// False in a child that has not been looked after yet.
+/// Whether this process, or one that it was forked from, has had a session.
+#[inline]
+pub fn has_had_session() -> bool {
+    LAST_PID.load(Relaxed) != 0
+}
+
+/// A session begins. False in a child of `vfork`, which may not write here.
+pub fn begin_session() -> bool {
+    if has_had_session() {
+        return is_own_memory();
+    }
+    if !sys::knows_its_thread() && sys::shares_memory_with(sys::parent_pid()) == Ok(true) {
+        return false;
+    }
+    LAST_PID.store(sys::pid(), Relaxed);
+    if !raw_forks_are_seen() {
+        compare_pids();
+    }
+    true
+}
+
+/// In a child whose page is what it was: the kernel has not told the truth.
+#[cold]
+pub fn distrust() {
+    WIPED_BY_KERNEL.store(false, Relaxed);
+    if has_had_session() {
+        compare_pids();
+    }
+}
+
+#[cold]
+fn compare_pids() {
+    PAGE.store((&raw const NEVER_SETTLED).cast_mut(), Relaxed);
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Relaxed) {
+        sink::say(Level::Warn, |line| {
+            line.push(b"this kernel does not wipe memory in forked children (MADV_WIPEONFORK): ")
+                .push(b"process ids are compared instead, which is slower");
+        });
+    }
+}
+
+/// Whether process ids are compared, and a hook that finds nothing settled may
+/// well be in the process that was.
+#[inline]
+pub fn compares_pids() -> bool {
+    core::ptr::eq(PAGE.load(Relaxed), &NEVER_SETTLED)
+}
+
+/// Whether a child of `vfork` has memory of its own here.
+pub fn vfork_copies() -> bool {
+    IS_EMULATED.load(Relaxed)
+}
+
+/// False in a child that has not been looked after yet, and where
+/// [`compares_pids`].
 #[inline]
 pub fn is_settled() -> bool {
-    page().pid.load(Relaxed) != 0
+    page().mark.load(Relaxed) != 0
 }
 
-/// Writes this process's pid on the page: what is inherited has been dealt with.
+/// Marks the page, and notes this process's pid where there has been a session: what
+/// is inherited has been dealt with.
 pub fn settle() {
-    let pid = sys::pid();
-    LAST_PID.store(pid, Relaxed);
-    page().pid.store(pid, Release);
+    if has_had_session() {
+        LAST_PID.store(sys::pid(), Relaxed);
+    }
+    if !compares_pids() {
+        page().mark.store(1, Release);
+    }
 }
 
-/// The process that was settled last: in a child's handler, the parent.
+/// The process that was settled last: in a child's handler, the parent. 0 before the
+/// first session.
 pub fn last_pid() -> c_int {
     LAST_PID.load(Relaxed)
+}
+
+/// Whether the memory around us belongs to this process. False in a child of
+/// `vfork`, which would write its parent's tables. Where a sandbox will not say
+/// who we are, a session that was not recorded would be the greater harm. Before
+/// the first session nobody is asked: whoever writes then writes nothing that
+/// could do harm in the other's memory (`watch`).
+pub fn is_own_memory() -> bool {
+    match LAST_PID.load(Relaxed) {
+        0 => true,
+        last => {
+            let pid = sys::pid();
+            pid < 0 || pid == last
+        }
+    }
+}
+
+/// The generation that forked through libc last.
+#[link_section = ".data.forkguard"]
+static FORKED: AtomicU32 = AtomicU32::new(0);
+
+/// This process is about to fork through libc. Written once in a process.
+pub fn before_fork() {
+    let mine = current();
+    if FORKED.load(Relaxed) != mine {
+        FORKED.store(mine, Relaxed);
+    }
+}
+
+/// In the child handler: whether no hook has looked after this child before, in a
+/// signal handler.
+pub fn is_just_forked() -> bool {
+    FORKED.load(Relaxed) == current()
 }
 
 /// Notes the pid namespace, in a process that opens a session: two microseconds, beside
@@ -117,14 +230,6 @@ pub fn note_namespace() {
 pub fn is_in_known_namespace() -> bool {
     let noted = NAMESPACE.load(Relaxed);
     noted != 0 && sys::pid_namespace() == Ok(noted)
-}
-
-/// Whether the memory around us belongs to this process. False in a child of
-/// `vfork`, which would write its parent's tables. Where a sandbox will not say
-/// who we are, a session that was not recorded would be the greater harm.
-pub fn is_own_memory() -> bool {
-    let pid = sys::pid();
-    pid < 0 || page().pid.load(Relaxed) == pid
 }
 
 /// This process's generation.

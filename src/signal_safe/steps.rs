@@ -73,6 +73,11 @@ pub fn leave(step: Step) {
     STEPS.leave_all(step.0);
 }
 
+/// Whether this thread is inside one: what it connects to is a server of libpq's.
+pub fn is_inside() -> bool {
+    STEPS.is_inside(super::sys::this_thread()).is_some()
+}
+
 /// Whether a fork has anything to look at.
 #[inline]
 pub fn any() -> bool {

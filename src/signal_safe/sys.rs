@@ -192,11 +192,11 @@ fn compare(one: c_int, other: c_int, what: c_int, fd: c_int) -> Result<bool, Err
     unsafe { call!(libc::SYS_kcmp, one, other, what, fd, fd) }.map(|order| order == 0)
 }
 
-/// Whether this process shares its memory with `other` (`vfork`, `CLONE_VM`). `None`
+/// Whether this process shares its memory with `other` (`vfork`, `CLONE_VM`). An error
 /// where the kernel will not say.
-pub fn shares_memory_with(other: c_int) -> Option<bool> {
+pub fn shares_memory_with(other: c_int) -> Result<bool, Errno> {
     const KCMP_VM: c_int = 1; // include/uapi/linux/kcmp.h
-    compare(pid(), other, KCMP_VM, 0).ok()
+    compare(pid(), other, KCMP_VM, 0)
 }
 
 /// Whether this process shares its table of descriptors with the process or thread
@@ -262,8 +262,12 @@ pub fn is_first_thread() -> bool {
 /// the thread that made it, if libc knew that one.
 pub fn recorded_thread() -> Option<c_int> {
     let mut clock = 0;
+    // A word of libc's, of which libc alone knows where it is. Asked for in a child of a
+    // raw system call alone. Whoever stands before this function and looks libc's up by
+    // `dlsym` is answered: the hook does not enter itself.
     // SAFETY: takes this thread, and writes one clock id.
-    let failed = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
+    let failed =
+        unsafe { libc::pthread_getcpuclockid(this_thread() as libc::pthread_t, &raw mut clock) };
     // The id of a thread's clock is made of the recorded id's complement
     // (include/linux/posix-timers.h, `make_thread_cpuclock`).
     (failed == 0).then_some(!(clock >> 3))
@@ -545,21 +549,49 @@ pub fn die(signal: c_int) {
     let _ = unsafe { call!(libc::SYS_exit_group, 128 + signal) };
 }
 
-/// As [`map`]; and whether every forked child gets zeroes in place of what is
-/// written there (`MADV_WIPEONFORK`, Linux 4.14). Emulators are known to accept
-/// any advice: one that no kernel knows is tried first, and its success is a
-/// refusal.
-pub fn map_wiped_on_fork(size: usize) -> Option<(*mut c_void, bool)> {
-    const NO_SUCH_ADVICE: c_int = 0x7fff_ffff;
-    let page = map(size)?;
-    let advise = |advice: c_int| {
-        // SAFETY: `page` is a whole private mapping of `size` bytes, just made.
-        unsafe { call!(libc::SYS_madvise, page, size, advice) }.is_ok()
+/// A kernel that says yes to what none does.
+pub struct Emulated;
+
+/// As [`map`], of a page of which every forked child gets zeroes in place of what is
+/// written there (`MADV_WIPEONFORK`, Linux 4.14). `None`: it does not. Emulators are
+/// known to accept any advice. So it is given for shared memory first, for which there
+/// is none (madvise(2): `EINVAL`): success is a lie.
+pub fn map_wiped_on_fork(size: usize) -> Result<Option<*mut c_void>, Emulated> {
+    let map = |at: usize, flags: c_int| {
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice; the
+        // second time in the place of the first, which is nobody's.
+        unsafe {
+            call!(
+                libc::SYS_mmap,
+                at,
+                size,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags | libc::MAP_ANONYMOUS,
+                -1isize,
+                0usize,
+            )
+        }
+        .ok()
     };
-    Some((
-        page,
-        !advise(NO_SUCH_ADVICE) && advise(libc::MADV_WIPEONFORK),
-    ))
+    let Some(page) = map(0, libc::MAP_SHARED) else {
+        return Ok(None);
+    };
+    let advise = || {
+        // SAFETY: `page` is a whole mapping of `size` bytes, just made.
+        unsafe { call!(libc::SYS_madvise, page, size, libc::MADV_WIPEONFORK) }.is_ok()
+    };
+    let lies = advise();
+    let is_wiped = !lies && map(page, libc::MAP_PRIVATE | libc::MAP_FIXED).is_some() && advise();
+    if is_wiped {
+        return Ok(Some(page as *mut c_void));
+    }
+    // SAFETY: the mapping made above, which nobody uses.
+    unsafe { unmap(page as *mut c_void, size) };
+    if lies {
+        Err(Emulated)
+    } else {
+        Ok(None)
+    }
 }
 
 /// Whether the aligned eight bytes around `address` can be read. The kernel is

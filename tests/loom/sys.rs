@@ -79,8 +79,26 @@ pub fn map(_: usize) -> Option<*mut c_void> {
     None
 }
 
-pub fn map_wiped_on_fork(_: usize) -> Option<(*mut c_void, bool)> {
-    None
+pub struct Emulated;
+
+pub fn map_wiped_on_fork(_: usize) -> Result<Option<*mut c_void>, Emulated> {
+    Ok(None)
+}
+
+pub fn knows_its_thread() -> bool {
+    true
+}
+
+pub fn shares_memory_with(_: c_int) -> Result<bool, Errno> {
+    Ok(false)
+}
+
+pub fn parent_pid() -> c_int {
+    1
+}
+
+pub fn pid_namespace() -> Result<u64, Errno> {
+    Ok(1)
 }
 
 pub fn pid() -> c_int {

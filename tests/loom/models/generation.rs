@@ -9,6 +9,7 @@ use forkguard_loom::{fails, holds, Weaken};
 static DEALT_WITH: AtomicU64 = AtomicU64::new(0);
 
 fn in_the_parent() {
+    generation::begin_session();
     DEALT_WITH.store(0, Relaxed);
 }
 
