@@ -5,9 +5,11 @@ mod companions;
 mod descriptors;
 mod inherited;
 mod kernel;
+mod lies;
 mod log;
 mod memory;
 mod places;
+mod sandboxes;
 mod signals;
 mod unloading;
 
