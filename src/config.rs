@@ -42,6 +42,9 @@ pub struct Config {
     pub trusted: Trusted,
     /// `FORKGUARD_JOURNAL_KB`: the most one session's journal may hold.
     pub journal_kb: u32,
+    /// `FORKGUARD_CONNECT_WAIT`, in seconds: the longest a child waits for a session that
+    /// is made anew, where the connection has no `connect_timeout`.
+    pub connect_wait: u16,
 }
 
 /// Programs that hand a session to their child on purpose and are known for
@@ -66,6 +69,9 @@ impl Default for Config {
             // A thousand prepared statements (ActiveRecord keeps so many) of a
             // kilobyte each.
             journal_kb: 1024,
+            // A server that restarts is back in less, and a worker's supervisor waits for
+            // longer (uWSGI's harakiri, Celery's hard time limit are minutes).
+            connect_wait: 60,
         }
     }
 }
@@ -167,10 +173,17 @@ pub fn read<'a>(variables: impl Iterator<Item = &'a [u8]>) -> (Config, Vec<Strin
                     shown(&text)
                 )),
             },
+            b"CONNECT_WAIT" => match text.parse() {
+                Ok(seconds @ 1..=3600) => config.connect_wait = seconds,
+                _ => complaints.push(format!(
+                    "FORKGUARD_CONNECT_WAIT={}: not a number of seconds from 1 to 3600; using 60",
+                    shown(&text)
+                )),
+            },
             b"LOG_FILE" => config.file = Some(value.to_owned()),
             b"LIBRARY" => {} // the command's: which library it loads
             _ => complaints.push(format!(
-                "{}: no such setting (FORKGUARD_POLICY, _EXEMPT, _FORK_WAIT, _JOURNAL_KB, _LOG, _LOG_FILE, _LOG_FORMAT, _TRUST_FUNCTIONS)",
+                "{}: no such setting (FORKGUARD_POLICY, _CONNECT_WAIT, _EXEMPT, _FORK_WAIT, _JOURNAL_KB, _LOG, _LOG_FILE, _LOG_FORMAT, _TRUST_FUNCTIONS)",
                 shown(&format!("FORKGUARD_{}", String::from_utf8_lossy(name)))
             )),
         }
@@ -210,6 +223,7 @@ mod tests {
             "FORKGUARD_EXEMPT=mydump, other:third",
             "FORKGUARD_LOG=debug",
             "FORKGUARD_FORK_WAIT=7",
+            "FORKGUARD_CONNECT_WAIT=8",
             "FORKGUARD_LOG_FORMAT=Json",
             "FORKGUARD_LOG_FILE=/tmp/x=y",
         ]);
@@ -219,6 +233,7 @@ mod tests {
         assert_eq!(config.level, Level::Debug);
         assert_eq!(config.format, Format::Json);
         assert_eq!(config.fork_wait, 7);
+        assert_eq!(config.connect_wait, 8);
         assert_eq!(config.file.as_deref(), Some(b"/tmp/x=y".as_slice()));
     }
 
@@ -232,6 +247,8 @@ mod tests {
             "FORKGUARD_FORK_WAIT=-1",
             "FORKGUARD_FORK_WAIT=10001",
             "FORKGUARD_FORK_WAIT=100ms",
+            "FORKGUARD_CONNECT_WAIT=0",
+            "FORKGUARD_CONNECT_WAIT=3601",
             "FORKGUARD_EXEMPT=/usr/bin/x",
         ] {
             let (config, complaints) = read_all(&[bad]);

@@ -110,6 +110,7 @@ fn start() {
             gate::resume_by(gate::Settings {
                 trusted: config.trusted,
                 journal_limit: config.journal_kb as usize * 1024,
+                connect_wait_s: config.connect_wait.into(),
             });
         }
         Policy::Abandon | Policy::Off => steps::start(config.fork_wait),

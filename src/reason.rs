@@ -248,7 +248,7 @@ reasons! {
         "connect to one server by its address, or open the connection after the fork";
     NoAnswer "no_answer"
         "the server does not answer in time"
-        "see whether the server is up; connect_timeout says how long to wait";
+        "see whether the server is up; connect_timeout says how long to wait, or else FORKGUARD_CONNECT_WAIT";
     ReplayFailed "replay_failed"
         "its replay failed"
         "see the server's words";

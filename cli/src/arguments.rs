@@ -186,6 +186,9 @@ pub struct Settings {
     /// The longest that a fork waits for other threads' connection attempts, in milliseconds
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(0..=10_000))]
     pub fork_wait: Option<u16>,
+    /// The longest that a child waits for a session that is made anew, in seconds, without connect_timeout
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub connect_wait: Option<u16>,
     /// How much is logged
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub log: Option<Level>,
@@ -285,7 +288,7 @@ pub struct Variable {
 }
 
 /// Every variable that the library reads.
-pub const VARIABLES: [Variable; 8] = [
+pub const VARIABLES: [Variable; 9] = [
     Variable {
         name: "FORKGUARD_POLICY",
         default: "resume",
@@ -318,6 +321,12 @@ pub const VARIABLES: [Variable; 8] = [
         default: "100",
         help: "Milliseconds, 0 to 10000: the longest that a fork waits for other threads to be out of a \
                connection attempt; 0: never.",
+    },
+    Variable {
+        name: "FORKGUARD_CONNECT_WAIT",
+        default: "60",
+        help: "Seconds, 1 to 3600: the longest that a child waits for a session that is made anew, where \
+               the connection has no connect_timeout.",
     },
     Variable {
         name: "FORKGUARD_LOG",

@@ -84,6 +84,10 @@ fn variables(settings: &Settings) -> Result<Vec<(&'static str, OsString)>, Failu
             "FORKGUARD_FORK_WAIT",
             number(settings.fork_wait.map(u32::from)),
         ),
+        (
+            "FORKGUARD_CONNECT_WAIT",
+            number(settings.connect_wait.map(u32::from)),
+        ),
         ("FORKGUARD_LOG", word(settings.log)),
         ("FORKGUARD_LOG_FILE", settings.log_file.clone()),
         ("FORKGUARD_LOG_FORMAT", word(settings.log_format)),

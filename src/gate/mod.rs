@@ -45,6 +45,8 @@ pub struct Settings {
     pub trusted: Trusted,
     /// The most one session's journal may hold, in bytes.
     pub journal_limit: usize,
+    /// Seconds that a session may take to be made anew, where the client has not said so.
+    pub connect_wait_s: u64,
 }
 
 static SETTINGS: AtomicPtr<Settings> = AtomicPtr::new(core::ptr::null_mut());
@@ -93,10 +95,19 @@ extern "C" fn observe(library: &Library, function: usize, object: usize, frame: 
     begun
 }
 
-fn rules(books: &Books) -> Rules<'static> {
-    // SAFETY: the gate reads statements only where `resume_by` has run; what it
+fn settings() -> &'static Settings {
+    // SAFETY: the gate reads statements and dials only where `resume_by` has run; what it
     // stored is never given back.
-    let settings = unsafe { &*SETTINGS.load(Acquire) };
+    unsafe { &*SETTINGS.load(Acquire) }
+}
+
+/// Seconds that a session may take to be made anew, where the client has not said so.
+pub fn connect_wait_s() -> u64 {
+    settings().connect_wait_s
+}
+
+fn rules(books: &Books) -> Rules<'static> {
+    let settings = settings();
     Rules {
         mode: Mode {
             standard_conforming_strings: books.standard_strings,

@@ -1,6 +1,10 @@
 //! What this thread is doing at the gate.
 
 use core::cell::Cell;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// This process, or one before it, has dialled a session anew.
+static EVER: AtomicBool = AtomicBool::new(false);
 
 std::thread_local! {
     // Const and without destructors: plain thread-local memory, usable in a
@@ -36,6 +40,10 @@ pub struct Dialling {
     /// Where on the stack the dial began: a call that stands higher is none of
     /// the dial's, which was left by an exception.
     pub frame: usize,
+    /// When the dial's time is up, by `sys::now_us`, and that it was.
+    pub ends_us: u64,
+    /// A wait of libpq's was cut off then.
+    pub out_of_time: bool,
 }
 
 impl Dialling {
@@ -45,6 +53,8 @@ impl Dialling {
         fd: -1,
         kept: false,
         frame: 0,
+        ends_us: 0,
+        out_of_time: false,
     };
 
     /// The dial is done and its replay is not: no descriptor is to be kept or moved.
@@ -52,18 +62,20 @@ impl Dialling {
         Dialling {
             library: usize::MAX,
             kept: false,
+            ends_us: 0,
             ..self
         }
     }
 
     /// A dial that begins here.
     #[inline(never)]
-    pub fn begin(library: usize, fd: i32) -> Dialling {
+    pub fn begin(library: usize, fd: i32, ends_us: u64) -> Dialling {
         Dialling {
             library,
             fd,
-            kept: false,
             frame: frame(),
+            ends_us,
+            ..Dialling::NOT
         }
     }
 }
@@ -138,6 +150,20 @@ pub fn dialling() -> Dialling {
     }
 }
 
+/// Its time is up.
+pub fn set_out_of_time() {
+    set_dialling(Dialling {
+        out_of_time: true,
+        ..dialling()
+    });
+}
+
+/// Whether a dial may be under way on any thread: one load, for the hot path.
+#[inline(always)]
+pub fn may_dial() -> bool {
+    EVER.load(Relaxed)
+}
+
 /// Whether one is under way.
 pub fn is_dialling() -> bool {
     dialling().fd >= 0
@@ -145,6 +171,9 @@ pub fn is_dialling() -> bool {
 
 /// Changes it.
 pub fn set_dialling(dialling: Dialling) {
+    if !may_dial() {
+        EVER.store(true, Relaxed);
+    }
     let _ = DIALLING.try_with(|its| its.set(dialling));
 }
 

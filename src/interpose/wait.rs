@@ -1,5 +1,5 @@
-//! Calls that wait for descriptors. They are passed on unchanged, but for two
-//! things: a child that no handler has seen is looked after before it waits on
+//! Calls that wait for descriptors. They are passed on unchanged, but for three
+//! things: a dial of ours ends within a bound; a child that no handler has seen is looked after before it waits on
 //! its parent's socket; and a session that could not be replaced reads as hung
 //! up, at once, for its parent's socket would not wake this child.
 
@@ -9,6 +9,7 @@ use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, time
 
 use super::socket::copied;
 use super::{guarded, hooks, is_refused, notice_fork, notice_fork_at, passes};
+use crate::gate::thread;
 use crate::signal_safe::descriptors::{self, State};
 use crate::signal_safe::generation;
 use crate::signal_safe::sys;
@@ -135,14 +136,39 @@ fn entered(epoll: c_int, command: c_int, fd: c_int, event: *const epoll_event) {
     });
 }
 
+/// How many milliseconds libpq may wait for the socket of a session that is being made anew, where it
+/// would wait for ever: the connection has no `connect_timeout`. All of libpq's waiting passes here
+/// (fe-misc.c, pqSocketPoll), in every phase of a connection attempt and in all versions.
+fn bound_of_dial(list: *const pollfd, count: nfds_t, timeout: c_int) -> Option<c_int> {
+    if timeout >= 0 || count != 1 || !thread::may_dial() {
+        return None;
+    }
+    guarded(None, || {
+        let dialling = thread::dialling();
+        if dialling.ends_us == 0 || copied(list)?.fd != dialling.fd {
+            return None;
+        }
+        let left_us = dialling.ends_us.saturating_sub(sys::now_us());
+        Some(left_us.div_ceil(1000).min(c_int::MAX as u64) as c_int)
+    })
+}
+
 hooks! {
-    unsafe fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => on_poll if generation::is_settled() && !descriptors::any_refused(), else slow_poll {
+    unsafe fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => on_poll if generation::is_settled() && !descriptors::any_refused() && (timeout >= 0 || !thread::may_dial()), else slow_poll {
         notice_fork();
         if let Some(ready) = hung_up(list, count) {
             return ready;
         }
-        // SAFETY: the caller's arguments, unchanged.
-        unsafe { real::poll()(list, count, timeout) }
+        let bound = bound_of_dial(list, count, timeout);
+        // SAFETY: the caller's arguments, but for a shorter wait.
+        let ready = unsafe { real::poll()(list, count, bound.unwrap_or(timeout)) };
+        if ready == 0 && bound.is_some() {
+            // To libpq the end of the attempt, with all its hosts (fe-connect.c, connectDBComplete).
+            thread::set_out_of_time();
+            sys::set_errno(libc::ETIMEDOUT);
+            return -1;
+        }
+        ready
     }
 
     unsafe fn ppoll(list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int => on_ppoll if generation::is_settled() && !descriptors::any_refused(), else slow_ppoll {

@@ -84,8 +84,8 @@ impl Set {
 
     /// The server reports its value to libpq.
     fn is_reported(&self) -> bool {
-        let its = |name: &&core::ffi::CStr| self.name.eq_ignore_ascii_case(name.to_bytes());
-        REPORTED.iter().any(|name| its(name))
+        let mut names = REPORTED.iter();
+        names.any(|name| self.name.eq_ignore_ascii_case(name.to_bytes()))
     }
 
     /// `SET SESSION CHARACTERISTICS`: letters stand for its settings. No setting has so short a name.

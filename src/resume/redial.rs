@@ -122,7 +122,8 @@ fn keep_notifications(library: &Library, connection: &Connection) {
 }
 
 fn dial(library: &Library, pgconn: usize, fd: i32) {
-    thread::set_dialling(Dialling::begin(library.index(), fd));
+    let ends_us = sys::now_us() + 1_000_000 * gate::connect_wait_s();
+    thread::set_dialling(Dialling::begin(library.index(), fd, ends_us));
     let step = steps::enter();
     library.call1(entry::PQreset, pgconn);
     steps::leave(step);
@@ -147,8 +148,12 @@ impl Task {
     fn dialled(&mut self, library: &Library, connection: &'static Connection) {
         let pgconn = connection.pgconn();
         if library.status(pgconn) != CONNECTION_OK {
-            let words = library.error(pgconn);
-            self.error = Some(Loss::with(Reason::DialFailed, words.as_bytes()));
+            self.error = Some(if thread::dialling().out_of_time {
+                let waited = std::format!("{} s", gate::connect_wait_s());
+                Loss::with(Reason::NoAnswer, waited.as_bytes())
+            } else {
+                Loss::with(Reason::DialFailed, library.error(pgconn).as_bytes())
+            });
             // Where its time was up libpq keeps the socket, and in the middle of the server's greeting
             // the next command would wait there for the rest of it, for ever (tried).
             if library.socket(pgconn) >= 0 {

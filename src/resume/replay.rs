@@ -15,6 +15,7 @@ use super::journal::{Journal, Step};
 use super::loss::Loss;
 use super::question::{Answer, Parent, Question};
 use super::set_config::Kept;
+use crate::gate;
 use crate::interpose::guarded;
 use crate::libpq::calls::{
     string, COMMAND_OK, PIPELINE_SYNC, SINGLE_TUPLE, TUPLES_CHUNK, TUPLES_OK,
@@ -23,11 +24,6 @@ use crate::libpq::{entry, Library};
 use crate::memory;
 use crate::reason::Reason;
 use crate::signal_safe::sys;
-
-/// How long the server may take for each answer, where the client has not said with
-/// `connect_timeout` how long it would wait for a session: a `PREPARE` may wait for a lock on its
-/// table.
-const PATIENCE_S: u64 = 60;
 
 /// `text`'s type id (pg_type.dat).
 const TEXT: u32 = 25;
@@ -228,7 +224,8 @@ pub fn run(library: &Library, pgconn: usize, replay: &mut Replay) {
     }
 }
 
-/// As `connect_timeout` says: seconds, 0 for ever, and 1 means 2 (libpq-connect.html).
+/// How long the server may take for each answer: a `PREPARE` may wait for a lock on its table. As
+/// `connect_timeout` says: seconds, 0 for ever, and 1 means 2 (libpq-connect.html); else the setting.
 fn patience_s(library: &Library, pgconn: usize) -> u64 {
     let mut said = 0_i32;
     library.options(pgconn, |keyword, value| {
@@ -241,7 +238,7 @@ fn patience_s(library: &Library, pgconn: usize) -> u64 {
         }
     });
     match said {
-        ..=0 => PATIENCE_S,
+        ..=0 => gate::connect_wait_s(),
         said => u64::from(said.max(2).unsigned_abs()),
     }
 }

@@ -1,6 +1,5 @@
 //! One test a rule.
 
-use super::removal::removal;
 use super::*;
 use std::format;
 use std::string::String;
@@ -524,7 +523,7 @@ fn what_only_takes_away_has_its_tag() {
         ("DISCARD TEMPORARY", "DISCARD TEMP"),
     ] {
         assert_eq!(
-            removal(text.as_bytes(), &MODE),
+            removal::removal(text.as_bytes(), &MODE),
             Some(tag.as_bytes()),
             "{text}"
         );
@@ -587,6 +586,6 @@ fn every_other_text_is_left_to_the_server() {
         "EXPLAIN DEALLOCATE a",
         "SET work_mem TO DEFAULT",
     ] {
-        assert_eq!(removal(text.as_bytes(), &MODE), None, "{text}");
+        assert_eq!(removal::removal(text.as_bytes(), &MODE), None, "{text}");
     }
 }

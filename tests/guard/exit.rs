@@ -7,7 +7,13 @@ use crate::support::{
     cluster, compile, extensions, library, own, python, root, script, Cluster, Outcome, Policy,
     Run, Transport,
 };
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// The library, and a libpq before the program's own.
+fn beside(libpq: &Path) -> PathBuf {
+    format!("{}:{}", library().display(), libpq.display()).into()
+}
 
 /// How many children each client has.
 const CHILDREN: usize = 20;
@@ -111,6 +117,59 @@ fn children_end_while_the_server_is_stopped() {
     }
 }
 
+/// Whatever a child uses its session for, it does not wait for ever: the server takes the connection
+/// and says nothing, before or in the negotiation of TLS, and no `connect_timeout` is set.
+#[test]
+fn a_stopped_server_is_waited_for_within_a_bound() {
+    let server = own();
+    let pid = std::fs::read_to_string(server.data().join("postmaster.pid")).unwrap();
+    let postmaster = pid.lines().next().unwrap();
+    for libpq in libpqs() {
+        for transport in Transport::ALL {
+            let mut conninfos = vec![server.conninfo(transport)];
+            if transport == Transport::Tcp && libpq == libpqs()[0] {
+                // One bound for all hosts.
+                let hosts = "127.0.0.1,127.0.0.1,127.0.0.1,127.0.0.1,127.0.0.1,127.0.0.1";
+                conninfos.push(format!("{} host={hosts}", conninfos[0]));
+            }
+            for conninfo in conninfos {
+                let outcome = Run::new(compile("resume"))
+                    .args([&conninfo, "dial fails", &format!("kill -STOP {postmaster}")])
+                    .env("UNDO", format!("kill -CONT {postmaster}"))
+                    .env("FORKGUARD_CONNECT_WAIT", "2")
+                    .policy(Policy::Resume)
+                    .preload(&beside(&libpq))
+                    .run();
+                let _ = std::process::Command::new("kill")
+                    .args(["-CONT", postmaster])
+                    .status();
+                // One that hangs ends by the signal of its alarm, after ten seconds.
+                outcome
+                    .ok()
+                    .check(outcome.fact("ended") == "exit 0", "the child does not hang")
+                    .check(
+                        outcome.fact("child").starts_with("bad, ")
+                            && outcome.fact("child").contains("timed out"),
+                        "lost, and said why",
+                    )
+                    .check(outcome.fact("again").starts_with("bad, "), "it stays lost")
+                    .check(
+                        outcome.fact("reset").starts_with("answered by "),
+                        "PQreset works",
+                    )
+                    .check(
+                        outcome
+                            .stderr
+                            .matches("the server does not answer in time: 2 s")
+                            .count()
+                            == 1,
+                        "the reason, once",
+                    );
+            }
+        }
+    }
+}
+
 /// What is done before, how it is asked, the text, and whether it is answered without a server.
 const COMMANDS: [(&str, &str, &str, bool); 44] = [
     ("", "simple", "DEALLOCATE p1", true),
@@ -166,7 +225,7 @@ const COMMANDS: [(&str, &str, &str, bool); 44] = [
     ("set role pg_monitor", "simple", "DISCARD ALL", false),
 ];
 
-fn all(library_path: &str) -> Run {
+fn all(library: &Path) -> Run {
     let conninfo = cluster().conninfo(Transport::Unix);
     let mut run = Run::new(compile("removals"))
         .arg(conninfo)
@@ -175,14 +234,13 @@ fn all(library_path: &str) -> Run {
     for (more, kind, text, _) in COMMANDS {
         run = run.args([more, kind, text]);
     }
-    run.preload(std::path::Path::new(library_path))
+    run.preload(library)
 }
 
 #[test]
 fn what_only_takes_away_is_answered_as_by_the_server() {
     for libpq in libpqs() {
-        // The program's own comes first among the libpqs.
-        let outcome = all(&format!("{}:{}", library().display(), libpq.display())).run();
+        let outcome = all(&beside(&libpq)).run();
         outcome.ok();
         let [live, child, live_after, child_after] =
             ["live", "child", "live after", "child after"].map(|name| outcome.facts(name));

@@ -60,6 +60,7 @@ fn hostile_values_write_no_lines_of_their_own() {
         "FORKGUARD_JOURNAL_KB",
         "FORKGUARD_EXEMPT",
         "FORKGUARD_FORK_WAIT",
+        "FORKGUARD_CONNECT_WAIT",
         "FORKGUARD_LOG",
         "FORKGUARD_LOG_FORMAT",
         "FORKGUARD_LOG_FILE",
