@@ -17,7 +17,7 @@ MAJOR   := $(firstword $(subst ., ,$(VERSION)))
 LIBRARY  = target/release/libforkguard.so
 COMMAND  = target/release/forkguard
 
-.PHONY: help setup build demo picture test suites servers bench soak fuzz lint install uninstall packages deb wheel tarball clean loom miri memcheck
+.PHONY: help setup build demo picture test test-glibc suites servers bench soak fuzz lint install uninstall packages deb wheel tarball clean loom miri memcheck
 # Prerequisites one after another, also under -j: a build needs what setup installs, and a
 # measurement needs the machine to itself.
 .NOTPARALLEL:
@@ -27,6 +27,7 @@ help:
 	@echo 'make demo       a Celery worker without and with it; one table (a minute)'
 	@echo 'make picture    records the README'\''s terminal session anew into docs/session.svg'
 	@echo 'make test       every test, against a private PostgreSQL server'
+	@echo 'make test-glibc the clients of Debian 13 and sid in roots of their own, as root (two made once, 3 minutes; then 12)'
 	@echo 'make suites     psycopg2'\''s, SQLAlchemy'\''s and asyncpg'\''s own tests, without and with it; SUITE=psycopg2 for one'
 	@echo 'make servers    what make test asks of PostgreSQL 13 and 18, of every server and libpq from 13 to 18'
 	@echo 'make bench      what it costs, measured side by side'
@@ -60,6 +61,10 @@ picture: setup build
 # time limit of its own; .ci/run has one on the whole. What they leave beside target/ fails.
 test: setup build
 	@tools/tree-kept cargo test --workspace
+
+# The same build on newer systems. SUITE=sid: one of them.
+test-glibc: setup build
+	@tools/test-glibc $(SUITE)
 
 # An hour for all, on two quiet cores.
 suites: setup build

@@ -4,7 +4,9 @@
 
 use crate::clients::said;
 use crate::facts::Facts;
-use crate::support::{cluster, compile, python, root, script, Outcome, Run, Transport};
+use crate::support::{
+    cluster, compile, other_system, psycopg_compiled, python, root, script, Outcome, Run, Transport,
+};
 use serde_json::Value;
 use std::path::Path;
 
@@ -64,6 +66,7 @@ fn lines(report: &Value, program: &Path) -> String {
         .filter(|frame| frame["object"].as_str().map(Path::new) == Some(program))
         .map(|frame| frame["offset"].as_str().unwrap());
     let outcome = Run::new("addr2line")
+        .here()
         .args(["-pfie", program.to_str().unwrap()])
         .args(offsets)
         .run();
@@ -314,7 +317,7 @@ fn a_report_says_what_to_do_next() {
             .lines()
             .find_map(|line| line.split_once("lines: "));
         let words: Vec<&str> = command.expect("a command").1.split(' ').collect();
-        let named = Run::new(words[0]).args(&words[1..]).run();
+        let named = Run::new(words[0]).here().args(&words[1..]).run();
         named.ok().must_say("asks_here at ");
     }
 }
@@ -363,7 +366,7 @@ fn names_the_line(outcome: &Outcome, report: &Value, client: &str) {
 fn python_clients_are_told_by_file_line_and_function() {
     for (client, implementation, function) in [
         ("psycopg2", "", Some("PQexec")),
-        ("psycopg", "binary", Some("PQsendQuery")),
+        ("psycopg", psycopg_compiled(), Some("PQsendQuery")),
         ("psycopg", "python", Some("PQsendQuery")),
         ("asyncpg", "", None),
     ] {
@@ -391,6 +394,41 @@ fn python_clients_are_told_by_file_line_and_function() {
             .must_say("after=the answer")
             .must_say(&format!("detector.py\", line {line} in use"))
             .check(!aborted.says("answer=the answer\tpid"), "nothing was asked");
+    }
+}
+
+/// A later CPython than is known: in the root of `tools/test-glibc` for sid.
+#[test]
+fn of_a_python_that_is_not_known_it_says_so() {
+    let later = |root: &Path| {
+        let names = std::fs::read_dir(root.join("usr/bin")).unwrap();
+        let names = names.filter_map(|file| file.unwrap().file_name().into_string().ok());
+        let is_later = |name: &String| {
+            let minor = name.strip_prefix("python3.");
+            minor.is_some_and(|minor| minor.parse().is_ok_and(|minor: u32| minor > 14))
+        };
+        names.filter(is_later).max()
+    };
+    let Some(interpreter) = other_system().and_then(later) else {
+        eprintln!("not tested: it needs a later CPython, as `tools/test-glibc sid` has");
+        return;
+    };
+    let run = script(interpreter, "detector.py")
+        .args(["psycopg", "loop"])
+        .env("PSYCOPG_IMPL", "python");
+    let outcome = told(run, Transport::Tcp).run();
+    outcome
+        .ok()
+        .must_say("answer=the answer")
+        .must_say("exitcode=0")
+        .must_say("after=the answer");
+    let reports = reports(&outcome);
+    outcome.check(!reports.is_empty(), "it is told of");
+    for report in reports {
+        let missing = "this version of CPython is not known here (3.11 to 3.14 are)";
+        outcome
+            .check(report["python_missing"] == missing, "why")
+            .check(!frames(&report, "c_stack").is_empty(), "and a C stack");
     }
 }
 

@@ -59,7 +59,7 @@ class Pooled
   end
 
   def lost(_) = !@connection.active?
-end
+end unless KIND == "pg" # a system may have the driver alone
 
 # Runs the block with SESSIONS clients that can be asked.
 def with_clients(clients)

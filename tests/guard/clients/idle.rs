@@ -3,7 +3,9 @@
 //! `pgbouncer.rs`.)
 
 use super::{parents, said, set, set_of_lists, Said};
-use crate::support::{cluster, compile, php, python, script, Outcome, Policy, Run, Transport};
+use crate::support::{
+    cluster, compile, other_system, php, python, script, Outcome, Policy, Run, Transport,
+};
 use std::collections::HashSet;
 
 /// What the programs do: idle sessions, one more that is in use, children, a process's questions.
@@ -147,6 +149,15 @@ fn expect(policy: Policy, loss: Loss) -> impl Fn(&Said) -> bool {
 
 /// One child alone: more of them hang, and what they meet changes from run to run.
 fn unguarded(program: &impl Fn() -> Run, transport: Transport) {
+    if other_system().is_some() {
+        // As many as with the library, to be counted beside it.
+        let all = program()
+            .args([&CHILDREN.to_string(), "3"])
+            .envs(cluster().environment(transport))
+            .timeout(super::UNGUARDED_LIMIT)
+            .run();
+        count(&all, transport, "without");
+    }
     let outcome = program()
         .args(["1", "3"])
         .envs(cluster().environment(transport))
@@ -174,12 +185,41 @@ fn guarded(
         .envs(server.environment(transport))
         .policy(policy)
         .run();
+    if policy == Policy::Resume && other_system().is_some() {
+        count(&outcome, transport, "with");
+    }
     outcome.ok();
     let parents = parents(&outcome, SESSIONS);
     let fresh = judge(&outcome, &parents, CHILDREN, "backends", expected);
     undisturbed(&outcome);
     let all = fresh.into_iter().chain(parents.iter().copied()).collect();
     server.saw_nothing_wrong(mark, &parents, &all);
+}
+
+/// What a run came to, for the table of `tools/test-glibc`: each number with what it should be.
+fn count(outcome: &Outcome, transport: Transport, library: &str) {
+    let (children, asking) = (said(outcome, "child"), said(outcome, "asking"));
+    let sum = |said: &[Said], name| said.iter().map(|said| said.number(name)).sum::<u64>();
+    // Without the library a backend's number may be another answer's text.
+    let backends = |said: &[Said]| -> HashSet<u64> {
+        let texts = said.iter().filter_map(|said| said.get("backends"));
+        let numbers = texts.flat_map(|text| text.split(',').map(str::parse));
+        numbers.filter_map(Result::ok).collect()
+    };
+    let own = &backends(&children) - &backends(&said(outcome, "parent"));
+    let test = std::thread::current();
+    println!(
+        "table: {}\t{transport:?}\t{library}\t{} {}\t{} {}\t{} {}\t{} {QUESTIONS}\t{} {SESSIONS}",
+        test.name().unwrap_or("?").rsplit(':').next().unwrap_or("?"),
+        sum(&children, "right"),
+        CHILDREN as u64 * QUESTIONS,
+        sum(&children, "state"),
+        CHILDREN * IDLE,
+        own.len(),
+        CHILDREN * IDLE,
+        sum(&asking, "right"),
+        sum(&said(outcome, "after"), "same"),
+    );
 }
 
 /// The children's answers are right, from `sessions` of their own. Those sessions.

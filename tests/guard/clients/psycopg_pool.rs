@@ -2,7 +2,7 @@
 //! them all that grows it, and renews what breaks.
 
 use super::{parents, said, set_of_lists, UNGUARDED_LIMIT};
-use crate::support::{cluster, python, Policy, Run, Transport};
+use crate::support::{cluster, psycopg_compiled, python, Policy, Run, Transport};
 use std::collections::HashSet;
 
 /// What `psycopg_pools.py` does: connections of a pool, children, questions of a process.
@@ -12,7 +12,7 @@ const QUESTIONS: u64 = 15;
 
 #[test]
 fn a_child_goes_on_with_the_pool_or_finds_it_lost() {
-    for implementation in ["binary", "python"] {
+    for implementation in [psycopg_compiled(), "python"] {
         for transport in Transport::ALL {
             unguarded(implementation, transport);
             for policy in Policy::all() {

@@ -1,6 +1,6 @@
 //! What is run: the library, the C programs, the Python clients.
 
-use super::Run;
+use super::{other_system, Run};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -113,9 +113,15 @@ pub fn venv(program: &str) -> PathBuf {
     program
 }
 
-/// A run of `tests/programs/SCRIPT.py`.
+/// A run of `tests/programs/SCRIPT.py`, by the Python of the environment, or another system's.
 pub fn python(name: &str) -> Run {
-    script(venv("python"), &format!("{name}.py"))
+    let interpreter = other_system().map_or_else(|| venv("python"), |_| "python3".into());
+    script(interpreter, &format!("{name}.py"))
+}
+
+/// psycopg's compiled half: of the wheels, or of Debian's packages in another system.
+pub fn psycopg_compiled() -> &'static str {
+    other_system().map_or("binary", |_| "c")
 }
 
 /// A run of `tests/programs/NAME` by its interpreter.
@@ -133,8 +139,11 @@ pub fn extensions() -> PathBuf {
         .expect("pgsql.so: run tools/setup")
 }
 
-/// A run of `tests/programs/idle.php` by that PHP.
+/// A run of `tests/programs/idle.php` by that PHP, or another system's as it is installed.
 pub fn php() -> Run {
+    if other_system().is_some() {
+        return script("php", "idle.php");
+    }
     Run::new(root().join("target/unpacked/usr/bin/php8.2"))
         .arg("-n") // no php.ini of this machine's
         .args(["-d", "extension=pgsql", "-d", "extension=pdo"])

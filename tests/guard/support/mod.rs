@@ -12,8 +12,9 @@ mod run;
 
 pub use bouncer::Bouncer;
 pub use build::{
-    broken, compile, compile_with, extensions, library, php, python, root, script, venv,
+    broken, compile, compile_with, extensions, library, php, psycopg_compiled, python, root,
+    script, venv,
 };
 pub use cluster::{cluster, own, own_of, wait_until, Cluster, Transport};
 pub use proxy::{Network, Proxy, Until};
-pub use run::{Outcome, Policy, Run, Running};
+pub use run::{other_system, Outcome, Policy, Run, Running};

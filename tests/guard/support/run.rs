@@ -1,10 +1,12 @@
 //! One run of a real program, bounded in time, with all that it forked.
 
 use super::library;
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver};
@@ -41,11 +43,21 @@ impl Policy {
     }
 }
 
+/// The root of another system, where the tests' programs run instead of here: of
+/// `tools/test-glibc`, which lays this system's repository, `/tmp` and `/proc` in it.
+pub fn other_system() -> Option<&'static Path> {
+    static ROOT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    ROOT.get_or_init(|| std::env::var_os("FORKGUARD_TEST_ROOT").map(PathBuf::from))
+        .as_deref()
+}
+
 /// A program to run.
 pub struct Run {
     command: Command,
+    root: Option<&'static Path>,
+    folder: PathBuf,
     guarded: bool,
-    library: Option<std::path::PathBuf>,
+    library: Option<PathBuf>,
     timeout: Duration,
 }
 
@@ -62,6 +74,8 @@ impl Run {
         }
         Run {
             command,
+            root: other_system(),
+            folder: "/".into(),
             guarded: false,
             library: None,
             timeout: Duration::from_secs(60),
@@ -96,8 +110,15 @@ impl Run {
     }
 
     /// Where it runs.
-    pub fn folder(mut self, folder: impl AsRef<std::path::Path>) -> Run {
-        self.command.current_dir(folder);
+    pub fn folder(mut self, folder: impl AsRef<Path>) -> Run {
+        self.command.current_dir(&folder);
+        self.folder = folder.as_ref().into();
+        self
+    }
+
+    /// On this system, even where the tests' programs run in another: a tool of the tests.
+    pub fn here(mut self) -> Run {
+        self.root = None;
         self
     }
 
@@ -118,7 +139,7 @@ impl Run {
     }
 
     /// This library, where it is guarded, and not the one under test.
-    pub fn preload(mut self, library: &std::path::Path) -> Run {
+    pub fn preload(mut self, library: &Path) -> Run {
         self.library = Some(library.to_owned());
         self
     }
@@ -144,6 +165,19 @@ impl Run {
         if self.guarded {
             let library = self.library.clone().unwrap_or_else(library);
             self.command.env("LD_PRELOAD", library);
+        }
+        if let Some(root) = self.root {
+            let path = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap();
+            let (root, folder) = (path(root), path(&self.folder));
+            // SAFETY: between fork and exec, two system calls with strings that are there.
+            unsafe {
+                self.command.pre_exec(move || {
+                    if libc::chroot(root.as_ptr()) != 0 || libc::chdir(folder.as_ptr()) != 0 {
+                        return Err(std::io::Error::last_os_error());
+                    }
+                    Ok(())
+                })
+            };
         }
         let child = self
             .command
