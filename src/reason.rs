@@ -230,7 +230,7 @@ reasons! {
         "its peer is not known"
         "allow getpeername()";
     ClientChanged "client_changed"
-        "the user, the root or working directory or a PG…/HOME/SSL/KRB5 variable of the environment has changed since it was made"
+        "what a new connection would read of its client has changed since it was made"
         "connect after the change";
 
     // The new session.

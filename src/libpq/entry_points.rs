@@ -61,6 +61,8 @@ macro_rules! entry_points {
                 PQclientEncoding 1, PQresultStatus 1, PQresultErrorMessage 1, PQresultErrorField 2,
                 PQcmdStatus 1, PQntuples 1, PQgetvalue 3, PQclear 1, PQmakeEmptyPGresult 2, PQfireResultCreateEvents 2,
                 pg_encoding_to_char 1, PQconninfo 1, PQconninfoFree 1,
+                PQgetgssctx 1,
+
             }
             local {
                 PQsetSingleRowMode 1, PQsetChunkedRowsMode 2, PQping 1,
@@ -75,7 +77,7 @@ macro_rules! entry_points {
                 PQfmod 2, PQfname 2, PQfnumber 2, PQfreeNotify 1,
                 PQfreemem 1, PQfsize 2, PQftable 2, PQftablecol 2, PQftype 2,
                 PQfullProtocolVersion 1, PQgetAuthDataHook 0, PQgetCurrentTimeUSec 0,
-                PQgetSSLKeyPassHook_OpenSSL 0, PQgetgssctx 1, PQgetisnull 3, PQgetlength 3,
+                PQgetSSLKeyPassHook_OpenSSL 0, PQgetisnull 3, PQgetlength 3,
                 PQgetssl 1, PQhost 1, PQhostaddr 1, PQinitOpenSSL 2,
                 PQinitSSL 1, PQinstanceData 2, PQisthreadsafe 0, PQlibVersion 0,
                 PQmblen 2, PQmblenBounded 2, PQnfields 1, PQnparams 1,

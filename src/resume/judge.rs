@@ -4,11 +4,11 @@ use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::loss::Loss;
-use super::place::Client;
+use super::place::{Client, Dial};
 use crate::gate::connection::Connection;
 use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE};
 use crate::libpq::{entry, Library};
-use crate::reason::Reason;
+use crate::reason::{Cause, Reason};
 use crate::signal_safe::descriptors::{self, State, UNSEEN};
 use crate::watch;
 
@@ -24,8 +24,8 @@ pub enum Judgement {
     Nothing,
 }
 
-/// Whether a file that libpq reads at each dial is named from the working directory.
-fn names_relative_files(library: &Library, pgconn: usize) -> bool {
+/// What a dial of the connection would go through.
+fn dial(library: &Library, pgconn: usize, unix: bool) -> Dial {
     const FILES: [&CStr; 5] = [
         c"sslrootcert",
         c"sslcert",
@@ -33,16 +33,26 @@ fn names_relative_files(library: &Library, pgconn: usize) -> bool {
         c"sslcrl",
         c"sslcrldir",
     ];
-    let mut found = false;
+    let (mut relative, mut tls) = (false, true);
     let known = library.options(pgconn, |keyword, value| {
         let value = value.to_bytes();
+        tls &= !(keyword == c"sslmode" && value == b"disable");
         // `system` is OpenSSL's own store.
-        found |= FILES.contains(&keyword)
+        relative |= FILES.contains(&keyword)
             && !value.is_empty()
             && value != b"system"
             && !value.starts_with(b"/");
     });
-    found || !known
+    // The context of a ticket stays with its connection, whether it vouched for the client or
+    // encrypts, too (`gctx` in fe-auth.c and fe-secure-gssapi.c). Before libpq 12 nothing tells.
+    let ticket = || library.call1(entry::PQgetgssctx, pgconn) != 0;
+    Dial {
+        unix,
+        // Neither is tried over a Unix socket (PQconnectPoll in fe-connect.c).
+        tls: tls && !unix,
+        kerberos: !unix && (!library.has(entry::PQgetgssctx) || ticket()),
+        relative: relative || !known,
+    }
 }
 
 /// Judges an inherited connection. Asks libpq and the kernel, not the server.
@@ -114,11 +124,10 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     let Some(place) = books.place else {
         return lost(Reason::PeerUnknown);
     };
-    if !place
-        .client
-        .is_still(&Client::now(), names_relative_files(library, pgconn))
-    {
-        return lost(Reason::ClientChanged);
+    let dial = dial(library, pgconn, place.unix);
+    if let Some(detail) = place.client.changed(&Client::now(), dial) {
+        let (reason, detail) = (Reason::ClientChanged, detail.as_bytes());
+        return Judgement::Lost(Loss::from(Cause { reason, detail }));
     }
     Judgement::Resumable
 }

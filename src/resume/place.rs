@@ -14,6 +14,8 @@ use crate::signal_safe::sys;
 pub struct Place {
     /// The peer's address, all of it, as a hash.
     pub peer: u64,
+    /// It is a Unix socket's.
+    pub unix: bool,
     /// What the client was.
     pub client: Client,
     /// When it was noted, by the monotonic clock.
@@ -23,18 +25,32 @@ pub struct Place {
 /// What a client is, as far as libpq looks when it dials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Client {
-    environment: u64,
+    /// A hash for each of [`READ_AT_DIAL`].
+    environment: [u64; READ_AT_DIAL.len()],
     user: u32,
     root: Option<(u64, u64)>,
     /// Compared where a file of the connection's is named from it.
     folder: Option<(u64, u64)>,
 }
 
+/// What a dial of one connection goes through, besides the startup packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dial {
+    /// A Unix socket: the server may ask the kernel who connects.
+    pub unix: bool,
+    /// TLS is tried, so certificates are looked for.
+    pub tls: bool,
+    /// The session was made with credentials of Kerberos's.
+    pub kerberos: bool,
+    /// A file is named from the working directory.
+    pub relative: bool,
+}
+
 /// FNV-1a, 64 bits: enough to tell a change that nobody makes on purpose.
 struct Hash(u64);
 
 impl Hash {
-    fn new() -> Self {
+    const fn new() -> Self {
         Hash(0xcbf2_9ce4_8422_2325)
     }
 
@@ -50,10 +66,17 @@ impl Place {
     pub fn of(fd: i32) -> Option<Place> {
         Some(Place {
             peer: peer(fd)?,
+            unix: is_unix(fd),
             client: Client::now(),
             since_us: sys::now_us(),
         })
     }
+}
+
+fn is_unix(fd: i32) -> bool {
+    // SAFETY: all zeroes is a valid address of no family.
+    let mut address: libc::sockaddr_storage = unsafe { core::mem::zeroed() };
+    sys::peer(fd, &mut address).is_ok() && i32::from(address.ss_family) == libc::AF_UNIX
 }
 
 /// The peer's address as a hash.
@@ -70,20 +93,68 @@ pub fn peer(fd: i32) -> Option<u64> {
     Some(hash.0)
 }
 
-/// Variables that libpq, or a library it dials with, reads at each dial:
-/// fe-connect.c and fe-protocol3.c (`PG…`, among them PGTZ and PGDATESTYLE),
-/// fe-secure-openssl.c (the home directory), openssl(1ssl), krb5.conf(5).
-const READ_AT_DIAL: [&[u8]; 5] = [b"PG", b"HOME=", b"SSL_CERT_", b"OPENSSL_", b"KRB5"];
+/// Who reads a variable at a dial.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// libpq, for the startup packet.
+    Startup,
+    /// libpq and OpenSSL, for certificates and keys.
+    Tls,
+    /// libkrb5.
+    Kerberos,
+}
+
+/// Variables that libpq, or a library it dials with, reads at `PQreset`; each that a name here is the
+/// beginning of belongs to the first such one. Hosts, users, passwords (PGPASSFILE) and all that an
+/// option of the connection stands for are read once, when it is made: seen of the libpqs 13 to 18
+/// with a `getenv` that tells, over TCP with TLS and without, and over Unix sockets. Of OpenSSL and
+/// Kerberos: openssl-env(7), SSL_CTX_load_verify_locations(3), krb5.conf(5). OAuth's is libpq 18's.
+const READ_AT_DIAL: [(&str, Reader); 14] = [
+    ("PGTZ=", Reader::Startup),
+    ("PGDATESTYLE=", Reader::Startup),
+    ("PGGEQO=", Reader::Startup),
+    ("PGOAUTH", Reader::Startup),
+    ("HOME=", Reader::Tls),
+    ("SSL_CERT_FILE=", Reader::Tls),
+    ("SSL_CERT_DIR=", Reader::Tls),
+    ("SSL_CERT_", Reader::Tls),
+    ("OPENSSL_CONF=", Reader::Tls),
+    ("OPENSSL_", Reader::Tls),
+    ("KRB5CCNAME=", Reader::Kerberos),
+    ("KRB5_CONFIG=", Reader::Kerberos),
+    ("KRB5_KTNAME=", Reader::Kerberos),
+    ("KRB5", Reader::Kerberos),
+];
 
 impl Client {
-    /// Whether a dial by `now` reads what one by this one did. `relative`: the
-    /// connection names a file from the working directory.
-    pub fn is_still(&self, now: &Client, relative: bool) -> bool {
-        let elsewhere = Client {
-            folder: self.folder,
-            ..*now
-        };
-        *self == if relative { *now } else { elsewhere }
+    /// What has changed since, in `now`, that a dial would read; `None`: nothing has.
+    pub fn changed(&self, now: &Client, dial: Dial) -> Option<&'static str> {
+        let pairs = self.environment.iter().zip(&now.environment);
+        for ((before, now), (name, reader)) in pairs.zip(READ_AT_DIAL) {
+            let is_read = match reader {
+                Reader::Startup => true,
+                Reader::Tls => dial.tls,
+                Reader::Kerberos => dial.kerberos,
+            };
+            // Kerberos, too, looks into the home directory (k5identity(5)).
+            let is_read = is_read || name == "HOME=" && dial.kerberos;
+            if before != now && is_read {
+                return Some(name.trim_end_matches('='));
+            }
+        }
+        // Who the client's user is tells the kernel over a Unix socket, and which files are his at a
+        // handshake of TLS's or Kerberos's. Otherwise nothing that libpq sends depends on it.
+        let names_user = dial.unix || dial.tls || dial.kerberos;
+        if names_user && self.user != now.user {
+            return Some("the user");
+        }
+        if self.root != now.root {
+            return Some("the root directory");
+        }
+        if dial.relative && self.folder != now.folder {
+            return Some("the working directory");
+        }
+        None
     }
 
     /// As of now.
@@ -99,11 +170,11 @@ impl Client {
     }
 }
 
-fn environment() -> u64 {
+fn environment() -> [u64; READ_AT_DIAL.len()] {
     extern "C" {
         static environ: *const *const c_char;
     }
-    let mut hash = Hash::new();
+    let mut hashes = [const { Hash::new() }; READ_AT_DIAL.len()];
     // SAFETY: libc's variable: null, or a list that ends with null, of C
     // strings. Another thread may be in setenv(3), as when libpq itself calls
     // getenv(3) in the same breath: the program's own risk, not made larger.
@@ -111,14 +182,16 @@ fn environment() -> u64 {
         let mut next = environ;
         while !next.is_null() && !(*next).is_null() {
             let variable = CStr::from_ptr(*next).to_bytes();
-            if READ_AT_DIAL.iter().any(|name| variable.starts_with(name)) {
+            let known = |(name, _): &(&str, Reader)| variable.starts_with(name.as_bytes());
+            let its = READ_AT_DIAL.iter().position(known);
+            if let Some(hash) = its.and_then(|its| hashes.get_mut(its)) {
                 hash.add(variable);
                 hash.add(b"\0");
             }
             next = next.add(1);
         }
     }
-    hash.0
+    hashes.map(|hash| hash.0)
 }
 
 fn file(path: &CStr) -> Option<(u64, u64)> {
@@ -126,5 +199,94 @@ fn file(path: &CStr) -> Option<(u64, u64)> {
     unsafe {
         let mut stat: libc::stat = core::mem::zeroed();
         (libc::stat(path.as_ptr(), &mut stat) == 0).then_some((stat.st_dev, stat.st_ino))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Client = Client {
+        environment: [0; READ_AT_DIAL.len()],
+        user: 0,
+        root: None,
+        folder: None,
+    };
+    const PLAIN: Dial = Dial {
+        unix: false,
+        tls: false,
+        kerberos: false,
+        relative: false,
+    };
+
+    fn with(name: &str) -> Client {
+        let mut client = ONE;
+        let at = READ_AT_DIAL.iter().position(|(its, _)| *its == name);
+        client.environment[at.unwrap()] = 1;
+        client
+    }
+
+    /// Which of the dials read it.
+    fn read_by(client: Client) -> std::vec::Vec<&'static str> {
+        let dials = [
+            ("plain", PLAIN),
+            (
+                "unix",
+                Dial {
+                    unix: true,
+                    ..PLAIN
+                },
+            ),
+            ("tls", Dial { tls: true, ..PLAIN }),
+            (
+                "kerberos",
+                Dial {
+                    kerberos: true,
+                    ..PLAIN
+                },
+            ),
+            (
+                "relative",
+                Dial {
+                    relative: true,
+                    ..PLAIN
+                },
+            ),
+        ];
+        let reads = |dial: &(_, Dial)| ONE.changed(&client, dial.1).is_some();
+        dials
+            .into_iter()
+            .filter(reads)
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    #[test]
+    fn only_what_a_dial_reads_counts() {
+        let all = ["plain", "unix", "tls", "kerberos", "relative"];
+        assert_eq!(read_by(ONE), [""; 0]);
+        assert_eq!(read_by(with("PGTZ=")), all);
+        assert_eq!(read_by(with("HOME=")), ["tls", "kerberos"]);
+        assert_eq!(read_by(with("SSL_CERT_FILE=")), ["tls"]);
+        assert_eq!(read_by(with("KRB5CCNAME=")), ["kerberos"]);
+        assert_eq!(
+            read_by(Client { user: 1, ..ONE }),
+            ["unix", "tls", "kerberos"]
+        );
+        assert_eq!(
+            read_by(Client {
+                root: Some((1, 1)),
+                ..ONE
+            }),
+            all
+        );
+        assert_eq!(
+            read_by(Client {
+                folder: Some((1, 1)),
+                ..ONE
+            }),
+            ["relative"]
+        );
+        assert_eq!(ONE.changed(&with("PGTZ="), PLAIN), Some("PGTZ"));
     }
 }

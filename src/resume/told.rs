@@ -45,6 +45,8 @@ impl Told {
             Some("another database or user")
         } else if self.tls && !other.tls || self.gss && !other.gss {
             Some("no encryption, where the parent's session had it")
+        } else if !self.gss && other.gss {
+            Some("a Kerberos ticket's encryption, where the parent's session had none")
         } else {
             self.differing(other, IDENTITY).next()
         }

@@ -284,13 +284,43 @@ fn another_place_is_refused() {
 
 #[test]
 fn another_client_is_refused() {
-    for what in ["HOME", "PGTZ", "PGOPTIONS", "user", "user for good", "root"] {
+    for (what, named) in [
+        ("PGTZ", "PGTZ"),
+        ("user", "the user"),
+        ("user for good", "the user"),
+        ("root", "the root directory"),
+    ] {
         // SAFETY: takes nothing.
         if ["user", "user for good", "root"].contains(&what) && unsafe { libc::geteuid() } != 0 {
             continue;
         }
         let outcome = over_unix(&["changed", what]);
-        outcome.ok().lost("has changed since it was made");
+        outcome
+            .ok()
+            .lost(&format!("has changed since it was made: {named}"));
+        parent_goes_on(&outcome);
+    }
+    let tls = guarded(&cluster().conninfo(Transport::Tls), &["changed", "HOME"]);
+    tls.ok().lost("has changed since it was made: HOME");
+    // Read when the connection was first made; or by TLS, which no Unix socket has.
+    for (transport, what) in [
+        (Transport::Unix, "HOME"),
+        (Transport::Tcp, "HOME"),
+        (Transport::Tcp, "user for good"),
+        (Transport::Unix, "PGOPTIONS"),
+        (Transport::Tcp, "PGAPPNAME"),
+        (Transport::Tls, "PGHOST"),
+        (Transport::Tls, "PGPASSFILE"),
+    ] {
+        // SAFETY: takes nothing.
+        if what == "user for good" && unsafe { libc::geteuid() } != 0 {
+            continue;
+        }
+        let outcome = guarded(&cluster().conninfo(transport), &["changed", what]);
+        outcome.check(
+            outcome.ok().facts("child")[0].starts_with("answered by "),
+            "resumed",
+        );
         parent_goes_on(&outcome);
     }
     // Groups are nobody to a server; a file that they closed would be a dial that fails.

@@ -56,9 +56,8 @@ fn as_the_page_says() {
         format!("{nobody}env {command}")
     };
     service.shows_the_fault(&command("plain"));
-    // FPM goes to the script's folder, so that no equal session is promised; PHP sees a lost
-    // connection and opens one: no request fails.
-    let fate = " is lost in this child: the user, the root or working directory or a ";
+    // FPM empties the environment of its workers, of which a dial without TLS reads nothing.
+    let fate = ": resumed the session on descriptor ";
     service.is_guarded_and_says(&command("preload"), fate);
     service.is_guarded_and_says(&command("run"), fate);
 }
