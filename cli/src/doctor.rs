@@ -13,7 +13,7 @@ use crate::counters::{Counted, Counters};
 use crate::elf::{self, Elf};
 use crate::library::{self, Libc};
 use crate::terminal::{self, colours, Screen};
-use crate::{processes, program, Failure};
+use crate::{kernel, processes, program, Failure};
 
 /// What a finding means for the sessions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -110,6 +110,13 @@ pub fn doctor(options: &Doctor) -> Result<i32, Failure> {
     match options.pid {
         Some(pid) => of_process(pid, &mut report)?,
         None => of_command(&options.command, &mut report)?,
+    }
+    if !kernel::wipes_on_fork() {
+        report.say(
+            Level::Note,
+            "kernel",
+            "does not wipe memory in forked children (Linux before 4.14, or an emulator): process ids are compared instead, which is slower",
+        );
     }
     let worst = report.findings.iter().map(|finding| finding.level).max();
     report.verdict = match worst {

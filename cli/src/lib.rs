@@ -19,6 +19,7 @@ pub mod arguments;
 mod counters;
 mod doctor;
 mod elf;
+mod kernel;
 mod library;
 mod manual;
 mod metrics;

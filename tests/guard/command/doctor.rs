@@ -157,3 +157,23 @@ fn a_process_is_looked_at_while_it_runs() {
     verdict(&outcome, "not protected");
     outcome.must_say("start the program with forkguard run");
 }
+
+/// A filter answers 0 to every advice, and nothing is done: as under an emulator.
+#[test]
+fn a_kernel_that_lies_is_found_out() {
+    let command = super::forkguard();
+    let under = |lie: &str| {
+        let outcome = Run::new(compile("lies"))
+            .args(["", lie, "run"])
+            .arg(&command)
+            .args(["doctor", "--", compile("counters").to_str().unwrap()])
+            .run();
+        verdict(&outcome, "protected");
+        outcome
+    };
+    let told = "does not wipe memory in forked children";
+    under("madvise").must_say(told);
+    under("wipe").must_say(told);
+    let outcome = under("none");
+    outcome.check(!outcome.says(told), "an honest kernel");
+}
