@@ -26,6 +26,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`load`] | the constructor |
+//! | [`beside`] | other libraries that stand before libc; pure |
 //! | [`auxv`] | what the kernel tells at the start |
 //! | [`config`] | `FORKGUARD_*` into one `Config`; pure |
 //! | [`wire`] | what a client's first bytes say; pure |
@@ -59,6 +60,7 @@
 extern crate std;
 
 pub mod auxv;
+pub mod beside;
 pub mod config;
 // What calls and binds libpq is left out below.
 #[cfg_attr(test, allow(dead_code, unused_imports))]

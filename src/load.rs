@@ -91,6 +91,14 @@ fn start() {
         return;
     }
     generation::start();
+    if let Some(before) = interpose::before_us() {
+        let [path, own] = before.paths.map(CStr::to_string_lossy);
+        log::error!(
+            "{path} stands before this library with {} of its functions ({}, …): of calls that it does not pass on nothing is seen; libpq's sessions are refused in children then, and others are not protected; put this library first: LD_PRELOAD={own}:{path}",
+            before.count,
+            before.first
+        );
+    }
     if let Err(errno) = fork::register() {
         log::error!("no protection: fork handlers could not be registered (errno {errno})");
         return;

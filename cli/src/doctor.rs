@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::arguments::{Doctor, VARIABLES};
+use crate::beside;
 use crate::config::{self, Policy};
 use crate::counters::{Counted, Counters};
 use crate::elf::{self, Elf};
@@ -824,9 +825,14 @@ fn judge_preloads(own: Option<&Path>, place: &Place, report: &mut Report) {
     let list = place.variable("LD_PRELOAD").unwrap_or_default().to_vec();
     let file = std::fs::read(place.reach(Path::new("/etc/ld.so.preload"))).unwrap_or_default();
     let entries = [list, file].join(&b':');
+    let words = || entries.split(|byte| b" :\n\t".contains(byte));
+    // In the loader's order, LD_PRELOAD's before the file's. Where ours is in neither,
+    // `forkguard run` puts it first.
+    let mut is_before = words().any(|entry| library::is_named_so(OsStr::from_bytes(entry)));
     let mut seen = HashSet::new();
-    for entry in entries.split(|byte| b" :\n\t".contains(byte)) {
+    for entry in words() {
         let path = Path::new(OsStr::from_bytes(entry));
+        is_before &= !library::is_named_so(path.as_os_str());
         if entry.is_empty() || library::is_named_so(path.as_os_str()) || !seen.insert(path) {
             continue;
         }
@@ -854,6 +860,22 @@ fn judge_preloads(own: Option<&Path>, place: &Place, report: &mut Report) {
                 Level::Good,
                 "preload",
                 format!("{shown}: defines none of our functions"),
+            );
+        } else if is_before
+            && !beside::passes_on(entry)
+            && shared
+                .iter()
+                .any(|name| name != "dlsym" && name != "dlvsym")
+        {
+            report.say(
+                Level::Partly,
+                "preload",
+                format!(
+                    "{shown} stands before the library and defines {} too: of calls that it does not pass on \
+                     nothing is seen; libpq's sessions are refused in children then, and others are not \
+                     protected; put the library first in LD_PRELOAD, as forkguard run does",
+                    listed(&shared)
+                ),
             );
         } else {
             report.say(

@@ -30,6 +30,8 @@ mod status;
 mod terminal;
 
 #[allow(dead_code)]
+#[path = "../../src/beside.rs"]
+mod beside;
 #[path = "../../src/config.rs"]
 mod config;
 #[path = "../../src/signal_safe"]

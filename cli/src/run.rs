@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::ValueEnum;
 
 use crate::arguments::{Run, Settings};
+use crate::beside::is_sanitizer;
 use crate::elf::Elf;
 use crate::{config, library, program, Failure};
 
@@ -134,26 +135,6 @@ fn preload(before: &OsStr, library: &Path, program: &Elf) -> OsString {
     list.push(library.as_os_str().as_bytes());
     list.extend(others);
     OsString::from_vec(list.join(&b':'))
-}
-
-/// The runtimes of AddressSanitizer and its kin, GCC's and Clang's.
-fn is_sanitizer(entry: &[u8]) -> bool {
-    let name = entry.rsplit(|byte| *byte == b'/').next().unwrap_or(entry);
-    [
-        "libasan.so",
-        "libtsan.so",
-        "libubsan.so",
-        "liblsan.so",
-        "libhwasan.so",
-        "libclang_rt.asan",
-        "libclang_rt.tsan",
-        "libclang_rt.ubsan",
-        "libclang_rt.lsan",
-        "libclang_rt.hwasan",
-        "libclang_rt.msan",
-    ]
-    .iter()
-    .any(|known| name.starts_with(known.as_bytes()))
 }
 
 /// Becomes the program. Not `std::process::Command`, which gives SIGPIPE and the signal mask other

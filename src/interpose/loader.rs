@@ -13,15 +13,16 @@
 
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 
-use core::ffi::{c_char, c_void};
+use core::ffi::{c_char, c_void, CStr};
+use std::string::String;
 
 use super::notice_fork;
-use crate::detector;
 use crate::libpq::bind;
 use crate::libpq::elf::Object;
 use crate::processor;
 use crate::signal_safe::sys::KeepErrno;
 use crate::signal_safe::{fence, generation, threads};
+use crate::{beside, detector};
 
 static DLSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static DLVSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
@@ -180,6 +181,53 @@ pub fn next_of_all(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) {
             known.store(next(name).cast_mut(), Relaxed);
         }
     });
+}
+
+/// A library that stands before us where names are looked up.
+pub struct Before {
+    /// Its path, as the loader has it, and ours.
+    pub paths: [&'static CStr; 2],
+    /// The first function that is looked up there and not here, and how many are.
+    pub first: String,
+    /// How many there are.
+    pub count: usize,
+}
+
+/// The first library before us that has functions of these names, and is not known to
+/// pass its calls on. The program itself is none: a function of its own that is called as
+/// one of libc's is the program's business, and libpq's bytes pass the gate.
+pub fn before_us(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) -> Option<Before> {
+    let mut found = None;
+    bind::each_named_object(&mut |path, object| {
+        // SAFETY: null, or the loader's own string of an object that is mapped; those
+        // before us were loaded with the program, and stay.
+        let path = (!path.is_null()).then(|| unsafe { CStr::from_ptr(path) });
+        let path: &'static CStr = path.unwrap_or_default();
+        if object.holds(here()) {
+            if let Some(Before { paths, .. }) = &mut found {
+                paths[1] = path;
+            }
+            return false;
+        }
+        if found.is_none() && !path.is_empty() && !beside::passes_on(path.to_bytes()) {
+            let (mut first, mut count) = (String::new(), 0);
+            each(&mut |name, _| {
+                if object.find(name).is_some() {
+                    count += 1;
+                    if count == 1 {
+                        first = String::from_utf8_lossy(name).into_owned();
+                    }
+                }
+            });
+            found = (count > 0).then_some(Before {
+                paths: [path; 2],
+                first,
+                count,
+            });
+        }
+        true
+    });
+    found
 }
 
 /// The first definition in the order in which names are looked up. Null: nowhere.

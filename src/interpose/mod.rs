@@ -28,6 +28,7 @@ pub mod socket;
 pub mod wait;
 
 use core::ffi::c_int;
+use core::sync::atomic::AtomicPtr;
 
 use crate::libpq::bind;
 use crate::signal_safe::descriptors::{self, Entry, State};
@@ -139,12 +140,23 @@ pub fn resolve_all() {
     bind::find_iterate();
     loader::next_of_all(|with| {
         loader::each_real(with);
-        socket::each_real(with);
-        wait::each_real(with);
-        descriptor::each_real(with);
-        process::each_real(with);
+        each_hooked(with);
     });
     loader::find_threads();
+}
+
+/// Calls `with` with the name of each function that is hooked, and where the real one is
+/// kept.
+fn each_hooked(with: &mut dyn FnMut(&[u8], &AtomicPtr<()>)) {
+    socket::each_real(with);
+    wait::each_real(with);
+    descriptor::each_real(with);
+    process::each_real(with);
+}
+
+/// The library that stands before us, if one does: what it does not pass on is not seen.
+pub fn before_us() -> Option<loader::Before> {
+    loader::before_us(each_hooked)
 }
 
 /// Our function of this name, where `held` is libc's: for a slot that was bound

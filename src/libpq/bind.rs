@@ -306,7 +306,13 @@ pub fn object(info: &libc::dl_phdr_info) -> Option<Object> {
 /// Calls `look` with each object that is sound, until it says no. For who looks
 /// for other things than libpq, before there is a second thread.
 pub fn each_sound_object(look: &mut dyn FnMut(&Object) -> bool) {
-    let mut each = |info: &libc::dl_phdr_info| object(info).is_none_or(|object| look(&object));
+    each_named_object(&mut |_, object| look(object));
+}
+
+/// As [`each_sound_object`], with its path: null or empty for the program itself.
+pub fn each_named_object(look: &mut dyn FnMut(*const c_char, &Object) -> bool) {
+    let mut each =
+        |info: &libc::dl_phdr_info| object(info).is_none_or(|object| look(info.dlpi_name, &object));
     // Along the list itself only while libc's function is not known.
     if !ITERATE.load(Relaxed).is_null() || find_program().is_null() {
         each_object(&mut each);

@@ -4,14 +4,9 @@ use crate::facts::Facts;
 use crate::support::{cluster, compile, library, root, Outcome, Run, Transport};
 use std::path::PathBuf;
 
-/// Of Debian's, the one that calls libc past everybody behind it.
+/// The one that calls libc past everybody behind it.
 fn socket_wrapper() -> PathBuf {
-    let path = root().join("target/unpacked/usr/lib/x86_64-linux-gnu/libsocket_wrapper.so");
-    assert!(
-        path.exists(),
-        "libsocket_wrapper is missing: run tools/setup"
-    );
-    path
+    unpacked("libsocket_wrapper.so")
 }
 
 fn run(what: &str, transport: Transport, preload: &[PathBuf], policy: &str) -> Outcome {
@@ -79,5 +74,70 @@ fn before_it_sessions_come_back() {
         let before = outcome.fact("before");
         outcome.check(!child.ends_with(before), "by a backend of its own");
         outcome.check(outcome.stderr.is_empty(), "no word");
+    }
+}
+
+/// A library of Debian's, by its path in `target/unpacked`.
+fn unpacked(name: &str) -> PathBuf {
+    let path = root()
+        .join("target/unpacked/usr/lib/x86_64-linux-gnu")
+        .join(name);
+    assert!(path.exists(), "{name} is missing: run tools/setup");
+    path
+}
+
+#[test]
+fn what_stands_before_us_is_told_where_it_does_not_pass_calls_on() {
+    let settings = tempfile::tempdir().unwrap();
+    let [tor, proxies] = ["tor", "proxies"].map(|name| settings.path().join(name));
+    std::fs::write(&tor, "AllowOutboundLocalhost 1\n").unwrap();
+    let local = "localnet 127.0.0.0/255.0.0.0\n[ProxyList]\nhttp 127.0.0.1 9\n";
+    std::fs::write(&proxies, local).unwrap();
+    let run = |preload: &[&PathBuf]| {
+        let list: Vec<_> = preload
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        Run::new(compile("behind"))
+            .arg(cluster().conninfo(Transport::Tcp))
+            .arg("query")
+            .env("LD_PRELOAD", list.join(":"))
+            .env("FORKGUARD_POLICY", "resume")
+            .env("TORSOCKS_LOG_LEVEL", "1")
+            .env("TORSOCKS_CONF_FILE", &tor)
+            .env("PROXYCHAINS_CONF_FILE", &proxies)
+            .env("PROXYCHAINS_QUIET_MODE", "1")
+            .run()
+    };
+    for (name, passes_on) in [
+        ("libsocket_wrapper.so", false),
+        ("torsocks/libtorsocks.so", false),
+        ("libproxychains.so.4", true),
+        ("fakechroot/libfakechroot.so", true),
+        ("faketime/libfaketime.so.1", true),
+    ] {
+        let (other, ours) = (unpacked(name), library());
+        run(&[&other]).disturbed();
+        let before = run(&[&other, &ours]);
+        before.ok().undisturbed();
+        let told = before
+            .stderr
+            .lines()
+            .filter(|line| line.contains("stands before this library"));
+        let told: Vec<_> = told.collect();
+        if passes_on {
+            before.check(told.is_empty(), "no word");
+            let resumed = before.fact("child").starts_with("answered by");
+            before.check(resumed, "resumed");
+        } else {
+            before.lost_to_child(1);
+            before.check(told.len() == 1, "told once");
+            let order = format!("LD_PRELOAD={}:{}", ours.display(), other.display());
+            before.check(told[0].ends_with(&order), "and what to type");
+        }
+        let behind = run(&[&ours, &other]);
+        behind.ok().undisturbed();
+        let resumed = behind.fact("child").starts_with("answered by");
+        behind.check(resumed && behind.stderr.is_empty(), "resumed, and no word");
     }
 }

@@ -136,6 +136,24 @@ fn another_preload_of_the_same_functions_is_named() {
 }
 
 #[test]
+fn another_preload_before_the_library_may_keep_calls_from_it() {
+    let folder = folder();
+    let source = "int close(int fd) { return syscall(3, fd); }";
+    let other = gcc(folder.path(), "other.so", source, &["-shared", "-fPIC"]);
+    let ours = crate::support::library().display().to_string();
+    let outcome = doctor(&["/bin/true"])
+        .env("LD_PRELOAD", format!("{other}:{ours}"))
+        .env("FORKGUARD_LOG", "off") // the command is a program, too
+        .run();
+    verdict(&outcome, "partly protected");
+    outcome.must_say("other.so stands before the library and defines close too");
+    let outcome = doctor(&["/bin/true"])
+        .env("LD_PRELOAD", format!("{ours}:{other}"))
+        .run();
+    verdict(&outcome, "protected");
+}
+
+#[test]
 fn a_process_is_looked_at_while_it_runs() {
     let tree = Tree::resuming();
     tree.tell(tree.pid(), "open");
