@@ -11,8 +11,8 @@
 //! For queries that leaves one question: which functions do they call? A name before `(` is a
 //! call, unless the place says that no call can stand there ([`calls`]).
 //!
-//! What no text shows: triggers, views, rules, operators, casts, column defaults and domain
-//! checks of the user, a function of the user's that has a built-in's name, and one called as
+//! What no text shows: triggers, views, rules, operators, casts, column defaults, checks, domains and
+//! policies of the user, a function of the user's that has a built-in's name, and one called as
 //! `row.function`.
 
 mod calls;
