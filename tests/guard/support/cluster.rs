@@ -45,9 +45,12 @@ pub fn cluster() -> &'static Cluster {
     SHARED.get_or_init(own)
 }
 
-/// A server for one test alone, until it is dropped.
+/// A server for one test alone, until it is dropped: Debian's, or FORKGUARD_TEST_SERVER's version.
 pub fn own() -> Cluster {
-    started(&[], None)
+    match std::env::var("FORKGUARD_TEST_SERVER") {
+        Ok(major) => own_of(&major),
+        Err(_) => started(&[], None),
+    }
 }
 
 /// The same, of this major version (`tools/servers`).

@@ -1,6 +1,6 @@
 //! One run of a real program, bounded in time, with all that it forked.
 
-use super::library;
+use super::{library, root};
 use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
@@ -178,6 +178,18 @@ impl Run {
                     Ok(())
                 })
             };
+        }
+        // The tests' own programs by another libpq; what Debian builds may want a newer one.
+        if let Ok(major) = std::env::var("FORKGUARD_TEST_LIBPQ") {
+            let own = root().join("target/tests");
+            let set = self
+                .command
+                .get_envs()
+                .any(|(name, _)| name == "LD_LIBRARY_PATH");
+            if !set && Path::new(self.command.get_program()).starts_with(own) {
+                let libraries = root().join("target/servers").join(major).join("lib");
+                self.command.env("LD_LIBRARY_PATH", libraries);
+            }
         }
         let child = self
             .command
