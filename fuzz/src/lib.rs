@@ -110,7 +110,7 @@ pub fn against_postgresql(input: &[u8]) {
         return;
     }
     let read: Vec<_> = read(input, &MODE).collect();
-    let ours: Vec<Does> = read.iter().map(|statement| said(&statement.what)).collect();
+    let ours: Vec<Does> = read.iter().map(said).collect();
     // In its tree a file without a name is no file.
     let is_copy = theirs == Does::This("Copy".into());
     let is_safe = match &ours[..] {

@@ -15,13 +15,14 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::vec::Vec;
 
+use super::extensions;
 use super::loss::Loss;
 use super::owners;
 use super::set_config::{Kept, Parameters, Unbound};
 use super::REPORTED;
 use crate::memory;
-use crate::reason::Reason;
-use crate::statements::{self, Mode, Name, Redefines, Trusted, Value, What};
+use crate::reason::{Cause, Reason};
+use crate::statements::{self, Calls, Mode, Name, Redefines, Routines, Trusted, Value, What};
 
 type Bytes = Box<[u8]>;
 
@@ -414,6 +415,12 @@ pub struct Journal {
     /// of [`Set::is_about_texts`] that changes afterwards makes the session
     /// opaque, whichever way and for however long it changes.
     ambiguous: bool,
+    /// Functions that were called and that only the server may know.
+    functions: Vec<Bytes>,
+    /// Functions that were made.
+    routines: Vec<Bytes>,
+    /// Functions may have been dropped.
+    drops_routines: bool,
     opaque: Option<Loss>,
     /// Of entries, traces and names.
     bytes: usize,
@@ -437,6 +444,9 @@ const OF_ONE_TRANSACTION: [&str; 3] = [
 
 /// The server cuts longer names of prepared statements (NAMEDATALEN - 1).
 const LONGEST_NAME: usize = 63;
+
+/// The most functions that the server is asked about.
+const MOST_FUNCTIONS: usize = 128;
 
 /// What one entry takes beside its texts.
 const OVERHEAD: usize = 96;
@@ -590,12 +600,18 @@ impl Journal {
             effects.statements += 1;
             if matches!(statement.what, What::Harmless)
                 && matches!(statement.redefines, Redefines::Nothing)
+                && matches!(statement.routines, Routines::Same)
+                && self.knows(&statement.calls)
             {
                 continue;
             }
             // Texts are kept once or twice, and a map may grow.
             if !memory::is_plenty(4096 + 4 * text.len()) {
                 return Effects::opaque(Reason::NoMemory);
+            }
+            if let Err(cause) = self.note_functions(&statement) {
+                effects.effects.push(Effect::Opaque(cause.into()));
+                break;
             }
             match statement.redefines {
                 Redefines::Nothing => {}
@@ -611,6 +627,65 @@ impl Journal {
             }
         }
         effects
+    }
+
+    /// Whether all of these functions are noted.
+    fn knows(&self, calls: &Calls) -> bool {
+        let known = |name: Name| {
+            self.functions
+                .iter()
+                .any(|its| name.bytes().eq(its.iter().copied()))
+        };
+        calls.names().all(|name| name.is_some_and(known))
+    }
+
+    /// From the sending on, and whatever becomes of it: a function that fails may have done
+    /// something before.
+    fn note_functions<'a>(
+        &mut self,
+        statement: &statements::Statement<'a>,
+    ) -> Result<(), Cause<'a>> {
+        for name in statement.calls.names() {
+            let Some(name) = name else {
+                return Err(Reason::NameInDoubt.into());
+            };
+            let known = name.to_vec().into_boxed_slice();
+            if self.functions.contains(&known) {
+                continue;
+            }
+            if !extensions::may_be_asked(&known) || self.functions.len() >= MOST_FUNCTIONS {
+                return Err(Cause {
+                    reason: Reason::UnknownFunction,
+                    detail: name.as_written(),
+                });
+            }
+            self.bytes += known.len() + OVERHEAD;
+            self.functions.push(known);
+        }
+        match statement.routines {
+            Routines::Same => {}
+            Routines::Dropped => self.drops_routines = true,
+            Routines::Made(name) => {
+                let made = name.to_vec().into_boxed_slice();
+                if !self.routines.contains(&made) {
+                    self.bytes += made.len() + OVERHEAD;
+                    self.routines.push(made);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Functions of which the server is to say that they leave the session alone.
+    pub fn functions(&self) -> impl Iterator<Item = &[u8]> {
+        self.functions.iter().map(|name| &**name)
+    }
+
+    /// A function that may have been another one when it was called: the session made one of its name,
+    /// or dropped some.
+    fn function_in_doubt(&self) -> Option<&Bytes> {
+        let mut functions = self.functions.iter();
+        functions.find(|name| self.drops_routines || self.routines.contains(name))
     }
 
     /// Whether something is under way that may change how the server reads the next text
@@ -671,14 +746,17 @@ impl Journal {
     }
 
     /// Why the session as it is now cannot be made again, though it may be later.
-    pub fn obstacle(&self) -> Option<Reason> {
+    pub fn obstacle(&self) -> Option<Loss> {
+        if let Some(name) = self.function_in_doubt() {
+            return Some(Loss::with(Reason::UnknownFunction, name));
+        }
         if self.prepared_texts().any(holds_its_moment) {
-            return Some(Reason::PreparedMoment);
+            return Some(Reason::PreparedMoment.into());
         }
         let redefined =
             |entry: &Effect| matches!(entry, Effect::Prepare(prepared) if prepared.is_redefined);
         let any = self.entries.iter().any(redefined);
-        any.then_some(Reason::PreparedRedefined)
+        any.then(|| Reason::PreparedRedefined.into())
     }
 
     /// What has this name may be another from now on, and what was prepared before keeps the types
@@ -1386,7 +1464,12 @@ impl Journal {
         self.forget_all_prepared();
         self.unnamed = None;
         self.pending_bytes = 0;
-        self.bytes = self.traces.iter().map(|name| name.len() + OVERHEAD).sum();
+        let kept = self
+            .traces
+            .iter()
+            .chain(&self.functions)
+            .chain(&self.routines);
+        self.bytes = kept.map(|name| name.len() + OVERHEAD).sum();
     }
 
     fn forget_all_prepared(&mut self) {

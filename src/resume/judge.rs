@@ -90,8 +90,8 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     if let Some(loss) = books.journal.opaque() {
         return Judgement::Lost(loss.clone());
     }
-    if let Some(reason) = books.journal.obstacle() {
-        return lost(reason);
+    if let Some(loss) = books.journal.obstacle() {
+        return Judgement::Lost(loss);
     }
     if noted != fd {
         return lost(Reason::DescriptorChanged);

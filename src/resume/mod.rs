@@ -8,6 +8,7 @@
 
 use core::ffi::CStr;
 
+pub mod extensions;
 pub mod journal;
 pub mod loss;
 mod owners;

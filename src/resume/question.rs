@@ -7,7 +7,8 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::owners;
+use super::loss::Loss;
+use super::{extensions, owners};
 use crate::reason::Reason;
 
 /// The parent's session, as its child knows it.
@@ -22,14 +23,14 @@ pub struct Parent {
 pub struct Question(String);
 
 /// What the server says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// No part holds.
     Nothing,
     /// A pooler stands before the server: its numbers of backends are its own, and nothing is found.
     Pooler,
     /// The session is lost.
-    Lost(Reason),
+    Lost(Loss),
 }
 
 /// The answer [`Answer::Pooler`].
@@ -134,6 +135,19 @@ impl Question {
         question
     }
 
+    /// Before all of it, where the session called such functions: whether each of them is one that
+    /// leaves it alone. The answer names the first that may not.
+    pub fn about_functions<'a>(mut self, names: impl Iterator<Item = &'a [u8]>) -> Question {
+        if let Some(unknown) = extensions::first_unknown(names) {
+            let rest = self.0.strip_prefix("SELECT ").unwrap_or_default();
+            let code = Reason::UnknownFunction.code();
+            self.0 = format!(
+                "SELECT COALESCE('{code}: '::pg_catalog.text OPERATOR(pg_catalog.||) {unknown}, {rest})"
+            );
+        }
+        self
+    }
+
     /// One more part: where no part before it holds, and this one does, the answer is `then`.
     fn ask(&mut self, when: &str, then: &str) {
         self.0
@@ -153,7 +167,11 @@ impl Answer {
         match value {
             "" => Some(Answer::Nothing),
             POOLER => Some(Answer::Pooler),
-            code => Reason::of_code(code).map(Answer::Lost),
+            code => {
+                let (code, detail) = code.split_once(": ").unwrap_or((code, ""));
+                let reason = Reason::of_code(code)?;
+                Some(Answer::Lost(Loss::with(reason, detail.as_bytes())))
+            }
         }
     }
 }

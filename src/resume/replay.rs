@@ -156,7 +156,8 @@ impl Replay {
                 library.backend_pid(pgconn),
                 parent,
                 &journal.left_settings(),
-            );
+            )
+            .about_functions(journal.functions());
             let form = match journal.steps().next() {
                 None => Form::Simple,
                 Some(_) => Form::Query,
@@ -192,9 +193,9 @@ impl Replay {
         if let Some(loss) = &self.error {
             return Err(loss.clone());
         }
-        match (self.asks, self.answer) {
+        match (self.asks, &self.answer) {
             (false, _) | (true, Some(Answer::Nothing | Answer::Pooler)) => Ok(()),
-            (true, Some(Answer::Lost(reason))) => Err(reason.into()),
+            (true, Some(Answer::Lost(loss))) => Err(loss.clone()),
             (true, None) => Err(Reason::ParentUnknown.into()),
         }
     }

@@ -5,7 +5,7 @@ use super::lexer::{Kind, Lexer, Token};
 use super::name::Name;
 use super::set_config::{self, Argument};
 use super::words::Word;
-use super::{Cause, Mode, Redefines, Statement, Value, What};
+use super::{Calls, Cause, Mode, Redefines, Routines, Statement, Value, What};
 use crate::reason::Reason;
 
 /// The next statement of a text; none at its end.
@@ -34,6 +34,8 @@ pub fn statement<'a>(
         routine: false,
         creates: false,
         redefines: Redefines::Nothing,
+        calls: Calls::default(),
+        routines: Routines::Same,
         lost: None,
     };
     reader.look();
@@ -49,6 +51,8 @@ pub fn statement<'a>(
         text: text.get(first.start..reader.end).unwrap_or_default(),
         what,
         redefines: reader.redefines,
+        calls: reader.calls,
+        routines: reader.routines,
     })
 }
 
@@ -79,6 +83,10 @@ struct Reader<'a, 'm> {
     creates: bool,
     /// See [`Statement::redefines`].
     redefines: Redefines<'a>,
+    /// See [`Statement::calls`].
+    calls: Calls<'a>,
+    /// See [`Statement::routines`].
+    routines: Routines<'a>,
     /// Why the rest of the text cannot be followed.
     lost: Option<Reason>,
 }
@@ -255,6 +263,9 @@ impl<'a> Reader<'a, '_> {
             | Drop | Reassign => {
                 if word == Drop {
                     self.redefines = self.dropped();
+                    if self.drops_routines() {
+                        self.routines = Routines::Dropped;
+                    }
                 }
                 self.scan(Body::NoCalls)?;
                 Ok(What::Harmless)
@@ -789,9 +800,9 @@ impl<'a> Reader<'a, '_> {
         self.take(Unlogged);
         self.take(Recursive);
         let body = match self.token.kind {
-            Kind::Word(Function | Procedure) => {
-                self.routine = true;
-                return self.opaque(Reason::SchemaChange);
+            Kind::Word(Function | Procedure) => return self.create_routine(),
+            Kind::Word(Word::Other) if self.is_written(b"extension") => {
+                return self.create_extension()
             }
             Kind::Word(Table) => Body::Table,
             Kind::Word(Index | Unique) => Body::Index,
@@ -813,6 +824,179 @@ impl<'a> Reader<'a, '_> {
         match self.scan(body)? {
             Found::Execute(name) => Ok(What::Execute { name }),
             _ => Ok(What::Harmless),
+        }
+    }
+
+    /// Whether the next word is this one, which the reader has no [`Word`] for.
+    fn is_written(&self, word: &[u8]) -> bool {
+        self.written(self.token).eq_ignore_ascii_case(word)
+    }
+
+    /// `CREATE FUNCTION`, `CREATE PROCEDURE` in SQL or PL/pgSQL. Its body is parsed and not run
+    /// (`fmgr_sql_validator`, `plpgsql_validator`); other languages load a library. A `SET` of its own is
+    /// set and taken back meanwhile (`ProcedureCreate`), and leaves a trace where the setting is a
+    /// custom one. The functions themselves are known by no text: who calls one by its name is asked
+    /// for it, and what triggers do stays invisible, but for what this very text says of it.
+    fn create_routine(&mut self) -> Read<'a> {
+        const SAYS: [&[u8]; 8] = [
+            b"set_config",
+            b"advisory",
+            b"temp",
+            b"listen",
+            b"setseed",
+            b"dblink",
+            b"execute",
+            b"local",
+        ];
+        self.routine = true;
+        let kind = self.token;
+        let opaque = self.opaque_at(Reason::SchemaChange, kind);
+        self.redefines = Redefines::Anything;
+        self.bump();
+        let mut name = self.token;
+        self.setting()?;
+        if self.token.kind != Kind::Open {
+            return opaque;
+        }
+        let start = name.start;
+        let mut lexer = Lexer::new(self.text.get(start..self.end).unwrap_or_default(), true);
+        loop {
+            let next = lexer.token();
+            if next.kind == Kind::End {
+                break;
+            }
+            name = Token {
+                start: start + next.start,
+                end: start + next.end,
+                ..next
+            };
+        }
+        self.routines = match Name::written(self.written(name)) {
+            Some(name) => Routines::Made(name),
+            None => return self.opaque_at(Reason::NameInDoubt, name),
+        };
+        let mut is_known = false;
+        while !self.at_end() {
+            match self.token.kind {
+                Kind::Open => self.depth += 1,
+                Kind::Close if self.depth == 0 => return opaque,
+                Kind::Close => self.depth -= 1,
+                Kind::Word(Word::PgTemp) => return self.opaque(Reason::TemporaryObject),
+                Kind::Word(Word::Begin) if self.peek().kind == Kind::Word(Word::Atomic) => {
+                    return opaque;
+                }
+                _ if self.depth > 0 => {}
+                Kind::Word(Word::Set) => {
+                    self.bump();
+                    if !self.is_written(b"search_path") {
+                        return opaque;
+                    }
+                }
+                Kind::Word(Word::Other) if self.is_written(b"language") => {
+                    self.bump();
+                    let written = self.written(self.token);
+                    let language = set_config::plain(written).unwrap_or(written);
+                    is_known = language.eq_ignore_ascii_case(b"sql")
+                        || language.eq_ignore_ascii_case(b"plpgsql");
+                    if !is_known {
+                        return opaque;
+                    }
+                }
+                _ => {}
+            }
+            self.bump();
+        }
+        let text = self
+            .text
+            .get(self.first.start..self.end)
+            .unwrap_or_default();
+        let says = |part: &&[u8]| {
+            text.windows(part.len())
+                .any(|its| its.eq_ignore_ascii_case(part))
+        };
+        if !is_known || SAYS.iter().any(|part| says(part)) {
+            return opaque;
+        }
+        Ok(What::Harmless)
+    }
+
+    /// `CREATE EXTENSION [IF NOT EXISTS] name [WITH] [SCHEMA s] [VERSION v]`, of those that come with
+    /// PostgreSQL and whose script, which was read, makes objects alone. Its settings are taken back
+    /// (`execute_extension_script`); its library has none, or such as stay at their defaults.
+    fn create_extension(&mut self) -> Read<'a> {
+        const KNOWN: [&[u8]; 20] = [
+            b"btree_gin",
+            b"btree_gist",
+            b"citext",
+            b"cube",
+            b"dict_int",
+            b"dict_xsyn",
+            b"earthdistance",
+            b"fuzzystrmatch",
+            b"hstore",
+            b"intagg",
+            b"intarray",
+            b"ltree",
+            b"pg_stat_statements",
+            b"pg_trgm",
+            b"pgcrypto",
+            b"plpgsql",
+            b"seg",
+            b"tablefunc",
+            b"unaccent",
+            b"uuid-ossp",
+        ];
+        let kind = self.token;
+        let opaque = self.opaque_at(Reason::SchemaChange, kind);
+        let (name, _) = self.name_of_a_thing(self.lexer);
+        self.redefines = Redefines::Anything;
+        let Redefines::Named(name) = name else {
+            return opaque;
+        };
+        let known = |known: &&[u8]| name.bytes().eq(known.iter().copied());
+        if !KNOWN.iter().any(known) {
+            return opaque;
+        }
+        while !self.at_end() {
+            // What it needs besides may be anything.
+            if self.is_written(b"cascade") || self.is(Word::PgTemp) {
+                return opaque;
+            }
+            self.bump();
+        }
+        Ok(What::Harmless)
+    }
+
+    /// Whether `DROP` may drop functions.
+    fn drops_routines(&self) -> bool {
+        use Word::*;
+        let mut ahead = self.lexer;
+        let none = matches!(
+            ahead.token().kind,
+            Kind::Word(
+                Role | User
+                    | Group
+                    | Database
+                    | Tablespace
+                    | Index
+                    | Trigger
+                    | Policy
+                    | Rule
+                    | Publication
+                    | Statistics
+                    | Table
+                    | View
+                    | Sequence
+                    | Materialized
+            )
+        );
+        loop {
+            let next = ahead.token();
+            match next.kind {
+                Kind::End | Kind::Lost | Kind::Semicolon => return !none,
+                _ if self.written(next).eq_ignore_ascii_case(b"cascade") => return true,
+                _ => {}
+            }
         }
     }
 
@@ -1010,7 +1194,7 @@ impl<'a> Reader<'a, '_> {
 
     /// A name before `(`: fails if it is a call of a function that is not known to be harmless.
     #[inline]
-    fn call(&self, call: Site) -> Result<(), Cause<'a>> {
+    fn call(&mut self, call: Site) -> Result<(), Cause<'a>> {
         if let (1, Kind::Word(word)) = (call.parts, call.name.kind) {
             if word.takes_parenthesis() {
                 return Ok(());
@@ -1028,7 +1212,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     #[cold]
-    fn unknown_call(&self, call: Site, name: &'a [u8]) -> Result<(), Cause<'a>> {
+    fn unknown_call(&mut self, call: Site, name: &'a [u8]) -> Result<(), Cause<'a>> {
         let place = Place {
             lexer: self.lexer,
             text: self.text,
@@ -1058,6 +1242,10 @@ impl<'a> Reader<'a, '_> {
             });
         }
         if self.mode.trusted.everything() {
+            return Ok(());
+        }
+        // An extension's, perhaps: the server will say.
+        if call.parts <= 2 && self.calls.add(name) {
             return Ok(());
         }
         Err(Cause {

@@ -57,6 +57,53 @@ pub struct Statement<'a> {
     pub what: What<'a>,
     /// What it may do to the meaning of other statements, besides.
     pub redefines: Redefines<'a>,
+    /// Functions that it calls and that nothing is known of. In a transaction they may do anything.
+    pub calls: Calls<'a>,
+    /// What it may do to functions.
+    pub routines: Routines<'a>,
+}
+
+/// Names of functions, as written: without their schemas.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Calls<'a> {
+    names: [&'a [u8]; 6],
+    count: usize,
+}
+
+impl<'a> Calls<'a> {
+    /// False: there is no room for one more.
+    fn add(&mut self, name: &'a [u8]) -> bool {
+        if self.written().any(|known| known == name) {
+            return true;
+        }
+        let Some(place) = self.names.get_mut(self.count) else {
+            return false;
+        };
+        *place = name;
+        self.count += 1;
+        true
+    }
+
+    /// As they are written.
+    fn written(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.names.into_iter().take(self.count)
+    }
+
+    /// As the server knows them; nothing for one that is in doubt.
+    pub fn names(&self) -> impl Iterator<Item = Option<Name<'a>>> {
+        self.written().map(Name::written)
+    }
+}
+
+/// What a statement does to functions that others call.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Routines<'a> {
+    /// Nothing.
+    Same,
+    /// It makes one of this name, or puts another in its place.
+    Made(Name<'a>),
+    /// It may drop any.
+    Dropped,
 }
 
 /// What a statement makes, changes or drops that others name: tables, types, functions, …. The types
@@ -248,6 +295,8 @@ impl<'a> Iterator for Statements<'a> {
                 text,
                 what,
                 redefines: Redefines::Nothing,
+                calls: Calls::default(),
+                routines: Routines::Same,
             });
         }
         grammar::statement(self.text, &mut self.lexer, &self.mode)

@@ -40,7 +40,7 @@ impl<'a> Name<'a> {
     }
 
     /// As it stands in the text.
-    pub(super) fn as_written(&self) -> &'a [u8] {
+    pub fn as_written(&self) -> &'a [u8] {
         match self.0 {
             Form::Written(text) | Form::Plain(text) => text,
         }

@@ -7,7 +7,16 @@ use std::vec::Vec;
 
 fn whats_in<'a>(text: &'a str, mode: &Mode<'a>) -> Vec<What<'a>> {
     read(text.as_bytes(), mode)
-        .map(|statement| statement.what)
+        .map(
+            |statement| match (statement.what, statement.calls.names().next()) {
+                // What the server is asked about is opaque to the reader.
+                (What::Opaque(_), _) | (_, None) => statement.what,
+                (_, Some(_)) => What::Opaque(Cause {
+                    reason: Reason::UnknownFunction,
+                    detail: statement.calls.written().next().unwrap(),
+                }),
+            },
+        )
         .collect()
 }
 
@@ -289,9 +298,17 @@ fn what_a_session_keeps_and_what_nobody_can_tell_is_opaque() {
         "DO $$ BEGIN END $$",
         "CALL p()",
         "LOAD 'x'",
-        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'select 1'",
-        "CREATE OR REPLACE PROCEDURE p() LANGUAGE sql AS ''",
-        "CREATE EXTENSION hstore",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE c AS 'x'",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE plperl AS 'x'",
+        "CREATE FUNCTION f() RETURNS int RETURN 1",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET a.b = '1' AS 'select 1'",
+        "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'select 1'",
+        "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'select set_config(1)'",
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$begin SET LOCAL a.b = 1; end$$",
+        "CREATE AGGREGATE f (int) (sfunc = g, stype = int)",
+        "CREATE EXTENSION plpython3u",
+        "CREATE EXTENSION earthdistance CASCADE",
         "CREATE SERVER s FOREIGN DATA WRAPPER w",
         "CREATE FOREIGN TABLE t (a int) SERVER s",
         "IMPORT FOREIGN SCHEMA s FROM SERVER x INTO y",
@@ -335,6 +352,11 @@ fn what_a_session_keeps_and_what_nobody_can_tell_is_opaque() {
         "SELECT a.b.lower(1)",
     ]);
     harmless(&[
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'select 1'",
+        "CREATE OR REPLACE FUNCTION s.f(a int DEFAULT g(1)) RETURNS SETOF t LANGUAGE 'plpgsql' STABLE SET search_path = '' AS $$begin; return 1; end$$",
+        "CREATE OR REPLACE PROCEDURE p() LANGUAGE sql AS ''",
+        "CREATE EXTENSION hstore",
+        "CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public",
         "SELECT pg_advisory_xact_lock(1), nextval('s'), clock_timestamp(), pg_sleep(0.1)",
         "SELECT name, setting FROM pg_settings",
         "SELECT temp FROM t",

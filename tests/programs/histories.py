@@ -19,7 +19,7 @@ warnings.simplefilter("ignore")
 PROBE = """select
     (select string_agg(name || '=' || setting, ' ' order by name) from pg_settings where source = 'session'
         and name not like 'transaction%'),
-    current_setting('app.tenant', true), current_setting('app.user', true), current_setting('pg_trgm.similarity_threshold', true),
+    current_setting('app.tenant', true), current_setting('app.user', true), coalesce(current_setting('pg_trgm.similarity_threshold', true), '0.3'),
     current_user::text, (select string_agg(its, ' ' order by its) from pg_listening_channels() its),
     (select string_agg(name || ' ' || statement || parameter_types::text, ' ' order by name) from pg_prepared_statements),
     current_schemas(true)::text"""
@@ -356,24 +356,34 @@ HISTORIES = {
     ),
     "Rails-like, migration": ("session_function", raw("SELECT pg_try_advisory_lock(2915411530)", "CREATE TABLE IF NOT EXISTS schema_migrations (version varchar NOT NULL PRIMARY KEY)", "SELECT pg_advisory_unlock(2915411530)")),
     # Extensions.
-    "pgcrypto": ("unknown_function", raw("SELECT crypt('x', gen_salt('bf', 4)), digest('x', 'sha256'), gen_random_uuid()")),
-    "uuid-ossp": ("unknown_function", raw("SELECT uuid_generate_v4()", "INSERT INTO things (name) VALUES (uuid_generate_v1()::text)")),
-    "unaccent": ("unknown_function", raw("SELECT unaccent('é')", "SELECT * FROM things WHERE unaccent(name) = 'e'")),
-    "pg_trgm": ("unknown_function", raw("SELECT similarity('a', 'b'), word_similarity('a', 'b')", "SELECT * FROM things WHERE name % 'x'")),
-    "hstore, ltree, fuzzystrmatch": ("unknown_function", raw("SELECT hstore('a', 'b'), levenshtein('a', 'b'), nlevel('a.b')")),
-    "an extension's function prepared": ("unknown_function", raw("PREPARE q AS SELECT unaccent('é')", "EXECUTE q")),
+    "pgcrypto": (BACK, raw("SELECT crypt('x', gen_salt('bf', 4)), digest('x', 'sha256'), gen_random_uuid()")),
+    "uuid-ossp": (BACK, raw("SELECT uuid_generate_v4()", "INSERT INTO things (name) VALUES (uuid_generate_v1()::text)")),
+    "unaccent": (BACK, raw("SELECT unaccent('é')", "SELECT * FROM things WHERE unaccent(name) = 'e'")),
+    "pg_trgm": (BACK, raw("SELECT similarity('a', 'b'), word_similarity('a', 'b')", "SELECT * FROM things WHERE name % 'x'")),
+    "hstore, ltree, fuzzystrmatch": (BACK, raw("SELECT hstore('a', 'b'), levenshtein('a', 'b'), nlevel('a.b')")),
+    "an extension's function prepared": (BACK, raw("PREPARE q AS SELECT unaccent('é')", "EXECUTE q")),
+    "an extension's function as a default": (BACK, raw("CREATE TABLE IF NOT EXISTS defaulted (id uuid DEFAULT uuid_generate_v4())", "DROP TABLE defaulted")),
+    "many functions of extensions": (BACK, raw("SELECT soundex('a'), difference('a', 'b'), akeys('a=>b'), avals('a=>b'), hstore_to_json('a=>b')", "SELECT subltree('a.b', 0, 1), show_trgm('a')")),
+    "by schema and quoted": (BACK, raw('SELECT public.unaccent(\'é\'), "similarity"(\'a\', \'b\')')),
+    "a function that hides behind an extension's name": ("unknown_function", raw("SELECT hidden.metaphone('a')")),
+    "an extension's function put in its place": ("unknown_function", raw("SELECT unaccent('é')", "DROP FUNCTION IF EXISTS hidden.none()")),
+    "a function that is no more": ("unknown_function", lambda: failed("SELECT gone('x')")),
     "set_limit of pg_trgm": ("unknown_function", raw("SELECT set_limit(0.5)")),
     # What a program made itself.
-    "CREATE FUNCTION": ("schema_change", raw("CREATE OR REPLACE FUNCTION made() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP FUNCTION made()")),
+    "CREATE FUNCTION": (BACK, raw("CREATE OR REPLACE FUNCTION made() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP FUNCTION made()")),
     "CREATE FUNCTION, trigger": (
-        "schema_change",
+        BACK,
         raw(
             "CREATE OR REPLACE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
             "DROP TRIGGER IF EXISTS touch ON things",
             "CREATE TRIGGER touch BEFORE UPDATE ON things FOR EACH ROW EXECUTE FUNCTION touch()",
         ),
     ),
-    "CREATE EXTENSION IF NOT EXISTS": ("schema_change", raw("CREATE EXTENSION IF NOT EXISTS unaccent")),
+    "CREATE FUNCTION, and a call": ("unknown_function", raw("CREATE OR REPLACE FUNCTION made() RETURNS int LANGUAGE sql AS 'SELECT 1'", "SELECT made()", "DROP FUNCTION made()")),
+    "CREATE FUNCTION that changes settings": ("schema_change", raw("CREATE OR REPLACE FUNCTION sets() RETURNS text LANGUAGE sql AS $$ SELECT set_config('app.user', 'u', false) $$", "DROP FUNCTION sets()")),
+    "CREATE FUNCTION with a setting": ("schema_change", raw("CREATE OR REPLACE FUNCTION sets() RETURNS int LANGUAGE sql SET app.tenant = 'u' AS 'SELECT 1'", "DROP FUNCTION sets()")),
+    "CREATE FUNCTION, then a statement prepared before": ("prepared_redefined", raw("PREPARE q AS SELECT 1", "CREATE OR REPLACE FUNCTION made() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP FUNCTION made()")),
+    "CREATE EXTENSION IF NOT EXISTS": (BACK, raw("CREATE EXTENSION IF NOT EXISTS unaccent")),
     "ALTER ROLE SET": ("altered_defaults", raw("ALTER ROLE reader SET statement_timeout = '1min'")),
     "a function of one's own": ("unknown_function", raw("SELECT own()")),
     # What stays with its session.
@@ -384,10 +394,10 @@ HISTORIES = {
 }
 
 
-def failed():
+def failed(text="SELECT 1/0"):
     run = Raw()
     try:
-        run("SELECT 1/0")
+        run(text)
     except RuntimeError:
         pass
     return run

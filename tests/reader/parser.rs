@@ -113,7 +113,7 @@ fn no_statement_that_changes_the_session_is_taken_for_less() {
                 };
                 let read: Vec<_> = read(sql.as_bytes(), &MODE).collect();
                 assert_eq!(read.len(), 1, "{sql}");
-                let ours = said(&read[0].what);
+                let ours = said(&read[0]);
                 harmless += usize::from(theirs == Does::Nothing);
                 if is_plain_select(sql.as_bytes()) {
                     plain += 1;
@@ -169,7 +169,7 @@ fn ordinary_statements_of_applications_are_harmless() {
     let mut count = 0;
     for statement in read(harmless.as_bytes(), &MODE) {
         assert_eq!(
-            said(&statement.what),
+            said(&statement),
             Does::Nothing,
             "{}",
             statement.text.escape_ascii()
@@ -179,7 +179,7 @@ fn ordinary_statements_of_applications_are_harmless() {
     assert!(count > 90, "{count}");
     for statement in read(&file.sql.as_bytes()[harmless.len()..], &MODE) {
         assert_ne!(
-            said(&statement.what),
+            said(&statement),
             Does::Nothing,
             "{}",
             statement.text.escape_ascii()

@@ -175,7 +175,7 @@ fn sane(text: &[u8], mode: &Mode) {
         from = range.end as usize;
         count += 1;
         assert!(count <= text.len(), "it does not end");
-        let said = said(&statement.what);
+        let said = said(&statement);
         // What is told by the bytes alone, the reader tells as well.
         assert!(
             !is_plain_select(text) || said == Does::Nothing && count == 1,
@@ -256,14 +256,10 @@ fn two_statements_are_what_each_is() {
         // A comment at its end would take the semicolon.
         let text = format!("{a}\n;{b}");
         let alone = [a, b].map(|sql| {
-            let read: Vec<_> = read(sql.as_bytes(), &MODE)
-                .map(|one| said(&one.what))
-                .collect();
+            let read: Vec<_> = read(sql.as_bytes(), &MODE).map(|one| said(&one)).collect();
             read
         });
-        let together: Vec<_> = read(text.as_bytes(), &MODE)
-            .map(|one| said(&one.what))
-            .collect();
+        let together: Vec<_> = read(text.as_bytes(), &MODE).map(|one| said(&one)).collect();
         if read(a.as_bytes(), &MODE).count() == 1 && balanced(a) && balanced(b) {
             assert_eq!(together, alone.concat(), "{text}");
         }

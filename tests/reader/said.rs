@@ -1,6 +1,6 @@
 //! What the reader says, in the words of the tree.
 
-use crate::statements::{Argument, Call, Mode, Name, Trusted, Value, What};
+use crate::statements::{Argument, Call, Mode, Name, Statement, Trusted, Value, What};
 use crate::tree;
 
 /// What a fresh session reads by, and nothing trusted.
@@ -10,8 +10,16 @@ pub const MODE: Mode<'static> = Mode {
     trusted: &Trusted::nothing(),
 };
 
-/// What the reader says, in the words of [`tree::Does`].
-pub fn said(what: &What) -> tree::Does {
+/// What the reader says, in the words of [`tree::Does`]: a function that is not known may do anything.
+pub fn said(statement: &Statement) -> tree::Does {
+    let mut unknown = statement.calls.names();
+    match (&statement.what, unknown.next()) {
+        (What::Opaque(_), _) | (_, None) => said_of(&statement.what),
+        (_, Some(name)) => tree::Does::Changes(format!("does not know: {name:?}")),
+    }
+}
+
+fn said_of(what: &What) -> tree::Does {
     use tree::Does::{Changes, Nothing, This};
     let name = |name: &Name| String::from_utf8_lossy(&name.to_vec()).into_owned();
     let is_local = |local: &bool| if *local { "local " } else { "" };

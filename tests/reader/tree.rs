@@ -223,15 +223,69 @@ fn change_by(key: &str, body: &Json) -> Option<String> {
     const COERCE_SQL_SYNTAX: i64 = 4; // EXTRACT(… FROM …) and the like
     const CURSOR_OPT_HOLD: i64 = 0x20;
     let temporary = |name: &str| name.starts_with("pg_temp");
+    // Parsed and not run, and with nothing in it that is set or loaded.
+    let option = |name: &str| {
+        let options = body["options"].as_array().into_iter().flatten();
+        let options = options.filter_map(|option| Some(node(option)?.1));
+        options
+            .filter(|option| text(option, "defname") == name)
+            .collect::<Vec<_>>()
+    };
+    let is_language = |option: &&Json| {
+        let language = node(&option["arg"]).map(|(_, name)| text(name, "sval").to_lowercase());
+        matches!(language.as_deref(), Some("sql" | "plpgsql"))
+    };
+    let is_path = |option: &&Json| {
+        node(&option["arg"])
+            .is_some_and(|(_, set)| text(set, "name").eq_ignore_ascii_case("search_path"))
+    };
     let is = match key {
+        "CreateFunctionStmt" => {
+            let languages = option("language");
+            let plain = !languages.is_empty()
+                && languages.iter().all(is_language)
+                && option("set").iter().all(is_path)
+                && !body.to_string().contains("pg_temp")
+                && (body["sql_body"].is_null());
+            if plain {
+                return None;
+            }
+            true
+        }
+        "CreateExtensionStmt" => {
+            const KNOWN: [&str; 20] = [
+                "btree_gin",
+                "btree_gist",
+                "citext",
+                "cube",
+                "dict_int",
+                "dict_xsyn",
+                "earthdistance",
+                "fuzzystrmatch",
+                "hstore",
+                "intagg",
+                "intarray",
+                "ltree",
+                "pg_stat_statements",
+                "pg_trgm",
+                "pgcrypto",
+                "plpgsql",
+                "seg",
+                "tablefunc",
+                "unaccent",
+                "uuid-ossp",
+            ];
+            if KNOWN.contains(&text(body, "extname")) && option("cascade").is_empty() {
+                return None;
+            }
+            true
+        }
         "DoStmt"
         | "CallStmt"
         | "LoadStmt"
         | "AlterSystemStmt"
         | "AlterRoleSetStmt"
         | "AlterDatabaseSetStmt"
-        | "CreateFunctionStmt"
-        | "CreateExtensionStmt"
         | "CreatePlangStmt"
         | "ImportForeignSchemaStmt"
         | "CreateForeignServerStmt"

@@ -12,6 +12,7 @@ fn common_histories_come_back_or_say_why() {
         "create table things (id serial primary key, name text)",
         "create role reader",
         "create function own() returns int language sql as 'select 1'",
+        "create schema hidden; create function hidden.metaphone(text) returns text language sql as 'select $1'",
     ] {
         server.ask(sql);
     }
