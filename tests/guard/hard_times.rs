@@ -164,14 +164,16 @@ fn calls_that_the_kernel_refuses() {
         for transport in Transport::ALL {
             let outcome = under(hardship, "hard_times", &["plain"], transport).run();
             protected(&outcome);
-            outcome.check(outcome.stderr.is_empty(), "all could be done");
+            let lines: Vec<&str> = outcome.stderr.lines().collect();
+            let as_it_must = if hardship.contains("no madvise") {
+                // Once: raw forks are then told by process ids.
+                lines.len() == 1 && lines[0].contains("does not wipe memory in forked children")
+            } else {
+                lines.is_empty()
+            };
+            outcome.check(as_it_must, "all could be done");
         }
     }
-    let outcome = under("no madvise", "hard_times", &["plain"], Transport::Tcp)
-        .env("FORKGUARD_LOG", "debug")
-        .run();
-    protected(&outcome);
-    outcome.must_say("MADV_WIPEONFORK");
     for what in ["full, soft", "full, hard"] {
         protected(
             &under(
