@@ -120,6 +120,7 @@ SELECT doc @@ to_tsquery('english', 'a & b'), ts_rank(doc, plainto_tsquery('x'))
 SELECT c.conname, array(SELECT attname FROM unnest(c.conkey) WITH ORDINALITY cols(colid, arridx) JOIN pg_attribute AS ca ON cols.colid = ca.attnum WHERE ca.attrelid = c.conrelid ORDER BY cols.arridx) FROM pg_constraint AS c;
 SELECT now() AT TIME ZONE ('UTC');
 
+CREATE EXTENSION IF NOT EXISTS "uuid-ossp";
 -- The mark.
 SELECT set_config('TimeZone', 'UTC', false);
 SET client_encoding TO 'UTF8';
@@ -162,5 +163,4 @@ CREATE TEMPORARY TABLE x AS SELECT 1;
 SELECT 1 INTO TEMP x;
 DO $$ BEGIN PERFORM 1; END $$;
 CALL p(1);
-CREATE EXTENSION IF NOT EXISTS "uuid-ossp";
 DECLARE c CURSOR WITH HOLD FOR SELECT 1;

@@ -245,8 +245,7 @@ fn change_by(key: &str, body: &Json) -> Option<String> {
             let plain = !languages.is_empty()
                 && languages.iter().all(is_language)
                 && option("set").iter().all(is_path)
-                && !body.to_string().contains("pg_temp")
-                && (body["sql_body"].is_null());
+                && !body.to_string().contains("pg_temp");
             if plain {
                 return None;
             }
