@@ -97,7 +97,16 @@ reasons! {
     // The moment of the fork.
     NotIdle "not_idle"
         "it was not idle at the fork"
-        "commit, roll back or close before the fork; without autocommit a first query opens a transaction";
+        "read all results before the fork";
+    TransactionMore "transaction_more"
+        "it was in a transaction that had done more than read"
+        "commit or roll back before the fork";
+    TransactionSnapshot "transaction_snapshot"
+        "it was in a transaction that keeps its first snapshot (repeatable read or serializable)"
+        "commit or roll back before the fork";
+    ParentWrote "parent_wrote"
+        "it was in a transaction that has written or holds locks, by the server's account"
+        "commit or roll back before the fork";
     CommandUnderWay "command_under_way"
         "a command was under way at the fork"
         "read all results before the fork";

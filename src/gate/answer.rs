@@ -8,7 +8,7 @@ use std::boxed::Box;
 
 use super::connection::Inside;
 use super::{guarded, rules, Request};
-use crate::libpq::calls::{string, COMMAND_OK};
+use crate::libpq::calls::{string, COMMAND_OK, PQTRANS_IDLE};
 use crate::libpq::{entry, Library};
 use crate::resume::journal::{Journal, Rules};
 use crate::signal_safe::sink::{self, Level};
@@ -40,6 +40,10 @@ pub fn without_server(
 ) -> usize {
     let result = guarded(0, || {
         let books = inside.books();
+        // In a transaction it may fail, or be undone.
+        if library.transaction_status(pgconn) != PQTRANS_IDLE {
+            return 0;
+        }
         let Some((after, tag)) = left_by(&books.journal, request, &rules(books)) else {
             return 0;
         };

@@ -273,9 +273,9 @@ fn prepare(
     journal.prepare(name, query, types, rules)
 }
 
-fn execute(journal: &mut Journal, name: usize, sent: Sent) -> Effects {
+fn execute(journal: &mut Journal, rules: &Rules, name: usize, sent: Sent) -> Effects {
     string(name).map_or_else(Effects::default, |name| {
-        journal.execute(name, &|number| sent.parameter(number))
+        journal.execute(name, rules, &|number| sent.parameter(number))
     })
 }
 
@@ -291,7 +291,7 @@ waits! {
     PQprepare(pgconn, name, query, count, types) asks Request::Other =>
         |journal, rules| prepare(journal, rules, name, query, count, types);
     PQexecPrepared(pgconn, name, count, values, lengths, formats, format) of name asks Request::Other =>
-        |journal, _rules| execute(journal, name, Sent { count, types: 0, values, lengths, formats });
+        |journal, rules| execute(journal, rules, name, Sent { count, types: 0, values, lengths, formats });
     PQdescribePrepared(pgconn, name) of name asks Request::Other => |_journal, _rules| Effects::default();
     PQdescribePortal(pgconn, name) asks Request::Other => |_journal, _rules| Effects::default();
     PQclosePrepared(pgconn, name) asks Request::ClosePrepared(name) => |journal, _rules| close(journal, name);
@@ -307,7 +307,7 @@ sends! {
     PQsendPrepare(pgconn, name, query, count, types) =>
         |journal, rules| prepare(journal, rules, name, query, count, types);
     PQsendQueryPrepared(pgconn, name, count, values, lengths, formats, format) of name =>
-        |journal, _rules| execute(journal, name, Sent { count, types: 0, values, lengths, formats });
+        |journal, rules| execute(journal, rules, name, Sent { count, types: 0, values, lengths, formats });
     PQsendDescribePrepared(pgconn, name) of name => |_journal, _rules| Effects::default();
     PQsendDescribePortal(pgconn, name) => |_journal, _rules| Effects::default();
     PQsendClosePrepared(pgconn, name) => |journal, _rules| close(journal, name);
@@ -396,6 +396,11 @@ pub unsafe extern "C-unwind" fn PQsetClientEncoding(
     result
 }
 
+/// Before a call that is more than a read for the transaction it is made in: large objects, a password.
+fn does_more(_library: &Library, _pgconn: usize, inside: &Inside) {
+    guarded((), || inside.books().journal.does_more(b"a call of libpq"));
+}
+
 /// A call that talks to the server and leaves the session as it is.
 macro_rules! seen {
     ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) asks $request:ident as $role:ident $(, first $first:ident)? $(, then |$books:ident, $result:ident| $then:expr)?;)*) => {$(
@@ -447,22 +452,22 @@ seen! {
     PQsendPipelineSync(pgconn) asks Other as Other, then |books, result| if result == 1 {
         books.journal.sent_sync();
     };
-    PQchangePassword(pgconn, user, password) asks Other as Many;
+    PQchangePassword(pgconn, user, password) asks Other as Many, first does_more;
     PQencryptPasswordConn(pgconn, password, user, algorithm) asks Other as Many;
-    lo_open(pgconn, id, mode) asks Other as Many;
-    lo_close(pgconn, fd) asks Other as Many;
-    lo_read(pgconn, fd, buffer, length) asks Other as Many;
-    lo_write(pgconn, fd, buffer, length) asks Other as Many;
-    lo_lseek(pgconn, fd, offset, whence) asks Other as Many;
-    lo_lseek64(pgconn, fd, offset, whence) asks Other as Many;
-    lo_creat(pgconn, mode) asks Other as Many;
-    lo_create(pgconn, id) asks Other as Many;
-    lo_tell(pgconn, fd) asks Other as Many;
-    lo_tell64(pgconn, fd) asks Other as Many;
-    lo_truncate(pgconn, fd, length) asks Other as Many;
-    lo_truncate64(pgconn, fd, length) asks Other as Many;
-    lo_unlink(pgconn, id) asks Other as Many;
-    lo_import(pgconn, name) asks Other as Many;
-    lo_import_with_oid(pgconn, name, id) asks Other as Many;
-    lo_export(pgconn, id, name) asks Other as Many;
+    lo_open(pgconn, id, mode) asks Other as Many, first does_more;
+    lo_close(pgconn, fd) asks Other as Many, first does_more;
+    lo_read(pgconn, fd, buffer, length) asks Other as Many, first does_more;
+    lo_write(pgconn, fd, buffer, length) asks Other as Many, first does_more;
+    lo_lseek(pgconn, fd, offset, whence) asks Other as Many, first does_more;
+    lo_lseek64(pgconn, fd, offset, whence) asks Other as Many, first does_more;
+    lo_creat(pgconn, mode) asks Other as Many, first does_more;
+    lo_create(pgconn, id) asks Other as Many, first does_more;
+    lo_tell(pgconn, fd) asks Other as Many, first does_more;
+    lo_tell64(pgconn, fd) asks Other as Many, first does_more;
+    lo_truncate(pgconn, fd, length) asks Other as Many, first does_more;
+    lo_truncate64(pgconn, fd, length) asks Other as Many, first does_more;
+    lo_unlink(pgconn, id) asks Other as Many, first does_more;
+    lo_import(pgconn, name) asks Other as Many, first does_more;
+    lo_import_with_oid(pgconn, name, id) asks Other as Many, first does_more;
+    lo_export(pgconn, id, name) asks Other as Many, first does_more;
 }

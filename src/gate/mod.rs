@@ -115,6 +115,7 @@ fn rules(books: &Books) -> Rules<'static> {
             trusted: &settings.trusted,
         },
         limit: settings.journal_limit,
+        pipeline: books.pipeline,
     }
 }
 

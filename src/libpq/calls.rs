@@ -16,6 +16,10 @@ pub const CONNECTION_OK: i32 = 0;
 pub const CONNECTION_BAD: i32 = 1;
 /// `PQTRANS_IDLE` (libpq-fe.h, `PGTransactionStatusType`).
 pub const PQTRANS_IDLE: i32 = 0;
+/// `PQTRANS_INTRANS`.
+pub const PQTRANS_INTRANS: i32 = 2;
+/// `PQTRANS_INERROR`.
+pub const PQTRANS_INERROR: i32 = 3;
 /// `PQTRANS_UNKNOWN`.
 pub const PQTRANS_UNKNOWN: i32 = 4;
 

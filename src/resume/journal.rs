@@ -22,17 +22,30 @@ use super::set_config::{Kept, Parameters, Unbound};
 use super::REPORTED;
 use crate::memory;
 use crate::reason::{Cause, Reason};
-use crate::statements::{self, Calls, Mode, Name, Redefines, Routines, Trusted, Value, What};
+use crate::statements::{
+    self, Calls, Mode, Name, Redefines, Routines, Touch, Trusted, Value, What,
+};
 
 type Bytes = Box<[u8]>;
 
 /// What one statement does, when it succeeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Effect {
-    Begin,
+    Begin(Bytes),
+    /// `BEGIN` behind other statements of its text, which are part of its transaction.
+    BeginInside,
     Commit,
     Rollback,
-    Savepoint(Bytes),
+    /// For its transaction only.
+    SetTransaction(Bytes),
+    /// What only reads takes a snapshot.
+    Reads,
+    /// It does more than to read, by this word.
+    More(Bytes),
+    Savepoint {
+        name: Bytes,
+        text: Bytes,
+    },
     Release(Bytes),
     RollbackTo(Bytes),
     Set(Set),
@@ -347,11 +360,67 @@ pub struct Outcome {
     pub after: Standing,
 }
 
-/// What is waiting for the transaction to end.
+/// What was done in a transaction that is open, in its order.
 #[derive(Clone, Debug)]
 enum Pending {
-    Savepoint(Bytes),
+    /// Its beginning; another one inside changes its modes.
+    Begin(Bytes),
+    SetTransaction(Bytes),
+    /// It has taken its first snapshot: what must come before that is refused from here on.
+    Snapshot,
+    Savepoint {
+        name: Bytes,
+        text: Bytes,
+    },
+    /// It waits for the transaction's end.
     Change(Effect),
+}
+
+/// What executing a prepared statement does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Does {
+    effects: Vec<Effect>,
+    /// In its transaction.
+    touch: Touched,
+}
+
+/// [`Touch`], kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Touched {
+    Nothing,
+    Reads,
+    More(Bytes),
+}
+
+impl Touched {
+    fn as_touch(&self) -> Touch<'_> {
+        match self {
+            Touched::Nothing => Touch::Nothing,
+            Touched::Reads => Touch::Reads,
+            Touched::More(by) => Touch::More(by),
+        }
+    }
+}
+
+impl Does {
+    /// Of effects that were read with all of their touches.
+    fn of(effects: Effects) -> Does {
+        let mut touch = Touched::Nothing;
+        let mut rest = effects.effects;
+        rest.retain(|effect| {
+            match effect {
+                Effect::More(by) => touch = Touched::More(by.clone()),
+                Effect::Reads if touch == Touched::Nothing => touch = Touched::Reads,
+                Effect::Reads => {}
+                _ => return true,
+            }
+            false
+        });
+        Does {
+            effects: rest,
+            touch,
+        }
+    }
 }
 
 /// One thing to do again.
@@ -365,6 +434,21 @@ pub enum Step<'a> {
     With(&'a [u8], &'a [Kept]),
     /// A prepared statement: its name, query and types.
     Prepare(&'a [u8], &'a [u8], &'a [u32]),
+}
+
+impl<'a> Step<'a> {
+    fn of(entry: &'a Effect) -> Option<Step<'a>> {
+        match entry {
+            Effect::Set(set) if set.parameters.is_empty() => Some(Step::Text(&set.text)),
+            Effect::Set(set) => Some(Step::With(&set.text, &set.parameters)),
+            Effect::ResetAll(text) | Effect::Listen { text, .. } => Some(Step::Text(text)),
+            Effect::Prepare(prepared) => Some(match &prepared.types {
+                Some(types) => Step::Prepare(&prepared.name, &prepared.text, types),
+                None => Step::Text(&prepared.text),
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// A command in a pipeline.
@@ -399,18 +483,24 @@ pub struct Journal {
     /// The server's is one that a replay left behind, and of which the program must not know.
     unnamed_is_ours: bool,
     /// What executing the unnamed statement does, if one was prepared.
-    unnamed_does: Option<Vec<Effect>>,
+    unnamed_does: Option<Does>,
     /// What executing a prepared statement does, by its name.
-    prepared: HashMap<Bytes, Vec<Effect>, BuildHasherDefault<DefaultHasher>>,
-    /// The name of those that was executed last, if it does nothing: a program
-    /// in a loop is not looked up again.
-    last_harmless: Option<Bytes>,
+    prepared: HashMap<Bytes, Does, BuildHasherDefault<DefaultHasher>>,
+    /// The name of those that was executed last, if it does nothing to the session, and what it does
+    /// in its transaction: a program in a loop is not looked up again.
+    last_harmless: Option<(Bytes, Touched)>,
     pipeline: Pipeline,
     /// A transaction is open: as of the last command with effects, and only such
     /// a one begins or ends one.
     open: bool,
     /// In it something was redefined that comes back where it is rolled back.
     redefines: bool,
+    /// The word by which the open transaction has done more than to read.
+    more: Option<Bytes>,
+    /// How the open transaction stands is not known: several statements failed together.
+    unsure: bool,
+    /// A text has called a function that is harmless because the user says so.
+    vouched: bool,
     /// A text was read that may be read in more than one way. For good: a setting
     /// of [`Set::is_about_texts`] that changes afterwards makes the session
     /// opaque, whichever way and for however long it changes.
@@ -433,6 +523,9 @@ pub struct Rules<'a> {
     pub mode: Mode<'a>,
     /// The most that one journal may hold, in bytes.
     pub limit: usize,
+    /// Commands are sent before those before them are answered: whether a transaction is open then is
+    /// not known at the sending.
+    pub pipeline: bool,
 }
 
 /// `SET TRANSACTION` by another name.
@@ -470,14 +563,63 @@ impl Journal {
 
     /// Whether nothing waits for a transaction's end or a command's.
     pub fn is_settled(&self) -> bool {
-        self.pending.is_empty() && self.pipeline.sent.is_empty()
+        self.pending.is_empty() && self.is_answered()
+    }
+
+    /// Whether nothing waits for a command's answer.
+    pub fn is_answered(&self) -> bool {
+        self.pipeline.sent.is_empty()
+    }
+
+    /// Whether the transaction that is open, or has failed, can be begun again in its place, and if not
+    /// why.
+    ///
+    /// One that has only read holds nothing that a new one would not have, under read committed: each of
+    /// its statements sees a snapshot of its own. What it has set is set again.
+    ///
+    /// A failed one has been undone by the server, its locks and all (`AbortTransaction` in xact.c): one
+    /// that fails again is the same, whatever it did. Not so where it can go back to a savepoint.
+    pub fn can_begin_again(&self, failed: bool) -> Result<(), Loss> {
+        if self.unsure || !matches!(self.pending.first(), Some(Pending::Begin(_))) {
+            return Err(Reason::TransactionUnseen.into());
+        }
+        match &self.more {
+            Some(by) if !self.is_undone(failed) => Err(Loss::with(Reason::TransactionMore, by)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether nothing of the transaction is left but its failure.
+    pub fn is_undone(&self, failed: bool) -> bool {
+        let savepoint = |step: &Pending| matches!(step, Pending::Savepoint { .. });
+        failed && !self.pending.iter().any(savepoint)
+    }
+
+    /// Whether anything rests on the user's word that a function leaves its session alone.
+    pub fn is_vouched(&self) -> bool {
+        self.vouched
     }
 
     /// Whether it changes the setting.
     pub fn sets(&self, name: &str) -> bool {
         let name = name.as_bytes();
         let its = |entry: &Effect| matches!(entry, Effect::Set(set) if set.name.eq_ignore_ascii_case(name));
-        self.entries.iter().any(its)
+        self.entries.iter().chain(self.waiting()).any(its)
+    }
+
+    /// Changes that wait for the transaction's end.
+    fn waiting(&self) -> impl Iterator<Item = &Effect> {
+        self.pending.iter().filter_map(|step| match step {
+            Pending::Change(change) => Some(change),
+            _ => None,
+        })
+    }
+
+    /// Whether a transaction's end, or a savepoint's, changes anything.
+    fn has_changes(&self) -> bool {
+        let change =
+            |step: &Pending| matches!(step, Pending::Change(_) | Pending::Savepoint { .. });
+        self.pending.iter().any(change)
     }
 
     /// Bytes that it takes.
@@ -504,7 +646,7 @@ impl Journal {
     /// set and taken back, or set to what such a library may spell in another way.
     pub fn left_settings(&self) -> Vec<&[u8]> {
         let mut left: Vec<&[u8]> = self.traces.iter().map(|name| &**name).collect();
-        for entry in &self.entries {
+        for entry in self.entries.iter().chain(self.waiting()) {
             if let Effect::Set(set) = entry {
                 left.retain(|name| **name != *set.name);
                 let as_it_is = !owners::is_owned(&set.name) || set.is_spelled_as_shown();
@@ -516,22 +658,27 @@ impl Journal {
         left
     }
 
-    /// What to do again, in order.
+    /// What to do again, in order, before the transaction that is open.
     pub fn steps(&self) -> impl Iterator<Item = Step<'_>> {
         let traces = self.traces.iter().map(|name| Step::Trace(name));
-        let entries = self.entries.iter().filter_map(|entry| match entry {
-            Effect::Set(set) if set.parameters.is_empty() => Some(Step::Text(&set.text)),
-            Effect::Set(set) => Some(Step::With(&set.text, &set.parameters)),
-            Effect::ResetAll(text) | Effect::Listen { text, .. } => Some(Step::Text(text)),
-            Effect::Prepare(prepared) => Some(match &prepared.types {
-                Some(types) => Step::Prepare(&prepared.name, &prepared.text, types),
-                None => Step::Text(&prepared.text),
-            }),
-            _ => None,
-        });
-        let unnamed = self.unnamed.iter();
-        let unnamed = unnamed.map(|(query, types)| Step::Prepare(b"", query, types));
-        traces.chain(entries).chain(unnamed)
+        traces.chain(self.entries.iter().filter_map(Step::of))
+    }
+
+    /// What to do again of the transaction that is open.
+    pub fn steps_of_transaction(&self) -> impl Iterator<Item = Step<'_>> {
+        self.pending.iter().filter_map(|step| match step {
+            Pending::Begin(text)
+            | Pending::SetTransaction(text)
+            | Pending::Savepoint { text, .. } => Some(Step::Text(text)),
+            Pending::Snapshot => Some(Step::Text(b"SELECT")),
+            Pending::Change(change) => Step::of(change),
+        })
+    }
+
+    /// The unnamed statement, to be prepared again after everything else.
+    pub fn step_of_unnamed(&self) -> Option<Step<'_>> {
+        let (query, types) = self.unnamed.as_ref()?;
+        Some(Step::Prepare(b"", query, types))
     }
 
     // What is sent.
@@ -550,7 +697,11 @@ impl Journal {
         (self.unnamed, self.unnamed_sent) = (None, None);
         self.unnamed_is_ours = false;
         if self.unnamed_does.is_some() || !effects.is_none() {
-            self.unnamed_does = Some(effects.effects.clone());
+            // What it does in another transaction was not asked.
+            self.unnamed_does = Some(Does {
+                effects: Does::of(effects.clone()).effects,
+                touch: Touched::More(b"EXECUTE"[..].into()),
+            });
         }
         self.bind(&mut effects.effects, parameters);
         effects
@@ -589,42 +740,56 @@ impl Journal {
             return Effects::default();
         }
         let mut effects = Effects::default();
-        if statements::is_plain_select(text) {
+        let in_transaction = self.open || rules.pipeline;
+        if !in_transaction && statements::is_plain_select(text)
+            || in_transaction && statements::is_plain_read(text)
+        {
             effects.statements = 1;
+            self.touch(Touch::Reads, rules.pipeline, &mut effects.effects);
             return effects;
         }
         if self.mode_may_change() && is_ambiguous(text) {
             return Effects::opaque(Reason::TextInFlight);
         }
-        for statement in statements::read(text, &rules.mode) {
+        // Whether a BEGIN here begins its transaction: what stands before it in a text is part of it.
+        let mut begins = true;
+        // Whether the transaction is another one by then than the journal's.
+        let mut later = rules.pipeline;
+        for statement in statements::read(text, &rules.mode).in_transaction(in_transaction) {
             effects.statements += 1;
-            if matches!(statement.what, What::Harmless)
+            self.vouched |= statement.vouched;
+            self.touch(statement.touch, later, &mut effects.effects);
+            let controls = matches!(statement.what, What::Begin | What::Commit | What::Rollback);
+            let does_nothing = matches!(statement.what, What::Harmless)
                 && matches!(statement.redefines, Redefines::Nothing)
                 && matches!(statement.routines, Routines::Same)
-                && self.knows(&statement.calls)
-            {
-                continue;
-            }
-            // Texts are kept once or twice, and a map may grow.
-            if !memory::is_plenty(4096 + 4 * text.len()) {
-                return Effects::opaque(Reason::NoMemory);
-            }
-            if let Err(cause) = self.note_functions(&statement) {
-                effects.effects.push(Effect::Opaque(cause.into()));
-                break;
-            }
-            match statement.redefines {
-                Redefines::Nothing => {}
-                Redefines::Named(name) => {
-                    let name = name.to_vec().into_boxed_slice();
-                    effects.effects.push(Effect::Redefine(Some(name)));
+                && self.knows(&statement.calls);
+            if !does_nothing {
+                // Texts are kept once or twice, and a map may grow.
+                if !memory::is_plenty(4096 + 4 * text.len()) {
+                    return Effects::opaque(Reason::NoMemory);
                 }
-                Redefines::Anything => effects.effects.push(Effect::Redefine(None)),
+                if let Err(cause) = self.note_functions(&statement) {
+                    effects.effects.push(Effect::Opaque(cause.into()));
+                    break;
+                }
+                match statement.redefines {
+                    Redefines::Nothing => {}
+                    Redefines::Named(name) => {
+                        let name = name.to_vec().into_boxed_slice();
+                        effects.effects.push(Effect::Redefine(Some(name)));
+                    }
+                    Redefines::Anything => effects.effects.push(Effect::Redefine(None)),
+                }
+                self.note(&statement, rules, later, &mut effects.effects);
+                match effects.effects.last_mut() {
+                    Some(Effect::Opaque(_)) => break, // nothing after it counts
+                    Some(effect @ Effect::Begin(_)) if !begins => *effect = Effect::BeginInside,
+                    _ => {}
+                }
             }
-            self.note(&statement, rules, &mut effects.effects);
-            if let Some(Effect::Opaque(_)) = effects.effects.last() {
-                break; // nothing after it counts
-            }
+            later |= controls;
+            begins = controls && !matches!(statement.what, What::Begin);
         }
         effects
     }
@@ -688,6 +853,49 @@ impl Journal {
         functions.find(|name| self.drops_routines || self.routines.contains(name))
     }
 
+    /// What a statement that is sent does in its transaction. At once, if that is open: to count what
+    /// then fails is to be strict. `later`: its turn comes when the transaction may be another.
+    fn touch(&mut self, touch: Touch, later: bool, into: &mut Vec<Effect>) {
+        if self.is_touched(touch, later) {
+            return;
+        }
+        if !memory::is_plenty(256) {
+            return self.set_opaque(Reason::NoMemory);
+        }
+        let effect = match touch {
+            Touch::More(by) => Effect::More(by.get(..LONGEST_NAME).unwrap_or(by).into()),
+            _ => Effect::Reads,
+        };
+        if later {
+            into.push(effect);
+        } else {
+            self.apply(effect);
+        }
+    }
+
+    /// Whether there is nothing to note of it.
+    fn is_touched(&self, touch: Touch, later: bool) -> bool {
+        match touch {
+            Touch::Nothing => true,
+            _ if later => false,
+            _ if !self.open => true,
+            Touch::Reads => self.has_snapshot(),
+            Touch::More(_) => self.more.is_some(),
+        }
+    }
+
+    /// A call of libpq's own making does more in its transaction than to read.
+    pub fn does_more(&mut self, by: &[u8]) {
+        if self.opaque.is_none() {
+            self.touch(Touch::More(by), false, &mut Vec::new());
+        }
+    }
+
+    fn has_snapshot(&self) -> bool {
+        let its = |step: &Pending| matches!(step, Pending::Snapshot);
+        self.pending.iter().any(its)
+    }
+
     /// Whether something is under way that may change how the server reads the next text
     /// ([`Set::is_about_texts`]): what libpq was told last is of before it. In a pipeline
     /// only; otherwise a command is answered before the next is sent, and a text of several
@@ -727,15 +935,11 @@ impl Journal {
 
     /// The texts of what is prepared: of what is there, waits, or was sent.
     fn prepared_texts(&self) -> impl Iterator<Item = &[u8]> {
-        let waiting = self.pending.iter().filter_map(|step| match step {
-            Pending::Change(change) => Some(change),
-            Pending::Savepoint(_) => None,
-        });
         let sent = self.pipeline.sent.iter().flat_map(|sent| match sent {
             Sent::Command(effects) => effects.effects.as_slice(),
             Sent::Sync => &[],
         });
-        let effects = self.entries.iter().chain(waiting).chain(sent);
+        let effects = self.entries.iter().chain(self.waiting()).chain(sent);
         let effects = effects.chain(&self.pipeline.succeeded);
         let named = effects.filter_map(|effect| match effect {
             Effect::Prepare(prepared) => Some(&*prepared.text),
@@ -766,7 +970,7 @@ impl Journal {
         let may_use = |text: &[u8]| name.is_none_or(|name| may_name(text, name));
         let waiting = self.pending.iter_mut().filter_map(|step| match step {
             Pending::Change(change) => Some(change),
-            Pending::Savepoint(_) => None,
+            _ => None,
         });
         for effect in self.entries.iter_mut().chain(waiting) {
             if let Effect::Prepare(prepared) = effect {
@@ -776,7 +980,13 @@ impl Journal {
         self.unnamed.take_if(|(query, _)| may_use(query));
     }
 
-    fn note(&mut self, statement: &statements::Statement, rules: &Rules, into: &mut Vec<Effect>) {
+    fn note(
+        &mut self,
+        statement: &statements::Statement,
+        rules: &Rules,
+        later: bool,
+        into: &mut Vec<Effect>,
+    ) {
         if !matches!(
             statement.what,
             What::Harmless | What::Begin | What::Commit | What::Rollback | What::Opaque(_)
@@ -788,12 +998,16 @@ impl Journal {
         into.push(match &statement.what {
             What::Harmless | What::Copy | What::DiscardOther => return,
             What::Set { name, .. } if OF_ONE_TRANSACTION.iter().any(|its| name.is_setting(its)) => {
-                return;
+                Effect::SetTransaction(text())
             }
-            What::Begin => Effect::Begin,
+            What::SetTransaction => Effect::SetTransaction(text()),
+            What::Begin => Effect::Begin(text()),
             What::Commit => Effect::Commit,
             What::Rollback => Effect::Rollback,
-            What::Savepoint(name) => Effect::Savepoint(own(name)),
+            What::Savepoint(name) => Effect::Savepoint {
+                name: own(name),
+                text: text(),
+            },
             What::Release(name) => Effect::Release(own(name)),
             What::RollbackTo(name) => Effect::RollbackTo(own(name)),
             What::Set { name, local, value } => Effect::Set(Set {
@@ -842,8 +1056,8 @@ impl Journal {
             What::ResetAll => Effect::ResetAll(text()),
             What::Prepare { name, body } => {
                 let name = own(name);
-                let effects = self.read(body, rules);
-                self.remember(&name, effects);
+                let does = self.read_to_prepare(body, rules);
+                self.remember(&name, does);
                 Effect::Prepare(Prepared {
                     name,
                     text: text(),
@@ -852,22 +1066,22 @@ impl Journal {
                 })
             }
             What::Execute { name } => match self.prepared.get(&*name.to_vec()) {
-                Some(effects) if effects.is_empty() => return,
-                // EXPLAIN EXECUTE, or CREATE TABLE AS EXECUTE … WITH NO DATA.
-                Some(_)
-                    if !has_word(statement.text.get(..7).unwrap_or_default(), b"execute", 0) =>
-                {
-                    Effect::Opaque(Reason::PreparedChange.into())
+                Some(does) => {
+                    let touch = does.touch.clone();
+                    // EXPLAIN EXECUTE, or CREATE TABLE AS EXECUTE … WITH NO DATA.
+                    let other =
+                        !has_word(statement.text.get(..7).unwrap_or_default(), b"execute", 0);
+                    let call = |effect: &Effect| matches!(effect, Effect::SetConfig(_));
+                    if other && !does.effects.is_empty() {
+                        Effect::Opaque(Reason::PreparedChange.into())
+                    } else if does.effects.iter().any(call) {
+                        // The parameters are expressions there.
+                        Effect::Opaque(Reason::SetConfigUnread.into())
+                    } else {
+                        into.extend(does.effects.iter().cloned());
+                        return self.touch(touch.as_touch(), later, into);
+                    }
                 }
-                // The parameters are expressions there.
-                Some(effects)
-                    if effects
-                        .iter()
-                        .any(|effect| matches!(effect, Effect::SetConfig(_))) =>
-                {
-                    Effect::Opaque(Reason::SetConfigUnread.into())
-                }
-                Some(effects) => return into.extend(effects.iter().cloned()),
                 None => Effect::Opaque(Reason::PreparedUnseen.into()),
             },
             What::Deallocate(name) => Effect::Deallocate(own(name)),
@@ -896,7 +1110,8 @@ impl Journal {
         if name.len() > LONGEST_NAME {
             return Effects::opaque(Reason::PreparedNameTooLong);
         }
-        let mut does = self.read(query, rules);
+        let mut does = self.read_to_prepare(query, rules);
+        let reads = does.touch != Touched::Nothing;
         for effect in &mut does.effects {
             if let Effect::SetConfig(call) = effect {
                 call.prepared_with(types);
@@ -909,6 +1124,10 @@ impl Journal {
             effects: Vec::new(),
             statements: 1,
         };
+        if reads {
+            // To analyse it the server takes a snapshot (`analyze_requires_snapshot`).
+            self.touch(Touch::Reads, rules.pipeline, &mut effects.effects);
+        }
         if name.is_empty() {
             (self.unnamed, self.unnamed_sent) = (None, Some((query.into(), types.into())));
             effects.effects.push(Effect::Unnamed);
@@ -923,11 +1142,22 @@ impl Journal {
         effects
     }
 
+    /// What executing a text will do once it is prepared, in any transaction.
+    fn read_to_prepare(&mut self, text: &[u8], rules: &Rules) -> Does {
+        Does::of(self.read(
+            text,
+            &Rules {
+                pipeline: true,
+                ..*rules
+            },
+        ))
+    }
+
     /// What executing `name` will do. Known from the sending on: the execution
     /// may be sent before the preparation has been answered.
-    fn remember(&mut self, name: &[u8], does: Effects) {
+    fn remember(&mut self, name: &[u8], does: Does) {
         if name.is_empty() {
-            self.unnamed_does = Some(does.effects);
+            self.unnamed_does = Some(does);
             return;
         }
         self.last_harmless = None;
@@ -935,14 +1165,14 @@ impl Journal {
         if let Some(known) = self.prepared.get_mut(name) {
             // If the second fails, the first is still there; only a name that
             // does the same either way is sure.
-            *known = if *known == does.effects {
-                does.effects
-            } else {
-                let reason = Reason::PreparedTwice.into();
-                std::vec![Effect::Opaque(reason)]
-            };
+            if *known != does {
+                if known.effects != does.effects {
+                    known.effects = std::vec![Effect::Opaque(Reason::PreparedTwice.into())];
+                }
+                known.touch = Touched::More(b"EXECUTE"[..].into());
+            }
         } else if self.prepared.try_reserve(1).is_ok() {
-            self.prepared.insert(name.into(), does.effects);
+            self.prepared.insert(name.into(), does);
             self.bytes += weight;
         }
     }
@@ -977,34 +1207,42 @@ impl Journal {
     }
 
     /// A prepared statement is executed by libpq's own call.
-    pub fn execute(&mut self, name: &[u8], parameters: Parameters) -> Effects {
-        if self.opaque.is_some() || self.last_harmless.as_deref() == Some(name) {
-            return Effects::default();
+    pub fn execute(&mut self, name: &[u8], rules: &Rules, parameters: Parameters) -> Effects {
+        match &self.last_harmless {
+            _ if self.opaque.is_some() => return Effects::default(),
+            Some((last, touch))
+                if **last == *name && self.is_touched(touch.as_touch(), rules.pipeline) =>
+            {
+                return Effects::default();
+            }
+            _ => {}
         }
         let known = if name.is_empty() {
             self.unnamed_does.as_ref()
         } else {
             self.prepared.get(name)
         };
-        match known {
-            Some(effects) if effects.is_empty() => {
-                // The unnamed one changes with the next query.
-                if !name.is_empty() && memory::is_plenty(name.len()) {
-                    self.last_harmless = Some(name.into());
-                }
-                Effects::default()
-            }
-            Some(effects) => {
-                let mut effects = effects.clone();
-                self.bind(&mut effects, parameters);
-                Effects {
-                    effects,
-                    statements: 1,
-                }
-            }
-            None if name.len() > LONGEST_NAME => Effects::opaque(Reason::PreparedNameTooLong),
-            None => Effects::opaque(Reason::PreparedUnseen),
+        let Some(does) = known else {
+            return Effects::opaque(if name.len() > LONGEST_NAME {
+                Reason::PreparedNameTooLong
+            } else {
+                Reason::PreparedUnseen
+            });
+        };
+        let (touch, mut effects) = (
+            does.touch.clone(),
+            Effects {
+                effects: does.effects.clone(),
+                statements: 1,
+            },
+        );
+        // The unnamed one changes with the next query.
+        if effects.is_none() && !name.is_empty() && memory::is_plenty(name.len()) {
+            self.last_harmless = Some((name.into(), touch.clone()));
         }
+        self.bind(&mut effects.effects, parameters);
+        self.touch(touch.as_touch(), rules.pipeline, &mut effects.effects);
+        effects
     }
 
     /// libpq's own call to close a prepared statement.
@@ -1163,7 +1401,7 @@ impl Journal {
         self.stands(outcome.after);
         match outcome.after {
             Standing::Idle => {
-                if outcome.before != Standing::Idle && !ended && !self.pending.is_empty() {
+                if outcome.before != Standing::Idle && !ended && self.has_changes() {
                     return self.set_opaque(Reason::TransactionUnseen);
                 }
                 self.commit();
@@ -1184,11 +1422,31 @@ impl Journal {
             use Effect::*;
             matches!(
                 effect,
-                Begin | Commit | Rollback | Savepoint(_) | Release(_) | RollbackTo(_) | Redefine(_)
+                Begin(_)
+                    | BeginInside
+                    | Commit
+                    | Rollback
+                    | Savepoint { .. }
+                    | Release(_)
+                    | RollbackTo(_)
+                    | SetTransaction(_)
+                    | Reads
+                    | More(_)
+                    | Redefine(_)
             )
         };
+        // Which of them were done is not known; nor, of one, whether it did something before it failed.
+        self.unsure |= statements > 1;
+        for effect in effects {
+            if matches!(effect, Effect::Reads | Effect::More(_)) {
+                self.apply(effect.clone());
+            }
+        }
+        if outcome.after == Standing::Idle {
+            self.ended();
+        }
         if statements > 1 {
-            if !(effects.iter().all(control) && self.pending.is_empty()) {
+            if !(effects.iter().all(control) && !self.has_changes()) {
                 self.set_opaque(Reason::BatchFailed);
             }
         } else if outcome.before != Standing::Failed
@@ -1203,19 +1461,39 @@ impl Journal {
         }
     }
 
+    /// No transaction is open, or a new one: nothing of it has been done.
+    fn ended(&mut self) {
+        (self.more, self.unsure) = (None, false);
+        let over = |step: &Pending| {
+            matches!(
+                step,
+                Pending::Begin(_) | Pending::SetTransaction(_) | Pending::Snapshot
+            )
+        };
+        self.pending.retain(|step| !over(step));
+        self.recount_pending();
+    }
+
     fn apply(&mut self, effect: Effect) {
         match effect {
-            Effect::Begin => {}
             // Without its parameters the server refuses it.
             Effect::SetConfig(_) => self.set_opaque(Reason::SetConfigUnread),
+            Effect::Begin(text) => self.wait(Pending::Begin(text)),
+            Effect::BeginInside => self.unsure = true,
+            Effect::SetTransaction(text) => self.wait(Pending::SetTransaction(text)),
+            Effect::Reads if self.has_snapshot() => {}
+            Effect::Reads => self.wait(Pending::Snapshot),
+            Effect::More(by) => {
+                self.more.get_or_insert(by);
+            }
             Effect::Commit => self.commit(),
             Effect::Rollback => self.rollback(0),
-            Effect::Savepoint(name) => self.wait(Pending::Savepoint(name)),
+            Effect::Savepoint { name, text } => self.wait(Pending::Savepoint { name, text }),
             Effect::Release(name) => match self.savepoint(&name) {
                 Some(from) => {
                     let released = self.pending.split_off(from);
-                    let is_change = |step: &Pending| matches!(step, Pending::Change(_));
-                    self.pending.extend(released.into_iter().filter(is_change));
+                    let stays = |step: &Pending| !matches!(step, Pending::Savepoint { .. });
+                    self.pending.extend(released.into_iter().filter(stays));
                     self.recount_pending();
                 }
                 None => self.set_opaque(Reason::SavepointUnseen),
@@ -1237,14 +1515,15 @@ impl Journal {
     }
 
     fn savepoint(&self, name: &[u8]) -> Option<usize> {
-        self.pending
-            .iter()
-            .rposition(|step| matches!(step, Pending::Savepoint(its) if **its == *name))
+        self.pending.iter().rposition(
+            |step| matches!(step, Pending::Savepoint { name: its, .. } if **its == *name),
+        )
     }
 
     fn commit(&mut self) {
         let mut local_before = false;
         self.pending_bytes = 0;
+        (self.more, self.unsure) = (None, false);
         for step in core::mem::take(&mut self.pending) {
             let Pending::Change(change) = step else {
                 continue;
@@ -1269,6 +1548,9 @@ impl Journal {
     fn rollback(&mut self, from: usize) {
         let undone = self.pending.split_off(from.min(self.pending.len()));
         self.recount_pending();
+        if from == 0 {
+            (self.more, self.unsure) = (None, false);
+        }
         let mut setting_before = false;
         for mut step in undone {
             if let (true, Pending::Change(Effect::Prepare(prepared))) = (self.redefines, &mut step)
@@ -1295,7 +1577,9 @@ impl Journal {
                     self.wait(Pending::Change(prepare));
                 }
                 Pending::Change(prepare @ Effect::Prepare(_)) => self.enter(prepare),
-                Pending::Change(_) | Pending::Savepoint(_) => {}
+                // The transaction keeps it (`FirstSnapshotSet` in snapmgr.c).
+                Pending::Snapshot if from > 0 => self.wait(Pending::Snapshot),
+                _ => {}
             }
         }
     }
@@ -1449,7 +1733,7 @@ impl Journal {
         let pending = core::mem::take(&mut self.pending).into_iter();
         let pending = pending.filter_map(|step| match step {
             Pending::Change(change) => Some(change),
-            Pending::Savepoint(_) => None,
+            _ => None,
         });
         for entry in core::mem::take(&mut self.entries)
             .into_iter()
@@ -1565,8 +1849,12 @@ impl Journal {
             Standing::Idle
         };
         // libpq says nothing while more of the pipeline is to be read.
-        let ends =
-            |effect: &Effect| matches!(effect, Effect::Begin | Effect::Commit | Effect::Rollback);
+        let ends = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Begin(_) | Effect::BeginInside | Effect::Commit | Effect::Rollback
+            )
+        };
         let after = match after {
             Standing::Other if !effects.iter().any(ends) => before,
             after => after,
@@ -1595,7 +1883,9 @@ impl Journal {
 
 fn size_of_pending(step: &Pending) -> usize {
     match step {
-        Pending::Savepoint(name) => OVERHEAD + name.len(),
+        Pending::Begin(text) | Pending::SetTransaction(text) => OVERHEAD + text.len(),
+        Pending::Snapshot => OVERHEAD,
+        Pending::Savepoint { name, text } => OVERHEAD + name.len() + text.len(),
         Pending::Change(change) => size_of_entry(change),
     }
 }

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::loss::Loss;
 use super::place::{Client, Dial};
 use crate::gate::connection::Connection;
-use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE};
+use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::libpq::{entry, Library};
 use crate::reason::{Cause, Reason};
 use crate::signal_safe::descriptors::{self, State, UNSEEN};
@@ -110,7 +110,11 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     if library.status(pgconn) != CONNECTION_OK {
         return lost(Reason::Broken);
     }
-    if library.transaction_status(pgconn) != PQTRANS_IDLE {
+    let transaction = library.transaction_status(pgconn);
+    if !matches!(
+        transaction,
+        PQTRANS_IDLE | PQTRANS_INTRANS | PQTRANS_INERROR
+    ) {
         return lost(Reason::NotIdle);
     }
     if library.has(entry::PQpipelineStatus)
@@ -118,8 +122,18 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     {
         return lost(Reason::PipelineMode);
     }
-    if !(books.journal.is_settled() && books.sent.is_none()) {
+    if !(books.journal.is_answered() && books.sent.is_none()) {
         return lost(Reason::CommandUnderWay);
+    }
+    if transaction != PQTRANS_IDLE {
+        if let Err(loss) = books
+            .journal
+            .can_begin_again(transaction == PQTRANS_INERROR)
+        {
+            return Judgement::Lost(loss);
+        }
+    } else if !books.journal.is_settled() {
+        return lost(Reason::TransactionUnseen);
     }
     let Some(place) = books.place else {
         return lost(Reason::PeerUnknown);

@@ -17,6 +17,12 @@ pub struct Parent {
     pub backend: i32,
     /// How long it has been there, in microseconds.
     pub age_us: u64,
+    /// How long ago the fork was, at the most as long as it really was; 0 where that is not known.
+    pub fork_us: u64,
+    /// What a transaction that was open at the fork may have done counts.
+    pub in_transaction: bool,
+    /// Functions were called of which only the user says that they leave their session alone.
+    pub vouched: bool,
 }
 
 /// A query of one row and one column, without parameters: it may go as a simple query.
@@ -33,6 +39,8 @@ pub enum Answer {
     Lost(Loss),
 }
 
+/// The answer [`Answer::Nothing`].
+const NOTHING: &str = "";
 /// The answer [`Answer::Pooler`].
 const POOLER: &str = "pooler";
 
@@ -46,10 +54,35 @@ const IS_YOUNGER: &str =
     "(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.pg_postmaster_start_time()) \
      OPERATOR(pg_catalog.<) pg_catalog.make_interval(secs => $age::pg_catalog.float8)";
 
-/// `$parent`: the number of the parent's backend. It holds advisory locks.
+/// `$parent`: the number of the parent's backend, `$fork`: how many seconds ago the fork was. The backend
+/// began its last query after it, so it is not what it was at the fork.
+///
+/// Proof. The fork is noted (F) at or after the copy, and `$fork` counts from F to a moment before this
+/// is executed. What is younger than `$fork` was therefore begun after F. A thousandth less, for clocks
+/// that run apart. Where the server does not tell (`track_activities`), it is null, and the rest is asked.
+///
+/// Then the texts alone decide, which were all read: none before the fork took a lock or made a table.
+/// What they do not show, triggers and the like, is in the list of README. Where functions were vouched
+/// for, their word alone does not decide: this is not asked.
+const HAS_GONE_ON: &str =
+    "EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity($parent::pg_catalog.int4) \
+     WHERE (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) query_start) \
+     OPERATOR(pg_catalog.<) pg_catalog.make_interval(secs => $fork::pg_catalog.float8))";
+
+/// The parent's backend holds advisory locks.
 const HAS_ADVISORY_LOCK: &str = "EXISTS (SELECT FROM pg_catalog.pg_lock_status() \
      WHERE locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text \
      AND pid OPERATOR(pg_catalog.=) $parent::pg_catalog.int4)";
+
+/// Its transaction has an identity, which it gets when it first writes, or holds any lock but those of who
+/// reads. (Every transaction holds its own virtual one.)
+const HAS_WRITTEN: &str =
+    "EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity($parent::pg_catalog.int4) \
+     WHERE backend_xid IS NOT NULL) \
+     OR EXISTS (SELECT FROM pg_catalog.pg_lock_status() \
+     WHERE pid OPERATOR(pg_catalog.=) $parent::pg_catalog.int4 \
+     AND locktype OPERATOR(pg_catalog.<>) 'virtualxid'::pg_catalog.text \
+     AND mode OPERATOR(pg_catalog.<>) 'AccessShareLock'::pg_catalog.text)";
 
 /// The parent's backend has tables in its temporary schema. From 16 on a backend's number in
 /// `pg_stat_get_backend_idset` is that of its `pg_temp_N` (16's release notes).
@@ -112,23 +145,34 @@ impl Question {
         let mut question = Question(String::from("SELECT CASE"));
         question.ask(IS_POOLED, POOLER);
         question.ask(IS_YOUNGER, Reason::ServerRestarted.code());
-        question.ask(HAS_ADVISORY_LOCK, Reason::ParentLock.code());
-        let temporary = if version >= 160_000 {
-            HAS_TEMPORARY_TABLES
-        } else {
-            MAY_HAVE_TEMPORARY_TABLES
-        };
-        question.ask(temporary, Reason::ParentTemporaryTables.code());
+        if version < 160_000 {
+            question.ask(
+                MAY_HAVE_TEMPORARY_TABLES,
+                Reason::ParentTemporaryTables.code(),
+            );
+        }
         if !left.is_empty() {
             question.ask(&may_be_owned(left), Reason::ExtensionSetting.code());
         }
+        // From here on, what the parent's backend is now.
+        if !parent.vouched {
+            question.ask(HAS_GONE_ON, NOTHING);
+        }
+        question.ask(HAS_ADVISORY_LOCK, Reason::ParentLock.code());
+        if parent.in_transaction {
+            question.ask(HAS_WRITTEN, Reason::ParentWrote.code());
+        }
+        if version >= 160_000 {
+            question.ask(HAS_TEMPORARY_TABLES, Reason::ParentTemporaryTables.code());
+        }
         question.0.push_str(" ELSE ''::pg_catalog.text END");
         // A thousandth less, for clocks that run apart: twice what ntpd corrects by.
-        let age = (parent.age_us - parent.age_us / 1000) as f64 / 1e6;
+        let less = |us: u64| ((us - us / 1000) as f64 / 1e6).to_string();
         for (name, value) in [
             ("$own", own.to_string()),
             ("$parent", parent.backend.to_string()),
-            ("$age", age.to_string()),
+            ("$age", less(parent.age_us)),
+            ("$fork", less(parent.fork_us)),
         ] {
             question.0 = question.0.replace(name, &value);
         }
@@ -165,7 +209,7 @@ impl Answer {
     pub fn of(value: &[u8]) -> Option<Answer> {
         let value = core::str::from_utf8(value).ok()?;
         match value {
-            "" => Some(Answer::Nothing),
+            NOTHING => Some(Answer::Nothing),
             POOLER => Some(Answer::Pooler),
             code => {
                 let (code, detail) = code.split_once(": ").unwrap_or((code, ""));

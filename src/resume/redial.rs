@@ -17,12 +17,12 @@ use crate::gate::connection::{Connection, Notification};
 use crate::gate::thread::{self, Dialling};
 use crate::gate::{self, established};
 use crate::interpose::guarded;
-use crate::libpq::calls::CONNECTION_OK;
+use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR};
 use crate::libpq::{entry, Library};
 use crate::reason::Reason;
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::{steps, sys};
+use crate::signal_safe::{generation, steps, sys};
 use crate::{memory, watch};
 
 /// What is kept while libpq dials and replays.
@@ -31,6 +31,8 @@ struct Task {
     before: Told,
     non_blocking: bool,
     parent: i32,
+    /// What libpq said of the parent's transaction (`PGTransactionStatusType`).
+    transaction: i32,
     replay: Replay,
     /// There is a new session, and it must not be used.
     refused: bool,
@@ -54,6 +56,7 @@ pub fn resume(library: &Library, connection: &'static Connection) -> bool {
             before: Told::of(library, pgconn),
             non_blocking: library.call1(entry::PQisnonblocking, pgconn) as i32 != 0,
             parent: library.backend_pid(pgconn),
+            transaction: library.transaction_status(pgconn),
             replay: Replay::default(),
             refused: false,
             error: None,
@@ -173,12 +176,24 @@ impl Task {
         if let Some(what) = self.before.other_place(&Told::of(library, pgconn)) {
             return self.refuse(Loss::with(Reason::OtherPlace, what.as_bytes()));
         }
-        let since = books.place.map_or(0, |place| place.since_us);
+        let ago = |us: u64| sys::now_us().saturating_sub(us);
+        let journal = &books.journal;
+        let failed = self.transaction == PQTRANS_INERROR;
         let parent = Parent {
             backend: self.parent,
-            age_us: sys::now_us().saturating_sub(since),
+            age_us: ago(books.place.map_or(0, |place| place.since_us)),
+            fork_us: generation::forked_us().map_or(0, ago),
+            in_transaction: self.transaction != PQTRANS_IDLE && !journal.is_undone(failed),
+            vouched: journal.is_vouched(),
         };
-        match Replay::of(library, pgconn, &books.journal, &parent, books.ran) {
+        match Replay::of(
+            library,
+            pgconn,
+            journal,
+            &parent,
+            books.ran,
+            self.transaction,
+        ) {
             Ok(replay) => self.replay = replay,
             Err(loss) => self.refuse(loss),
         }
@@ -201,7 +216,9 @@ impl Task {
         let journal = &unsafe { connection.inherited_books() }.journal;
         let excused = |name: &str| pooled && journal.sets(name);
         let now = Told::of(library, connection.pgconn());
-        if let Some(what) = self.before.unequal(&now, excused) {
+        let other = self.before.unequal(&now, excused);
+        let is_in = library.transaction_status(connection.pgconn()) == self.transaction;
+        if let Some(what) = other.or((!is_in).then_some("transaction")) {
             self.refuse(Loss::with(Reason::ReplayDiffers, what.as_bytes()));
         }
         self.refused

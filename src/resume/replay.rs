@@ -18,7 +18,8 @@ use super::set_config::Kept;
 use crate::gate;
 use crate::interpose::guarded;
 use crate::libpq::calls::{
-    string, COMMAND_OK, PIPELINE_SYNC, SINGLE_TUPLE, TUPLES_CHUNK, TUPLES_OK,
+    string, COMMAND_OK, FATAL_ERROR, PIPELINE_SYNC, PQTRANS_IDLE, PQTRANS_INERROR, SINGLE_TUPLE,
+    SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
 };
 use crate::libpq::{entry, Library};
 use crate::memory;
@@ -37,11 +38,37 @@ enum Form {
     Query,
     /// Parse, under this name.
     Prepare(CString),
+    /// The end of an implicit transaction: a pipeline's sync. One by one it is there by itself.
+    Sync,
 }
+
+/// What the server is to answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// That it is done.
+    Success,
+    /// The answer to the question.
+    Answer,
+    /// How the transaction is isolated.
+    Isolation,
+    /// That it cannot be done.
+    Failure,
+}
+
+/// Asked once the transaction has begun, for the default of today's role may say it. It takes no
+/// snapshot: the program may still have to say `SET TRANSACTION`.
+const ISOLATION: &[u8] = b"SHOW transaction_isolation";
+/// In PostgreSQL the second is the first (transaction-iso.html).
+const OF_EACH_STATEMENT: [&[u8]; 2] = [b"read committed", b"read uncommitted"];
+
+/// What a transaction that has failed does again. Refused when it is analysed; the server's log has its
+/// words.
+const FAILURE: &[u8] = b"SELECT 'libforkguard: the transaction that was inherited from the parent process had failed'::pg_catalog.int4";
 
 /// One message to the server, with what its pointers point to.
 struct Message {
     form: Form,
+    expected: Expected,
     text: CString,
     types: Vec<u32>,
     values: Vec<*const c_char>,
@@ -59,8 +86,10 @@ pub struct Replay {
     pub leaves_unnamed: bool,
     asks: bool,
     patience_ms: u64,
-    /// What the server said to the question, which is the first message.
+    /// What the server said to the question.
     answer: Option<Answer>,
+    /// A failure has come that was expected: libpq's message is its own.
+    has_failed: bool,
     error: Option<Loss>,
 }
 
@@ -80,6 +109,7 @@ impl Message {
     fn query(text: &[u8], arguments: Vec<CString>) -> Message {
         Message {
             form: Form::Query,
+            expected: Expected::Success,
             text: c_string(text),
             types: arguments.iter().map(|_| TEXT).collect(),
             values: arguments.iter().map(|value| value.as_ptr()).collect(),
@@ -137,13 +167,17 @@ impl Message {
 
 impl Replay {
     /// On the fresh, idle, blocking session of `pgconn`. `asks`: the parent's session may hold what
-    /// nobody saw.
+    /// nobody saw. `transaction`: what libpq said of the parent's, `PQTRANS_IDLE` or in one.
+    ///
+    /// The question and what was done before the transaction are an implicit one of their own. So the
+    /// program's begins with its `BEGIN`: its time, its snapshots and what it has read of statistics.
     pub fn of(
         library: &Library,
         pgconn: usize,
         journal: &Journal,
         parent: &Parent,
         asks: bool,
+        transaction: i32,
     ) -> Result<Replay, Loss> {
         if !memory::is_plenty(2 * journal.size() + 65_536) {
             return Err(Reason::NoMemory.into());
@@ -158,16 +192,43 @@ impl Replay {
                 &journal.left_settings(),
             )
             .about_functions(journal.functions());
-            let form = match journal.steps().next() {
-                None => Form::Simple,
-                Some(_) => Form::Query,
-            };
-            messages.push(Message::new(form, question.text().as_bytes()));
+            let alone = transaction == PQTRANS_IDLE
+                && journal.steps().next().is_none()
+                && !journal.has_unnamed();
+            let form = if alone { Form::Simple } else { Form::Query };
+            messages.push(Message {
+                expected: Expected::Answer,
+                ..Message::new(form, question.text().as_bytes())
+            });
         }
         messages.extend(journal.steps().map(Message::of));
+        if transaction != PQTRANS_IDLE {
+            if !messages.is_empty() {
+                messages.push(Message::new(Form::Sync, b""));
+            }
+            messages.extend(journal.steps_of_transaction().map(Message::of));
+        }
+        let failed = transaction == PQTRANS_INERROR;
+        if transaction != PQTRANS_IDLE && !journal.is_undone(failed) {
+            messages.push(Message {
+                expected: Expected::Isolation,
+                ..Message::new(Form::Query, ISOLATION)
+            });
+        }
+        messages.extend(journal.step_of_unnamed().map(Message::of));
+        if failed {
+            // Under a name: the unnamed statement stays what it is.
+            messages.push(Message {
+                expected: Expected::Failure,
+                ..Message::new(Form::Prepare(c_string(b"libforkguard")), FAILURE)
+            });
+        }
         let leaves = messages
             .last()
             .is_some_and(|last| !matches!(last.form, Form::Simple));
+        if messages.len() > 1 {
+            messages.push(Message::new(Form::Sync, b""));
+        }
         Ok(Replay {
             messages,
             leaves_unnamed: leaves && !journal.has_unnamed(),
@@ -274,6 +335,7 @@ fn send(library: &Library, pgconn: usize, message: &Message) -> bool {
             formats as usize,
             0,
         ),
+        Form::Sync => library.call1(entry::PQpipelineSync, pgconn),
         Form::Prepare(name) => library.call5(
             entry::PQsendPrepare,
             pgconn,
@@ -293,7 +355,9 @@ fn is_answered(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
         // The server's error is a result, and then libpq is not busy. One beside a
         // result that is still to come is libpq's own: it had no memory for one that
         // came (a pipeline's sync: fe-protocol3.c), and would wait for ever (tried).
-        if !string(library.call1(entry::PQerrorMessage, pgconn)).is_none_or(<[u8]>::is_empty) {
+        if !replay.has_failed
+            && !string(library.call1(entry::PQerrorMessage, pgconn)).is_none_or(<[u8]>::is_empty)
+        {
             return false;
         }
         let left = end.saturating_sub(sys::now_us() / 1000);
@@ -331,8 +395,8 @@ fn error_of(library: &Library, result: usize) -> String {
     }
 }
 
-/// Reads a command's results. False: one was an error.
-fn answers(library: &Library, pgconn: usize, replay: &mut Replay, is_first: bool) -> bool {
+/// Reads a command's results. False: one was not what was expected.
+fn answers(library: &Library, pgconn: usize, replay: &mut Replay, expected: Expected) -> bool {
     loop {
         if !is_answered(library, pgconn, replay) {
             return false;
@@ -341,25 +405,42 @@ fn answers(library: &Library, pgconn: usize, replay: &mut Replay, is_first: bool
         if result == 0 {
             return true;
         }
-        let status = library.call1(entry::PQresultStatus, result) as i32;
-        // Single rows or chunks, where the client's last command had asked for them:
-        // libpq forgets that only with a command outside a pipeline.
-        let fine = matches!(status, COMMAND_OK | TUPLES_OK | SINGLE_TUPLE | TUPLES_CHUNK);
-        if !fine {
-            replay
-                .failed(|| Loss::with(Reason::ReplayFailed, error_of(library, result).as_bytes()));
-        } else if is_first
-            && replay.answer.is_none()
-            && library.call1(entry::PQntuples, result) as i32 > 0
-        {
-            let text = string(library.call3(entry::PQgetvalue, result, 0, 0));
-            replay.answer = text.and_then(Answer::of);
-        }
+        let fine = take(library, replay, result, expected);
         library.call1(entry::PQclear, result);
         if !fine {
             return false;
         }
     }
+}
+
+/// Takes one result.
+fn take(library: &Library, replay: &mut Replay, result: usize, expected: Expected) -> bool {
+    let status = library.call1(entry::PQresultStatus, result) as i32;
+    // Single rows or chunks, where the client's last command had asked for them:
+    // libpq forgets that only with a command outside a pipeline.
+    let done = matches!(status, COMMAND_OK | TUPLES_OK | SINGLE_TUPLE | TUPLES_CHUNK);
+    if expected == Expected::Failure {
+        replay.has_failed = status == FATAL_ERROR
+            && string(library.call2(entry::PQresultErrorField, result, SQLSTATE)).is_some();
+        return replay.has_failed;
+    }
+    if !done {
+        replay.failed(|| Loss::with(Reason::ReplayFailed, error_of(library, result).as_bytes()));
+        return false;
+    }
+    if library.call1(entry::PQntuples, result) as i32 <= 0 {
+        return true;
+    }
+    let value = string(library.call3(entry::PQgetvalue, result, 0, 0));
+    match expected {
+        Expected::Answer if replay.answer.is_none() => replay.answer = value.and_then(Answer::of),
+        Expected::Isolation if !value.is_some_and(|its| OF_EACH_STATEMENT.contains(&its)) => {
+            replay.failed(|| Reason::TransactionSnapshot.into());
+            return false;
+        }
+        _ => {}
+    }
+    true
 }
 
 fn in_one(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
@@ -371,30 +452,43 @@ fn in_one(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
             return false;
         }
     }
-    if library.call1(entry::PQpipelineSync, pgconn) as i32 != 1 {
-        return false;
-    }
     for place in 0..replay.messages.len() {
-        if !answers(library, pgconn, replay, place == 0) {
+        let Some(message) = replay.messages.get(place) else {
+            return false;
+        };
+        let expected = message.expected;
+        let done = match message.form {
+            Form::Sync => is_synced(library, pgconn, replay),
+            _ => answers(library, pgconn, replay, expected),
+        };
+        if !done {
             return false;
         }
     }
+    library.call1(entry::PQexitPipelineMode, pgconn) as i32 == 1
+}
+
+/// Reads a sync's one result.
+fn is_synced(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
     if !is_answered(library, pgconn, replay) {
         return false;
     }
     let result = library.call1(entry::PQgetResult, pgconn);
     let status = library.call1(entry::PQresultStatus, result) as i32;
     library.call1(entry::PQclear, result);
-    status == PIPELINE_SYNC && library.call1(entry::PQexitPipelineMode, pgconn) as i32 == 1
+    status == PIPELINE_SYNC
 }
 
 fn one_by_one(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
     for place in 0..replay.messages.len() {
-        let sent = replay
-            .messages
-            .get(place)
-            .is_some_and(|message| send(library, pgconn, message));
-        if !sent || !answers(library, pgconn, replay, place == 0) {
+        let Some(message) = replay.messages.get(place) else {
+            return false;
+        };
+        if matches!(message.form, Form::Sync) {
+            continue;
+        }
+        let expected = message.expected;
+        if !send(library, pgconn, message) || !answers(library, pgconn, replay, expected) {
             return false;
         }
     }

@@ -1,7 +1,7 @@
 //! Which functions a statement calls: those of PostgreSQL, by table, and the places where a
 //! name before `(` is no call.
 
-use super::functions::{HARMLESS, KEYWORDS, NOT_HARMLESS};
+use super::functions::{HARMLESS, KEYWORDS, MORE_THAN_READ, NOT_HARMLESS};
 use super::lexer::{Kind, Lexer, Token};
 use super::words::{self, Word};
 
@@ -83,6 +83,7 @@ impl<const SLOTS: usize> Names<SLOTS> {
 // Names are under two thirds of the slots: chains stay short.
 static HARMLESS_NAMES: Names<4096> = Names::new(HARMLESS);
 static NOT_HARMLESS_NAMES: Names<512> = Names::new(NOT_HARMLESS);
+static MORE_NAMES: Names<128> = Names::new(MORE_THAN_READ);
 static KEYWORD_NAMES: Names<1024> = Names::new(KEYWORDS);
 
 /// A name as the tables have it: a quoted one without its quotes, if that is the same name.
@@ -100,6 +101,20 @@ fn plain(name: &[u8]) -> Option<&[u8]> {
 /// Whether PostgreSQL's function of that name leaves the session alone.
 pub fn harmless(name: &[u8]) -> bool {
     plain(name).is_some_and(|name| !name.is_empty() && HARMLESS_NAMES.holds(name))
+}
+
+/// Whether PostgreSQL's function of that name, which leaves the session alone, may leave more behind in
+/// its transaction than a read does, or tell of the transaction itself.
+pub fn more_than_reads(name: &[u8]) -> bool {
+    plain(name).is_none_or(|name| name.is_empty() || MORE_NAMES.holds(name))
+        || mentions_statistics(name)
+}
+
+/// Statistics are kept for the transaction once they are read (monitoring-stats.html), and tell when it
+/// began.
+pub fn mentions_statistics(name: &[u8]) -> bool {
+    name.windows(7)
+        .any(|part| part.eq_ignore_ascii_case(b"pg_stat"))
 }
 
 /// Whether it is PostgreSQL's function, and not harmless.

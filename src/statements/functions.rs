@@ -335,6 +335,16 @@ xml_is_well_formed_content xml_is_well_formed_document xml_out xml_send xmlagg x
 xmlconcat2 xmlexists xmltext xmlvalidate xpath xpath_exists
 ";
 
+/// Of these, what is more than a read for the transaction.
+pub const MORE_THAN_READ: &str = "
+age lo_close lo_creat lo_create lo_export lo_from_bytea lo_get lo_import lo_lseek lo_lseek64
+lo_open lo_put lo_tell lo_tell64 lo_truncate lo_truncate64 lo_unlink loread lowrite nextval now
+pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_cancel_backend pg_current_xact_id
+pg_current_xact_id_if_assigned pg_lock_status pg_notify pg_terminate_backend
+pg_try_advisory_xact_lock pg_try_advisory_xact_lock_shared setval transaction_timestamp
+txid_current txid_current_if_assigned
+";
+
 /// Functions of PostgreSQL that may not: no `*` vouches for them.
 pub const NOT_HARMLESS: &str = "
 amvalidate binary_upgrade_add_sub_rel_state binary_upgrade_create_empty_extension

@@ -5,14 +5,15 @@ use super::lexer::{Kind, Lexer, Token};
 use super::name::Name;
 use super::set_config::{self, Argument};
 use super::words::Word;
-use super::{Calls, Cause, Mode, Redefines, Routines, Statement, Value, What};
+use super::{Calls, Cause, Mode, Redefines, Routines, Statement, Touch, Value, What};
 use crate::reason::Reason;
 
-/// The next statement of a text; none at its end.
+/// The next statement of a text; none at its end. `in_transaction`: what it does there is asked, too.
 pub fn statement<'a>(
     text: &'a [u8],
     lexer: &mut Lexer<'a>,
     mode: &Mode<'a>,
+    in_transaction: bool,
 ) -> Option<Statement<'a>> {
     let mut first = lexer.token();
     while first.kind == Kind::Semicolon {
@@ -36,6 +37,9 @@ pub fn statement<'a>(
         redefines: Redefines::Nothing,
         calls: Calls::default(),
         routines: Routines::Same,
+        in_transaction,
+        more: None,
+        vouched: false,
         lost: None,
     };
     reader.look();
@@ -53,6 +57,8 @@ pub fn statement<'a>(
         redefines: reader.redefines,
         calls: reader.calls,
         routines: reader.routines,
+        touch: reader.touch(&what),
+        vouched: reader.vouched,
     })
 }
 
@@ -87,6 +93,12 @@ struct Reader<'a, 'm> {
     calls: Calls<'a>,
     /// See [`Statement::routines`].
     routines: Routines<'a>,
+    /// What it does in its transaction is asked, too.
+    in_transaction: bool,
+    /// The first word by which it does more than to read.
+    more: Option<&'a [u8]>,
+    /// A call in it is harmless because the user says so.
+    vouched: bool,
     /// Why the rest of the text cannot be followed.
     lost: Option<Reason>,
 }
@@ -215,6 +227,49 @@ impl<'a> Reader<'a, '_> {
                 reason: Reason::NameInDoubt,
                 detail: name,
             }),
+        }
+    }
+
+    /// What the statement, which was read to its end, leaves behind in its transaction. What is not
+    /// known to be a read is more.
+    fn touch(&self, what: &What<'a>) -> Touch<'a> {
+        use Word::*;
+        let more = Touch::More(self.more.unwrap_or_else(|| self.written(self.first)));
+        let first = match self.first.kind {
+            Kind::Word(word) => word,
+            _ => Other,
+        };
+        match what {
+            // No snapshot is taken for it (`PlannedStmtRequiresSnapshot` in pquery.c).
+            What::Harmless if first == Show => Touch::Nothing,
+            What::Harmless | What::Execute { .. } if self.more.is_some() => more,
+            What::Harmless if self.first.kind == Kind::Open => Touch::Reads,
+            What::Harmless if matches!(first, Select | Values | Table | With | Explain) => {
+                Touch::Reads
+            }
+            // With what was prepared.
+            What::Execute { .. } if matches!(first, Execute | Explain) => Touch::Reads,
+            What::Deallocate(_) | What::DeallocateAll => Touch::Reads,
+            // They are done again as they are.
+            What::Begin
+            | What::Commit
+            | What::Rollback
+            | What::SetTransaction
+            | What::Savepoint(_)
+            | What::Release(_)
+            | What::RollbackTo(_)
+            | What::Set { .. }
+            | What::SetCharacteristics { .. }
+            | What::ResetAll
+            | What::Prepare { .. } => Touch::Nothing,
+            _ => more,
+        }
+    }
+
+    /// It does more than to read.
+    fn is_more(&mut self, by: Token) {
+        if self.more.is_none() {
+            self.more = Some(self.written(by));
         }
     }
 
@@ -486,7 +541,7 @@ impl<'a> Reader<'a, '_> {
             }
             // For this transaction only.
             Transaction | Constraints => {
-                return Some(self.scan(Body::NoCalls).map(|_| What::Harmless));
+                return Some(self.scan(Body::NoCalls).map(|_| What::SetTransaction));
             }
             _ => return None,
         };
@@ -710,6 +765,9 @@ impl<'a> Reader<'a, '_> {
         } else {
             let _ = self.take(Analyze) || self.take(Analyse);
             self.take(Verbose);
+        }
+        if matches!(self.token.kind, Kind::Word(Declare | Create | Refresh)) {
+            self.is_more(self.token);
         }
         match self.token.kind {
             Kind::Word(Execute) => self.execute(),
@@ -1091,14 +1149,31 @@ impl<'a> Reader<'a, '_> {
                         (before, before2, before_is_operator) = (prev, prev2, operator);
                     }
                     match token.kind {
-                        Kind::Word(Word::Other) => {}
+                        Kind::Word(Word::Other) => {
+                            if self.in_transaction
+                                && calls::mentions_statistics(self.written(token))
+                            {
+                                self.is_more(token);
+                            }
+                        }
                         Kind::Word(word) => match word {
                             PgTemp => return self.opaque(Reason::TemporaryObject),
                             PgSettings => settings = true,
-                            Insert | Update | Delete | Merge | Create => changes = true,
+                            Insert | Update | Delete | Merge | Create => {
+                                changes = true;
+                                self.is_more(token);
+                            }
+                            // Its time, what it holds.
+                            CurrentDate | CurrentTime | CurrentTimestamp | LocalTime
+                            | LocalTimestamp | PgLocks => self.is_more(token),
+                            // FOR SHARE, FOR KEY SHARE; the others say UPDATE.
+                            Share if matches!(prev.kind, Kind::Word(For | Key)) => {
+                                self.is_more(token);
+                            }
                             // SELECT … INTO makes a table.
                             Into if !matches!(prev.kind, Kind::Word(Insert | Merge)) => {
                                 self.redefines = Redefines::Anything;
+                                self.is_more(token);
                             }
                             Temp | Temporary => {
                                 let made =
@@ -1137,6 +1212,11 @@ impl<'a> Reader<'a, '_> {
                                 return self.opaque(Reason::TemporaryObject);
                             }
                             settings |= name == b"\"pg_settings\"";
+                            if self.in_transaction
+                                && (calls::mentions_statistics(name) || name == b"\"pg_locks\"")
+                            {
+                                self.is_more(token);
+                            }
                         }
                     }
                 }
@@ -1177,6 +1257,12 @@ impl<'a> Reader<'a, '_> {
                     parts = 0;
                 }
                 Kind::Dot => {}
+                Kind::String => {
+                    if self.in_transaction && self.may_name_a_moment(token) {
+                        self.is_more(token);
+                    }
+                    parts = 0;
+                }
                 Kind::UnicodeQuoted => return self.opaque(Reason::NameInDoubt),
                 Kind::Semicolon if self.depth == 0 => break,
                 Kind::End | Kind::Lost => break,
@@ -1190,6 +1276,33 @@ impl<'a> Reader<'a, '_> {
             return Err(Reason::PgSettings.into());
         }
         Ok(found)
+    }
+
+    /// Whether a string constant may be the time of its transaction (datatype-datetime.html, "Special
+    /// Values"): `now`, `today` and their like, or spelled so that it cannot be told.
+    #[cold]
+    fn may_name_a_moment(&self, token: Token) -> bool {
+        const WORDS: [&[u8]; 4] = [b"now", b"today", b"tomorrow", b"yesterday"];
+        let text = self.written(token);
+        // 'n' and 'ow' on two lines are one constant; U&'' and E'' may spell a letter.
+        let letter = |byte: u8| byte.is_ascii_alphanumeric();
+        let spelled = |pair: &[u8]| pair[0] == b'\\' && letter(pair[1]);
+        let quotes = text.iter().filter(|byte| **byte == b'\'').count();
+        if quotes > 2 && text.iter().any(|byte| matches!(byte, b'\n' | b'\r'))
+            || text.first().is_some_and(|byte| matches!(byte, b'u' | b'U'))
+            || text.windows(2).any(spelled)
+        {
+            return true;
+        }
+        WORDS.iter().any(|word| {
+            (0..text.len().saturating_sub(word.len())).any(|at| {
+                let end = at + word.len();
+                text.get(at..end)
+                    .is_some_and(|part| part.eq_ignore_ascii_case(word))
+                    && !(at > 0 && text.get(at - 1).copied().is_some_and(letter))
+                    && !text.get(end).copied().is_some_and(letter)
+            })
+        })
     }
 
     /// A name before `(`: fails if it is a call of a function that is not known to be harmless.
@@ -1206,6 +1319,9 @@ impl<'a> Reader<'a, '_> {
                 && (call.first.kind == Kind::Word(Word::PgCatalog)
                     || self.written(call.first) == b"\"pg_catalog\""));
         if builtin && calls::harmless(name) {
+            if self.in_transaction && calls::more_than_reads(name) {
+                self.is_more(call.name);
+            }
             return Ok(());
         }
         self.unknown_call(call, name)
@@ -1230,6 +1346,7 @@ impl<'a> Reader<'a, '_> {
         }
         let schema = (call.parts == 2).then(|| self.written(call.first));
         if call.parts <= 2 && self.mode.trusted.holds(schema, name) {
+            self.vouched(call.name);
             return Ok(());
         }
         if calls::is_set_config(name) {
@@ -1242,16 +1359,24 @@ impl<'a> Reader<'a, '_> {
             });
         }
         if self.mode.trusted.everything() {
+            self.vouched(call.name);
             return Ok(());
         }
         // An extension's, perhaps: the server will say.
         if call.parts <= 2 && self.calls.add(name) {
+            self.is_more(call.name);
             return Ok(());
         }
         Err(Cause {
             reason: Reason::UnknownFunction,
             detail: name,
         })
+    }
+
+    /// The user vouches for what a function does to its session, not to a transaction: it may well write.
+    fn vouched(&mut self, function: Token) {
+        self.vouched = true;
+        self.is_more(function);
     }
 
     /// Goes to the statement's end, wherever its reading stopped.

@@ -57,10 +57,27 @@ pub struct Statement<'a> {
     pub what: What<'a>,
     /// What it may do to the meaning of other statements, besides.
     pub redefines: Redefines<'a>,
+    /// What it does to the transaction that it runs in, where that was asked for
+    /// ([`Statements::in_transaction`]).
+    pub touch: Touch<'a>,
+    /// It calls a function that is harmless because the user says so.
+    pub vouched: bool,
     /// Functions that it calls and that nothing is known of. In a transaction they may do anything.
     pub calls: Calls<'a>,
     /// What it may do to functions.
     pub routines: Routines<'a>,
+}
+
+/// What a statement leaves behind in its transaction, beside what [`What`] tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Touch<'a> {
+    /// Nothing: the server does not even take a snapshot for it.
+    Nothing,
+    /// A snapshot, and weak locks on what it reads.
+    Reads,
+    /// Something that another transaction would not have, by this word: a change, a lock, a cursor, or
+    /// the program may know of it what only this transaction has, its identity or its time.
+    More(&'a [u8]),
 }
 
 /// Names of functions, as written: without their schemas.
@@ -139,6 +156,8 @@ pub enum What<'a> {
     Commit,
     /// `ROLLBACK`, `ABORT`; with `AND CHAIN` a new transaction is open after it.
     Rollback,
+    /// `SET TRANSACTION`, `SET CONSTRAINTS`: for its transaction only.
+    SetTransaction,
     /// `SAVEPOINT`
     Savepoint(Name<'a>),
     /// `RELEASE SAVEPOINT`
@@ -209,10 +228,20 @@ pub enum What<'a> {
 /// quote, a comment or a second statement calls no function, and without `INTO` and `temp` it makes
 /// nothing. Most of what a busy program sends; the reader says the same of it, in ten times as long.
 pub fn is_plain_select(text: &[u8]) -> bool {
+    is_plain::<false>(text)
+}
+
+/// The same, and that it only reads ([`Touch::Reads`]): no `FOR UPDATE`, no time of its transaction.
+pub fn is_plain_read(text: &[u8]) -> bool {
+    is_plain::<true>(text)
+}
+
+fn is_plain<const READ: bool>(text: &[u8]) -> bool {
     const PLAIN: u8 = 1;
     const BEGINS: u8 = 2; // a word that a plain query has not may begin here
     const LAST: u8 = 3; // may stand at the end
     const PARAMETER: u8 = 4;
+    const BEGINS_MORE: u8 = 5; // a word that a plain read has not may begin here
     const CLASS: [u8; 256] = {
         let mut class = [0; 256];
         let mut byte = b'a';
@@ -236,6 +265,12 @@ pub fn is_plain_select(text: &[u8]) -> bool {
         class[b'I' as usize] = BEGINS;
         class[b't' as usize] = BEGINS;
         class[b'T' as usize] = BEGINS;
+        let more = b"cflpCFLP";
+        place = 0;
+        while place < more.len() {
+            class[more[place] as usize] = BEGINS_MORE;
+            place += 1;
+        }
         class[b';' as usize] = LAST;
         class[b'$' as usize] = PARAMETER;
         class
@@ -252,6 +287,16 @@ pub fn is_plain_select(text: &[u8]) -> bool {
             BEGINS => !rest.get(place..place + 4).is_some_and(|word| {
                 word.eq_ignore_ascii_case(b"into") || word.eq_ignore_ascii_case(b"temp")
             }),
+            BEGINS_MORE => {
+                // `current_…`, `for …`, `local…`, `pg_…`; also within a word: then the reader looks.
+                !READ
+                    || !rest.get(place..place + 4).is_some_and(|word| {
+                        word.eq_ignore_ascii_case(b"curr")
+                            || word.eq_ignore_ascii_case(b"loca")
+                            || matches!(word, [b'f' | b'F', b'o' | b'O', b'r' | b'R', behind] if behind.is_ascii_whitespace())
+                            || matches!(word, [b'p' | b'P', b'g' | b'G', b'_', _])
+                    })
+            }
             LAST => place + 1 == rest.len(),
             PARAMETER => rest.get(place + 1).is_some_and(u8::is_ascii_digit),
             _ => false,
@@ -271,6 +316,7 @@ pub fn read<'a>(text: &'a [u8], mode: &Mode<'a>) -> Statements<'a> {
         mode: *mode,
         // Such a text cannot even be cut.
         cannot_cut: !mode.ascii_safe && !text.is_ascii(),
+        in_transaction: false,
     }
 }
 
@@ -280,6 +326,15 @@ pub struct Statements<'a> {
     lexer: Lexer<'a>,
     mode: Mode<'a>,
     cannot_cut: bool,
+    in_transaction: bool,
+}
+
+impl Statements<'_> {
+    /// A transaction may be open: [`Statement::touch`] is asked for. From a `BEGIN` on it always is.
+    pub fn in_transaction(mut self, may_be: bool) -> Self {
+        self.in_transaction |= may_be;
+        self
+    }
 }
 
 impl<'a> Iterator for Statements<'a> {
@@ -297,8 +352,13 @@ impl<'a> Iterator for Statements<'a> {
                 redefines: Redefines::Nothing,
                 calls: Calls::default(),
                 routines: Routines::Same,
+                touch: Touch::More(b""),
+                vouched: false,
             });
         }
-        grammar::statement(self.text, &mut self.lexer, &self.mode)
+        let statement =
+            grammar::statement(self.text, &mut self.lexer, &self.mode, self.in_transaction)?;
+        self.in_transaction |= statement.what == What::Begin;
+        Some(statement)
     }
 }

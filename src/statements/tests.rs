@@ -136,9 +136,9 @@ fn settings() {
         ("SELECT set_config('x'::text, '\u{e9}'::pg_catalog.varchar, false::bool)", "x Given"),
         ("SELECT set_config('x', NULL, true)", "local x Default"),
         ("RESET ALL", "ResetAll"),
-        ("SET TRANSACTION READ ONLY", "Harmless"),
-        ("SET LOCAL TRANSACTION READ ONLY", "Harmless"),
-        ("SET CONSTRAINTS ALL DEFERRED", "Harmless"),
+        ("SET TRANSACTION READ ONLY", "SetTransaction"),
+        ("SET LOCAL TRANSACTION READ ONLY", "SetTransaction"),
+        ("SET CONSTRAINTS ALL DEFERRED", "SetTransaction"),
         (
             "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, ISOLATION LEVEL READ COMMITTED",
             "SetCharacteristics { isolation: true, read_only: true, deferrable: false, local: false }",
@@ -609,5 +609,163 @@ fn every_other_text_is_left_to_the_server() {
         "SET work_mem TO DEFAULT",
     ] {
         assert_eq!(removal::removal(text.as_bytes(), &MODE), None, "{text}");
+    }
+}
+
+/// What the statements of a text do to a transaction that is open, in short.
+fn touches(text: &str) -> Vec<String> {
+    let (trusted, _) = Trusted::parse("mine");
+    let mode = Mode {
+        trusted: &trusted,
+        ..MODE
+    };
+    let all = read(text.as_bytes(), &mode).in_transaction(true);
+    all.map(|statement| match statement.touch {
+        Touch::Nothing => String::from("nothing"),
+        Touch::Reads => String::from("reads"),
+        Touch::More(by) => String::from_utf8_lossy(by).into_owned(),
+    })
+    .collect()
+}
+
+#[test]
+fn what_a_transaction_keeps_of_a_read_is_nothing() {
+    for text in [
+        "SELECT 1",
+        "select count(*) from t where a = 'known by now2' and b like 'a\\_b'",
+        "(select 1) union select 2",
+        "VALUES (1), (2)",
+        "TABLE t",
+        "with a as (select 1) select * from a",
+        "EXPLAIN SELECT * FROM t",
+        "explain (analyze, buffers) select * from t",
+        "select substring(a from 1 for 2), overlay(a placing 'x' from 1 for 1) from t",
+        "select share, for_sale, local_name from stocks",
+        "select clock_timestamp(), statement_timestamp(), random(), pg_current_snapshot()",
+        "select current_setting('app.tenant', true), current_user, current_schema()",
+        "select pg_backend_pid(), version(), pg_is_in_recovery()",
+        "select relname from pg_class where oid = to_regclass('t')",
+        "execute s (1, 'x')",
+        "deallocate s",
+    ] {
+        assert_eq!(touches(text), ["reads"], "{text}");
+    }
+    for text in [
+        "SHOW TimeZone",
+        "begin isolation level read committed, read only",
+        "SET LOCAL app.tenant = 'a'",
+        "set transaction read only",
+        "set constraints all deferred",
+        "savepoint a",
+        "rollback to a",
+        "release a",
+        "prepare s as insert into t values (1)",
+        "select set_config('app.tenant', 'a', true)",
+        "reset all",
+    ] {
+        assert_eq!(touches(text), ["nothing"], "{text}");
+    }
+}
+
+#[test]
+fn what_is_more_than_a_read_is_told_by_its_word() {
+    for (text, by) in [
+        ("insert into t values (1)", "insert"),
+        ("UPDATE t SET a = 1", "UPDATE"),
+        ("delete from t", "delete"),
+        (
+            "merge into t using s on true when matched then do nothing",
+            "merge",
+        ),
+        (
+            "with a as (delete from t returning 1) select * from a",
+            "delete",
+        ),
+        ("explain insert into t values (1)", "insert"),
+        ("explain analyze update t set a = 1", "update"),
+        ("explain declare c cursor for select 1", "declare"),
+        ("explain create table s as select 1", "create"),
+        ("select * into s from t", "into"),
+        ("create table s as select 1", "create"),
+        ("select * from t for update", "update"),
+        ("select * from t for no key update skip locked", "update"),
+        ("select * from t FOR SHARE", "SHARE"),
+        ("select * from t for key share of t nowait", "share"),
+        ("select nextval('s')", "nextval"),
+        ("select pg_catalog.\"setval\"('s', 1)", "\"setval\""),
+        ("select now()", "now"),
+        ("select transaction_timestamp()", "transaction_timestamp"),
+        ("select current_timestamp", "current_timestamp"),
+        ("select a from t where b < CURRENT_DATE", "CURRENT_DATE"),
+        ("select localtime(0)", "localtime"),
+        ("select age(born) from t", "age"),
+        ("select 'now'::timestamptz", "'now'"),
+        ("select date ' Today '", "' Today '"),
+        ("select E'\\x6eow'::timestamptz", "E'\\x6eow'"),
+        ("select U&'\\006eow'::timestamptz", "U&'\\006eow'"),
+        ("select 'n'\n'ow'::timestamptz", "'n'\n'ow'"),
+        ("select $$now$$::timestamptz", "$$now$$"),
+        ("select txid_current()", "txid_current"),
+        (
+            "select pg_current_xact_id_if_assigned()",
+            "pg_current_xact_id_if_assigned",
+        ),
+        ("select * from pg_locks", "pg_locks"),
+        (
+            "select xact_start from pg_catalog.pg_stat_activity",
+            "pg_stat_activity",
+        ),
+        (
+            "select * from \"pg_stat_xact_all_tables\"",
+            "\"pg_stat_xact_all_tables\"",
+        ),
+        ("select pg_stat_get_numscans(1)", "pg_stat_get_numscans"),
+        ("select pg_advisory_xact_lock(1)", "pg_advisory_xact_lock"),
+        ("select lo_open(1, 2)", "lo_open"),
+        ("select pg_notify('a', 'b')", "pg_notify"),
+        ("select mine(1)", "mine"),
+        ("declare c cursor for select 1", "declare"),
+        ("fetch 1 from c", "fetch"),
+        ("close c", "close"),
+        ("copy t to stdout", "copy"),
+        ("lock t", "lock"),
+        ("notify a", "notify"),
+        ("listen a", "listen"),
+        ("unlisten *", "unlisten"),
+        ("discard plans", "discard"),
+        ("truncate t", "truncate"),
+        ("execute s (now())", "now"),
+        ("commit prepared 'a'", "commit"),
+    ] {
+        assert_eq!(touches(text), [by], "{text}");
+    }
+    // From a BEGIN on it is always asked.
+    let both = read(b"begin; select now(); select 1", &MODE).map(|statement| statement.touch);
+    assert_eq!(
+        both.collect::<Vec<_>>(),
+        [Touch::Nothing, Touch::More(b"now"), Touch::Reads]
+    );
+}
+
+#[test]
+fn a_plain_read_is_one_for_the_reader_too() {
+    for text in [
+        "select a, b from t where c = $1 order by d limit 10",
+        "SELECT 1",
+        "SELECT platform FROM clients",
+    ] {
+        assert!(is_plain_read(text.as_bytes()), "{text}");
+        assert_eq!(touches(text), ["reads"], "{text}");
+    }
+    for text in [
+        "select a from t for update",
+        "select a from t FOR\nSHARE",
+        "select current_date",
+        "select LocalTimestamp",
+        "select xact_start from pg_stat_activity",
+        "select mode from pg_locks",
+    ] {
+        assert!(is_plain_select(text.as_bytes()), "{text}");
+        assert!(!is_plain_read(text.as_bytes()), "{text}");
     }
 }

@@ -40,5 +40,6 @@ mod soak;
 mod strangers;
 mod suites;
 mod threads;
+mod transactions;
 mod troubleshooting;
 mod ways_to_fork;

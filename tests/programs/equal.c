@@ -1489,7 +1489,8 @@ static PGresult *first_use(struct sequence *sequence, char *why, size_t room)
     PGconn *conn = sequence->conn;
     PGresult *result = NULL, *more;
     const char *sql = "select pg_catalog.pg_backend_pid()";
-    switch (sequence->first_use) {
+    bool describes = sequence->first_use == 1 || sequence->first_use == 6;
+    switch (describes && PQtransactionStatus(conn) != PQTRANS_IDLE ? 5 : sequence->first_use) {
     case 0:
         return PQexecParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0);
     case 1:
@@ -1523,13 +1524,17 @@ static void in_child(struct sequence *sequence, struct told *told)
 {
     PGconn *conn = sequence->conn;
     told->was_ok = PQstatus(conn) == CONNECTION_OK;
+    bool failed = PQtransactionStatus(conn) == PQTRANS_INERROR;
     PGresult *result = first_use(sequence, told->why, sizeof told->why);
-    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+    if (failed && PQtransactionStatus(conn) == PQTRANS_INERROR) {
+        told->backend = PQbackendPID(conn);
+    } else if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         told->lost = PQstatus(conn) == CONNECTION_BAD;
         snprintf(told->why, sizeof told->why, "%s", PQerrorMessage(conn));
         return;
+    } else {
+        told->backend = atoi(PQgetvalue(result, 0, 0));
     }
-    told->backend = atoi(PQgetvalue(result, 0, 0));
     told->backend_by_libpq = PQbackendPID(conn);
     PQclear(result);
     struct text text = {.bytes = told->bytes, .room = sizeof told->bytes};
@@ -1652,9 +1657,10 @@ static void round_(const char *conninfo, uint64_t seed, int many, bool resumable
             .trace = {.bytes = traces[i], .room = TRACE},
         };
         begin_life(&sequences[i]);
-        idle[i] = PQtransactionStatus(sequences[i].conn) == PQTRANS_IDLE &&
+        PGTransactionStatusType stands = PQtransactionStatus(sequences[i].conn);
+        idle[i] = (stands == PQTRANS_IDLE || stands == PQTRANS_INTRANS || stands == PQTRANS_INERROR) &&
                   PQpipelineStatus(sequences[i].conn) == PQ_PIPELINE_OFF;
-        if (idle[i])
+        if (idle[i] && stands == PQTRANS_IDLE) /* in a transaction it might fail */
             describe_unnamed(sequences[i].conn, sequences[i].unnamed, sizeof sequences[i].unnamed);
     }
     fflush(NULL);
