@@ -972,7 +972,7 @@ impl<'a> Reader<'a, '_> {
             text.windows(part.len())
                 .any(|its| its.eq_ignore_ascii_case(part))
         };
-        if !is_known || SAYS.iter().any(|part| says(part)) {
+        if !is_known || SAYS.iter().any(says) {
             return opaque;
         }
         Ok(What::Harmless)
