@@ -1446,7 +1446,7 @@ impl Journal {
             self.ended();
         }
         if statements > 1 {
-            if !(effects.iter().all(control) && !self.has_changes()) {
+            if !effects.iter().all(control) || self.has_changes() {
                 self.set_opaque(Reason::BatchFailed);
             }
         } else if outcome.before != Standing::Failed
