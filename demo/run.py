@@ -1,14 +1,14 @@
 """make demo: the same Celery worker without and with libforkguard, and what came of it.
 
 Starts a private server (tools/pg-cluster), gives a few hundred tasks to a worker of four
-processes, eight times: psycopg2 and psycopg, TLS and plain, unguarded and guarded. Prints one
-table. Exits 0 only if the unguarded runs show the fault, and guarded not one task fails. The victim is tasks.py; who
-watches it is witness.py. Logs and journals stay in target/demo.
+processes, ten times: psycopg2 and psycopg, TLS and plain, and with what the main process reads left
+open; unguarded and guarded. Prints one table. Exits 0 only if the unguarded runs show the fault, and
+guarded not one task fails. The victims are tasks.py and reads.py; who watches them is witness.py. Logs
+and journals stay in target/demo.
 """
 
 import argparse
 import collections
-import itertools
 import json
 import os
 import re
@@ -26,6 +26,10 @@ from celery import Celery
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "target/demo"
 LIBRARY = Path(os.environ.get("FORKGUARD_LIBRARY", ROOT / "target/release/libforkguard.so"))
+
+# Open reads: the main process never ends the transactions it reads in.
+KINDS = [(dialect, kind) for dialect in ("psycopg2", "psycopg") for kind in ("TLS", "plain")]
+KINDS += [("psycopg2", "open reads")]
 
 PROCESSES = 4
 # Nothing finished for so long: what is left is hung. A task takes milliseconds; a worker on a
@@ -100,11 +104,13 @@ def read_journal(path):
 class Run:
     """One worker, from its first task to its end, and what the witness saw."""
 
-    def __init__(self, cluster, dialect, sslmode, guarded, tasks):
-        self.title = (dialect, "TLS" if sslmode == "require" else "plain", "guarded" if guarded else "unguarded")
+    def __init__(self, cluster, dialect, kind, guarded, tasks):
+        self.title = (dialect, kind, "guarded" if guarded else "unguarded")
+        sslmode = "disable" if kind == "plain" else "require"
+        victim = "reads" if kind == "open reads" else "tasks"
         self.name = ", ".join(self.title)
         self.guarded, self.tasks = guarded, tasks
-        home = OUT / "-".join(self.title)
+        home = OUT / "-".join(self.title).replace(" ", "-")
         queue = home / "queue"
         (queue / "control").mkdir(parents=True)
         (home / "tmp").mkdir()
@@ -117,7 +123,7 @@ class Run:
             # From an answer that fits one read to one that takes several (a TLS record holds
             # 16 KiB, libpq's buffer begins with as much).
             width = (10, 3_000, 20_000, 60_000)[number % 4]
-            sender.send_task("tasks.times_seven", [number, width], ignore_result=True)
+            sender.send_task(f"{victim}.times_seven", [number, width], ignore_result=True)
         sender.close()
 
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("FORKGUARD_", "LD_PRELOAD", "PG"))}
@@ -130,7 +136,7 @@ class Run:
         environment["PYTHONPATH"] = str(ROOT / "demo")
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
         environment["TMPDIR"] = str(home / "tmp")  # what a killed worker leaves there goes with target/
-        worker = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-I", "witness"]
+        worker = [sys.executable, "-m", "celery", "-A", victim, "worker", "-I", "witness"]
         worker += ["-P", "prefork", "-c", str(PROCESSES), "--loglevel", "INFO"]
         preload = [f"LD_PRELOAD={LIBRARY}"] if guarded else []
 
@@ -274,9 +280,10 @@ def main():
 
     runs = []
     with Cluster() as cluster:
-        for what in itertools.product(("psycopg2", "psycopg"), ("require", "disable"), (False, True)):
-            runs.append(Run(cluster, *what, tasks))
-            print(f"demo: {runs[-1].name}: {runs[-1].seconds:.0f} s", file=sys.stderr)
+        for dialect, kind in KINDS:
+            for guarded in (False, True):
+                runs.append(Run(cluster, dialect, kind, guarded, tasks))
+                print(f"demo: {runs[-1].name}: {runs[-1].seconds:.0f} s", file=sys.stderr)
     table(runs)
 
     verdict = [f"{run.name}: no fault seen" for run in runs if not run.guarded and not run.shows_the_fault()]

@@ -1,17 +1,19 @@
-"""Watches the victim from beside it: `celery -A tasks worker -I witness`. Changes nothing in it.
+"""Watches the victim from beside it: `celery -A tasks worker -I witness`; or `-A reads`. Changes nothing in it.
 
 Writes one JSON line for each task, and at the end one on the sessions of the worker's main
 process, to $DEMO_JOURNAL. A line is one write to a file opened for appending, so that the
 lines of several processes do not mix.
 """
 
+import importlib
 import json
 import os
 
-from celery import signals
-from sqlalchemy import text
+from celery import current_app, signals
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
-from tasks import engine
+victim = importlib.import_module(current_app.main)
 
 
 def note(**line):
@@ -24,16 +26,37 @@ def first_line(error):
     return (str(error).strip() or repr(error)).splitlines()[0]
 
 
-# Who a session is. A server may give a backend's number again, but not with the same time. It
-# leaves nothing behind in the session, for then no child's could be equal to it.
-WHO = text("select pid, backend_start::text from pg_stat_activity where pid = pg_backend_pid()")
+def connections():
+    """Of this process, as its driver knows them; the victim's own, or all that are in its pool."""
+    if hasattr(victim, "raw"):
+        return [victim.Session.connection().connection, victim.raw]
+    return [victim.engine.raw_connection() for _ in range(victim.engine.pool.size())]
 
-pool = [engine.connect() for _ in range(engine.pool.size())]
-before = [connection.execute(WHO).one() for connection in pool]
-for connection in pool:
-    connection.close()
-del pool, connection
-note(kind="parent", pid=os.getpid(), backends=[who.pid for who in before])
+
+def backend_of(connection):
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_backend_pid()")
+        return cursor.fetchone()[0]
+
+
+def look_from_outside():
+    """Backend -> who it is. A server may give a number again, but not with the same time; and a
+    transaction that was open is still the same one. Asked on a connection of our own: it leaves
+    nothing behind in the victim's, for then no child's could be equal to it.
+    """
+    who = text("select pid, (backend_start, xact_start)::text from pg_stat_activity")
+    with create_engine(os.environ["DEMO_DATABASE"], poolclass=NullPool).connect() as outside:
+        return dict(outside.execute(who).all())
+
+
+everyone = look_from_outside()
+held = connections()
+before = {backend: everyone[backend] for backend in map(backend_of, held)}
+if hasattr(victim, "engine"):
+    for connection in held:
+        connection.close()
+del held
+note(kind="parent", pid=os.getpid(), backends=list(before))
 
 
 # In the children.
@@ -62,12 +85,11 @@ def failed(sender, exception, args, **_):
 def look_again(**_):
     intact = 0
     errors = []
-    held = []  # one after another, or the pool would hand out the first one three times
-    for _ in before:
+    now = look_from_outside()
+    for connection in connections():  # all held, or the pool would hand out the first one three times
         try:
-            connection = engine.connect()
-            held.append(connection)
-            intact += connection.execute(WHO).one() in before
+            backend = backend_of(connection)
+            intact += backend in before and now[backend] == before[backend]
         except Exception as error:
             errors.append(f"{type(error).__name__}: {first_line(error)}")
     note(kind="parent's sessions", intact=intact, errors=errors)
