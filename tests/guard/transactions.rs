@@ -596,8 +596,8 @@ fn what_has_only_read_comes_back_and_nothing_else() {
     holds(&run(&server, &text, false, Some(Policy::Resume)), TABLE);
 }
 
-/// The parent has gone on when the child comes: what it holds now is not the child's matter, and the texts
-/// alone decide.
+/// The parent has gone on when the child comes, and locked, and written: what it holds now is not the
+/// child's matter, and the texts alone decide.
 #[test]
 fn what_the_parent_does_after_the_fork_is_its_own() {
     let server = prepared();

@@ -1,6 +1,7 @@
 /* transactions CONNINFO FILE [goes on]: sessions, each with a history of its own, one a line of the file: its name and
  * steps, with tabs between. Then a fork; the child tells all that can be seen of each session and its transaction, and
- * the parent after it the same of its own. "goes on": the parent has run another query when the child begins.
+ * the parent after it the same of its own. "goes on": when the child begins, the parent has taken an advisory lock in each
+ * session and has written in its transaction, where it could; what is held is then not told.
  *
  * A step is SQL for PQexec, or "params: SQL", "send: SQL", "prepare: NAME SQL", "execute: NAME", "pipeline: SQL;; SQL" (in
  * one pipeline, with one sync), "lo_creat:".
@@ -90,14 +91,16 @@ static void ask(struct text *text, PGconn *conn, const char *sql)
 }
 
 /* What is there, and then what becomes of it: savepoints, what may still be set, and what counts after its end. */
-static void look(const char *who, const char *name, PGconn *conn)
+static void look(const char *who, const char *name, PGconn *conn, int goes_on)
 {
+    static const char *const held[] = {
+        "select string_agg(mode, ' ') from pg_locks where pid = pg_backend_pid() and locktype <> 'virtualxid' and mode <> 'AccessShareLock'",
+        "select pg_current_xact_id_if_assigned() is null",
+    };
     static const char *const questions[] = {
         "select current_setting('transaction_isolation') || current_setting('transaction_read_only') || current_setting('transaction_deferrable')",
         "select concat_ws('/', current_setting('app.x', true), current_setting('search_path'), current_setting('timezone'), current_setting('work_mem'), current_user)",
         "select string_agg(name || statement, '/' order by name) from pg_prepared_statements where not from_sql or name !~ '^t'",
-        "select string_agg(mode, ' ') from pg_locks where pid = pg_backend_pid() and locktype <> 'virtualxid' and mode <> 'AccessShareLock'",
-        "select pg_current_xact_id_if_assigned() is null",
         "select string_agg(a::text, ' ') from things",
         "rollback to c", "select current_setting('app.x', true)", "rollback to b", "select current_setting('app.x', true)", "rollback to a",
         "select concat_ws('/', current_setting('app.x', true), current_setting('timezone'))", "insert into sink values (1)", "commit",
@@ -109,6 +112,8 @@ static void look(const char *who, const char *name, PGconn *conn)
     text.length = snprintf(text.bytes, 100, "was %d %d; ", PQstatus(conn), PQtransactionStatus(conn));
     if (strstr(name, "may set")) /* refused once the transaction has a snapshot */
         ask(&text, conn, "set transaction read only");
+    for (size_t i = 0; !goes_on && i < sizeof held / sizeof *held && PQstatus(conn) == CONNECTION_OK; i++)
+        ask(&text, conn, held[i]);
     for (size_t i = 0; i < sizeof questions / sizeof *questions && PQstatus(conn) == CONNECTION_OK; i++)
         ask(&text, conn, questions[i]);
     char label[200];
@@ -116,8 +121,19 @@ static void look(const char *who, const char *name, PGconn *conn)
     fact(label, "%s%s", PQstatus(conn) == CONNECTION_OK ? "" : "lost; ", text.bytes);
 }
 
+/* The savepoint is for a transaction that may only read; what is written under it gives the transaction its identity. */
+static void go_on(PGconn *conn, int number)
+{
+    char lock[100];
+    snprintf(lock, sizeof lock, "select pg_advisory_lock(%d)", number);
+    const char *const steps[] = {lock, "savepoint gone", "insert into sink values (99)", "rollback to gone", "release gone"};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        PQclear(PQexec(conn, steps[i]));
+}
+
 int main(int argc, char **argv)
 {
+    int goes_on = argc > 3;
     FILE *file = argc < 3 ? NULL : fopen(argv[2], "r");
     if (!file)
         return 2;
@@ -152,19 +168,19 @@ int main(int argc, char **argv)
         if (read(go[0], &byte, 1) < 0)
             broken("read");
         for (int i = 0; i < many; i++)
-            look("child", lines[i], conns[i]);
+            look("child", lines[i], conns[i], goes_on);
         for (int i = 0; i < many; i++)
             PQfinish(conns[i]);
         _exit(0);
     }
-    if (argc > 3) {
+    if (goes_on) {
         usleep(20000); /* well after the fork */
         for (int i = 0; i < many; i++)
-            PQclear(PQexec(conns[i], "select 1"));
+            go_on(conns[i], 1000 + i); /* no lock that a history takes */
     }
     close(go[1]);
     ended("ended", pid);
     for (int i = 0; i < many; i++)
-        look("parent", lines[i], conns[i]);
+        look("parent", lines[i], conns[i], goes_on);
     return 0;
 }
