@@ -2,55 +2,63 @@
 //!
 //! A destructor that deallocates its statements at the child's exit would otherwise make a
 //! connection to do so, or wait for a server that is away. What only takes away from a session
-//! that has not been made again yet is taken out of its journal, and answered as by the server.
+//! that has not been made again yet is taken out of its journal, and answered as by the server; so is
+//! the end of a transaction.
 
 use std::boxed::Box;
 
-use super::connection::Inside;
+use super::connection::{Connection, Inside};
 use super::{guarded, rules, Request};
-use crate::libpq::calls::{string, COMMAND_OK, PQTRANS_IDLE};
+use crate::libpq::calls::{string, COMMAND_OK};
 use crate::libpq::{entry, Library};
-use crate::resume::journal::{Journal, Rules};
+use crate::resume::journal::{Journal, Rules, Standing};
 use crate::signal_safe::sink::{self, Level};
 
 /// What the request leaves of the session, and its command tag; nothing where only the server knows.
 fn left_by(
     journal: &Journal,
     request: Request,
+    standing: Standing,
     rules: &Rules,
 ) -> Option<(Option<Box<Journal>>, &'static [u8])> {
     let (after, tag) = match request {
-        Request::Simple(text) => journal.removed(string(text)?, false, rules)?,
-        Request::Extended(text) => journal.removed(string(text)?, true, rules)?,
-        Request::ClosePrepared(name) => (journal.closed(string(name)?, rules)?, b"".as_slice()),
-        // There is none outside of a transaction, and to close none is no error.
-        Request::ClosePortal => return Some((None, b"")),
-        Request::None | Request::Other => return None,
+        Request::Simple(text) => journal.removed(string(text)?, false, standing, rules)?,
+        Request::Extended(text) => journal.removed(string(text)?, true, standing, rules)?,
+        Request::ClosePrepared(name) => (
+            journal.closed(string(name)?, standing, rules)?,
+            b"".as_slice(),
+        ),
+        // There is none outside of a transaction, nor in one that has only read, and to close none is
+        // no error.
+        Request::ClosePortal if standing != Standing::Failed => return Some((None, b"")),
+        Request::ClosePortal | Request::None | Request::Other => return None,
     };
     Some((Some(Box::new(after)), tag))
 }
 
-/// The result of a call that waits, if it can be told without a server; else 0. The session is idle,
+/// The result of a call that waits, if it can be told without a server; else 0. The session is
 /// inherited, resumable, and has not been made again.
 pub fn without_server(
     library: &Library,
-    pgconn: usize,
+    connection: &Connection,
     inside: &Inside,
     request: Request,
 ) -> usize {
+    let pgconn = connection.pgconn();
     let result = guarded(0, || {
         let books = inside.books();
-        // In a transaction it may fail, or be undone.
-        if library.transaction_status(pgconn) != PQTRANS_IDLE {
-            return 0;
-        }
-        let Some((after, tag)) = left_by(&books.journal, request, &rules(books)) else {
+        let standing = Standing::of(connection.transaction_status(library));
+        let left = left_by(&books.journal, request, standing, &rules(books));
+        let Some((after, tag)) = left else {
             return 0;
         };
         let result = empty_result(library, pgconn, tag);
         if result != 0 {
             if let Some(after) = after {
                 books.journal = *after;
+                if standing != Standing::Idle && !books.journal.is_in_transaction() {
+                    connection.end_transaction();
+                }
             }
             let fd = i64::from(library.socket(pgconn));
             sink::say(Level::Debug, |line| {

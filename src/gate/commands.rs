@@ -15,13 +15,7 @@ use crate::resume::journal::{Effects, Journal, Outcome, Rules, Standing};
 use crate::resume::set_config::Parameter;
 
 fn standing(library: &Library, pgconn: usize) -> Standing {
-    // libpq-fe.h, `PGTransactionStatusType`.
-    match library.transaction_status(pgconn) {
-        0 => Standing::Idle,
-        2 => Standing::InTransaction,
-        3 => Standing::Failed,
-        _ => Standing::Other,
-    }
+    Standing::of(library.transaction_status(pgconn))
 }
 
 /// Notes what is about to be sent. Nothing of it counts before it is answered.

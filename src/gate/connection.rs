@@ -7,6 +7,8 @@ use core::sync::atomic::{
 
 use super::table::{Record, Table};
 use super::thread::frame;
+use crate::libpq::calls::{PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
+use crate::libpq::Library;
 use crate::reason::Reason;
 use crate::resume::journal::{Effects, Journal, Standing};
 use crate::resume::place::Place;
@@ -56,6 +58,8 @@ pub struct Connection {
     pub dialled_in_vain: AtomicBool,
     /// A dial is under way, or was left.
     half_dialled: AtomicBool,
+    /// The transaction that libpq knows of has been ended here, without a server.
+    ended: AtomicBool,
     /// The program's notice receiver, while a dial keeps its own.
     pub receiver: AtomicUsize,
     /// Notifications that libpq had queued before a dial: the first `PGnotify`.
@@ -180,6 +184,7 @@ impl Record for Connection {
             allowed: AtomicU8::new(0),
             dialled_in_vain: AtomicBool::new(false),
             half_dialled: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             receiver: AtomicUsize::new(0),
             notifications: AtomicUsize::new(0),
             notice_argument: AtomicUsize::new(0),
@@ -237,6 +242,7 @@ impl Connection {
     /// It is this process's now.
     pub fn own(&self) {
         self.left_to_us.store(false, Relaxed);
+        self.ended.store(false, Relaxed);
         self.fate.store(Fate::Open as u8, Relaxed);
         self.owner.store(generation::current(), Relaxed);
     }
@@ -363,6 +369,25 @@ impl Connection {
     /// A dial begins, or has ended.
     pub fn set_half_dialled(&self, half: bool) {
         self.half_dialled.store(half, Relaxed);
+    }
+
+    /// Its transaction has been ended without a server: libpq will not know of it before there is
+    /// another session. In this process, and in those that inherit it from here.
+    pub fn end_transaction(&self) {
+        self.ended.store(true, Relaxed);
+    }
+
+    /// Where its session stands, libpq having said `status` (`PGTransactionStatusType`).
+    pub fn stands(&self, status: i32) -> i32 {
+        match status {
+            PQTRANS_INTRANS | PQTRANS_INERROR if self.ended.load(Relaxed) => PQTRANS_IDLE,
+            status => status,
+        }
+    }
+
+    /// Where its session stands.
+    pub fn transaction_status(&self, library: &Library) -> i32 {
+        self.stands(library.transaction_status(self.pgconn()))
     }
 
     /// Keeps a chain of `PGnotify` that libpq would forget.

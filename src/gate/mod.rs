@@ -257,7 +257,7 @@ fn resume(
         return Crossing::Pass;
     };
     if role == Role::Waits {
-        let result = answer::without_server(library, connection.pgconn(), &inside, request);
+        let result = answer::without_server(library, connection, &inside, request);
         if result != 0 {
             inside.leave();
             return Crossing::Answered(result);

@@ -56,9 +56,27 @@ macro_rules! truths {
 
 truths! {
     PQstatus = CONNECTION_BAD as usize;
-    PQtransactionStatus = PQTRANS_UNKNOWN as usize;
     PQsocket = -1_i32 as usize;
     PQerrorMessage = CLOSED.as_ptr() as usize;
+}
+
+/// See the entry point of this name. libpq does not know of an end that was answered here.
+///
+/// # Safety
+/// The caller's argument is libpq's.
+#[allow(non_snake_case)]
+#[inline(never)]
+pub unsafe extern "C-unwind" fn PQtransactionStatus(pgconn: usize, library: &Library) -> usize {
+    if !is_quiet() {
+        if let Some(connection) = inherited(library, pgconn) {
+            if is_lost_unnoticed(library, connection) {
+                return PQTRANS_UNKNOWN as usize;
+            }
+            let status = real!(library, PQtransactionStatus, pgconn);
+            return connection.stands(status as i32) as usize;
+        }
+    }
+    real!(library, PQtransactionStatus, pgconn)
 }
 
 /// What libpq itself will say (fe-misc.c), for who asks why the status is bad

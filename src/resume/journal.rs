@@ -20,6 +20,7 @@ use super::loss::Loss;
 use super::owners;
 use super::set_config::{Kept, Parameters, Unbound};
 use super::REPORTED;
+use crate::libpq::calls::{PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::memory;
 use crate::reason::{Cause, Reason};
 use crate::statements::{
@@ -345,6 +346,18 @@ pub enum Standing {
     Failed,
     /// In the middle of a command, or unknown.
     Other,
+}
+
+impl Standing {
+    /// By libpq's number.
+    pub fn of(status: i32) -> Standing {
+        match status {
+            PQTRANS_IDLE => Standing::Idle,
+            PQTRANS_INTRANS => Standing::InTransaction,
+            PQTRANS_INERROR => Standing::Failed,
+            _ => Standing::Other,
+        }
+    }
 }
 
 /// How a command ended.
@@ -1266,63 +1279,116 @@ impl Journal {
 
     // What needs no server.
 
-    /// The journal after a statement that only takes something away, and the server's command
-    /// tag for it; nothing where only the server knows how it would end. The session is not made
-    /// again yet, and is idle.
+    /// The journal after a statement that only takes something away, or ends a transaction, and the
+    /// server's command tag for it; nothing where only the server knows how it would end. The session
+    /// is not made again yet, and stands there.
     pub fn removed(
         &self,
         text: &[u8],
         extended: bool,
+        standing: Standing,
         rules: &Rules,
     ) -> Option<(Journal, &'static [u8])> {
-        let tag = statements::removal::removal(text, &rules.mode)?;
+        let mut tag = statements::removal::removal(text, &rules.mode)?;
+        if tag == b"COMMIT" && standing == Standing::Failed {
+            tag = b"ROLLBACK";
+        }
         let mut after = self.copy()?;
         let effects = if extended {
             after.read_extended(text, &|_| None, rules)
         } else {
             after.read_simple(text, rules)
         };
-        let after = after.after_removal(effects, rules)?;
+        let after = after.after_removal(effects, standing, rules)?;
         Some((after, tag))
     }
 
     /// The same for libpq's own call to close a prepared statement, which says nothing of one that
     /// is not there (protocol-flow.html, "Extended Query"; its answer has no tag).
-    pub fn closed(&self, name: &[u8], rules: &Rules) -> Option<Journal> {
+    pub fn closed(&self, name: &[u8], standing: Standing, rules: &Rules) -> Option<Journal> {
         // The unnamed one is not journalled as others are.
         if name.is_empty() || name.len() > LONGEST_NAME || !name.is_ascii() {
             return None;
         }
         let mut after = self.copy()?;
         after.deallocate(Some(name));
-        after.after_removal(Effects::default(), rules)
+        after.after_removal(Effects::default(), standing, rules)
+    }
+
+    /// Whether a transaction is open.
+    pub fn is_in_transaction(&self) -> bool {
+        self.open
     }
 
     fn copy(&self) -> Option<Journal> {
         memory::is_plenty(2 * self.bytes + 65_536).then(|| self.clone())
     }
 
-    fn after_removal(mut self, effects: Effects, rules: &Rules) -> Option<Journal> {
-        if !effects.effects.iter().all(|effect| self.is_sure(effect)) {
+    fn after_removal(
+        mut self,
+        effects: Effects,
+        before: Standing,
+        rules: &Rules,
+    ) -> Option<Journal> {
+        let ends = matches!(*effects.effects, [Effect::Commit | Effect::Rollback]);
+        let after = match before {
+            Standing::InTransaction | Standing::Failed if ends => Standing::Idle,
+            Standing::Idle | Standing::InTransaction if !ends => before,
+            // The server warns of an end without a transaction, and refuses all but an end in a failed one.
+            _ => return None,
+        };
+        let sure = |effect: &Effect| self.is_sure(effect, before);
+        if !effects.effects.iter().all(sure) {
             return None;
         }
         let outcome = Outcome {
             failed: false,
             rolled_back: false,
-            before: Standing::Idle,
-            after: Standing::Idle,
+            before,
+            after,
         };
         self.done(effects, outcome, rules);
         // In doubt the session is made again first, with all that it had.
-        self.opaque.is_none().then_some(self)
+        let can_be_made = self.opaque.is_none()
+            && (ends && self.obstacle().is_none()
+                || !ends && (before == Standing::Idle || self.can_begin_again(false).is_ok()));
+        can_be_made.then_some(self)
     }
 
     /// Whether the server would take it for certain, and libpq knows no more of the session
     /// afterwards: what a server reports has a default that only the server knows.
-    fn is_sure(&self, effect: &Effect) -> bool {
-        let has = |is_its: &dyn Fn(&Effect) -> bool| self.entries.iter().any(is_its);
+    fn is_sure(&self, effect: &Effect, before: Standing) -> bool {
+        let mut entries = self.entries.iter().chain(self.waiting());
+        let mut has = |is_its: &dyn Fn(&Effect) -> bool| entries.any(is_its);
         let reported = |its: &Set| its.is_reported() || its.is_of_several();
+        // What the end of the transaction may take back.
+        let reports = || {
+            self.waiting().any(|change| match change {
+                // Until 15 a role changes `is_superuser`, which is reported.
+                Effect::Set(its) => reported(its) || its.outlives_reset_all(),
+                Effect::ResetAll(_) => true,
+                _ => false,
+            })
+        };
         match effect {
+            // Nothing can refuse it (`AbortTransaction` in xact.c), whatever the transaction did: what
+            // it wrote in the parent's session is undone there, or done, and was never in this one. So
+            // it is as if the transaction were begun here and rolled back. What it set is taken back
+            // by the journal.
+            Effect::Rollback => !reports(),
+            // In a failed transaction it is a rollback.
+            Effect::Commit if before == Standing::Failed => !reports(),
+            // It promises that what the transaction wrote stays, and that is the parent's to say. So
+            // none may have written, and the text of a read does not tell: a view or an operator may
+            // call a function that writes (its server tells, `HAS_WRITTEN` in question.rs). But a
+            // read of anything takes a snapshot first (`analyze_requires_snapshot`), and where none
+            // was taken there were only `BEGIN`, `SET`, `SHOW`, `SAVEPOINT`, `PREPARE` and their
+            // like, and calls of `set_config` alone. Nothing was written, so no
+            // deferred constraint or trigger waits; `NOTIFY`, `LISTEN` and cursors are more than
+            // reads (`can_begin_again`); without a snapshot nothing conflicts under serializable
+            // (`GetSerializableTransactionSnapshot`). Nothing is left that `CommitTransaction` asks
+            // and that may refuse.
+            Effect::Commit => !self.has_snapshot() && !reports(),
             Effect::Deallocate(name) => {
                 has(&|entry| matches!(entry, Effect::Prepare(its) if its.name == *name))
             }
@@ -1338,9 +1404,13 @@ impl Journal {
             Effect::ResetAll(_) => {
                 !has(&|entry| matches!(entry, Effect::Set(its) if reported(its)))
             }
-            Effect::DiscardAll => !has(
-                &|entry| matches!(entry, Effect::Set(its) if reported(its) || its.outlives_reset_all()),
-            ),
+            // It cannot be in a transaction.
+            Effect::DiscardAll => {
+                before == Standing::Idle
+                    && !has(
+                        &|entry| matches!(entry, Effect::Set(its) if reported(its) || its.outlives_reset_all()),
+                    )
+            }
             _ => false,
         }
     }

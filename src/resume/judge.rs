@@ -110,7 +110,7 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     if library.status(pgconn) != CONNECTION_OK {
         return lost(Reason::Broken);
     }
-    let transaction = library.transaction_status(pgconn);
+    let transaction = connection.transaction_status(library);
     if !matches!(
         transaction,
         PQTRANS_IDLE | PQTRANS_INTRANS | PQTRANS_INERROR

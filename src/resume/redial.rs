@@ -31,7 +31,7 @@ struct Task {
     before: Told,
     non_blocking: bool,
     parent: i32,
-    /// What libpq said of the parent's transaction (`PGTransactionStatusType`).
+    /// Where the session stood (`PGTransactionStatusType`): at the fork, or since its end was answered here.
     transaction: i32,
     replay: Replay,
     /// There is a new session, and it must not be used.
@@ -56,7 +56,7 @@ pub fn resume(library: &Library, connection: &'static Connection) -> bool {
             before: Told::of(library, pgconn),
             non_blocking: library.call1(entry::PQisnonblocking, pgconn) as i32 != 0,
             parent: library.backend_pid(pgconn),
-            transaction: library.transaction_status(pgconn),
+            transaction: connection.transaction_status(library),
             replay: Replay::default(),
             refused: false,
             error: None,

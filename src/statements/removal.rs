@@ -1,4 +1,5 @@
-//! Statements that only take away from their session, by the server's exact grammar.
+//! Statements that only take away from their session, or end its transaction, by the server's exact
+//! grammar.
 //!
 //! The reader may take a text that the server refuses for anything. Here it may not: the answer
 //! goes to the program, so each form stands as in PostgreSQL's gram.y, and every other text is
@@ -13,7 +14,8 @@ use super::{calls, Mode};
 const LONGEST: usize = 6;
 
 /// The command tag (`cmdtaglist.h`) with which the server answers a text, if it is one statement
-/// that only takes something away: prepared statements, channels, cursors, settings.
+/// that only takes something away: prepared statements, channels, cursors, settings, or all that a
+/// transaction is (a `COMMIT` that fails has another tag).
 pub fn removal(text: &[u8], mode: &Mode) -> Option<&'static [u8]> {
     // A vertical tab is a blank since 16 and an error before. Beyond ASCII, a byte may be invalid in
     // the client's encoding, and is then an error even in a comment.
@@ -57,6 +59,12 @@ fn form(text: &[u8], tokens: &[Option<Token>]) -> Option<&'static [u8]> {
         let token = tokens.get(place).copied().flatten();
         token.is_some_and(|token| text.get(token.start) == Some(&b'*'))
     };
+    // `opt_transaction opt_transaction_chain`; AND NO CHAIN is there since 12.
+    let ends = |from: usize, length: usize| {
+        let from = from + usize::from(is_word(from, Work) || is_word(from, Transaction));
+        let no_chain = is_word(from, And) && is_word(from + 1, No) && is_word(from + 2, Chain);
+        length == if no_chain { from + 3 } else { from }
+    };
     Some(match (first, tokens.len()) {
         (Deallocate, 2) if is_word(1, All) => b"DEALLOCATE ALL",
         (Deallocate, 2) if is_name(1) => b"DEALLOCATE",
@@ -70,6 +78,8 @@ fn form(text: &[u8], tokens: &[Option<Token>]) -> Option<&'static [u8]> {
         (Discard, 2) if is_word(1, Plans) => b"DISCARD PLANS",
         (Discard, 2) if is_word(1, Sequences) => b"DISCARD SEQUENCES",
         (Discard, 2) if is_word(1, Temp) || is_word(1, Temporary) => b"DISCARD TEMP",
+        (Commit | End, length) if ends(1, length) => b"COMMIT",
+        (Rollback | Abort, length) if ends(1, length) => b"ROLLBACK",
         _ => return None,
     })
 }

@@ -21,9 +21,16 @@ const CHILDREN: usize = 20;
 type Client = (&'static str, fn() -> Run);
 
 /// Every client, with what each does when a process of it ends.
-const CLIENTS: [Client; 11] = [
+const CLIENTS: [Client; 13] = [
     // Closes its connection.
     ("psycopg2", || python("exits").arg("psycopg2")),
+    // Rolls back, in `PQexec`.
+    ("psycopg2 in a transaction", || {
+        python("exits").args(["psycopg2", "transaction"])
+    }),
+    ("scoped_session in a transaction", || {
+        python("exits").arg("scoped_session")
+    }),
     ("psycopg", || python("exits").arg("psycopg")),
     ("psycopg in pure Python", || {
         python("exits").arg("psycopg").env("PSYCOPG_IMPL", "python")
@@ -171,7 +178,7 @@ fn a_stopped_server_is_waited_for_within_a_bound() {
 }
 
 /// What is done before, how it is asked, the text, and whether it is answered without a server.
-const COMMANDS: [(&str, &str, &str, bool); 44] = [
+const COMMANDS: &[(&str, &str, &str, bool)] = &[
     ("", "simple", "DEALLOCATE p1", true),
     ("", "simple", "deallocate prepare P1 ;; -- gone", true),
     ("", "simple", "DEALLOCATE \"Q 2\"", true),
@@ -223,7 +230,99 @@ const COMMANDS: [(&str, &str, &str, bool); 44] = [
     ),
     ("set role pg_monitor", "simple", "RESET ALL", true),
     ("set role pg_monitor", "simple", "DISCARD ALL", false),
+    // The ends of transactions: undone, whatever they read; kept, where nothing can have written.
+    (READ, "simple", "ROLLBACK", true),
+    (READ, "simple", "abort", true),
+    (READ, "simple", "ROLLBACK WORK ; -- over", true),
+    (READ, "simple", "Abort Transaction", true),
+    (READ, "simple", "ROLLBACK TRANSACTION AND NO CHAIN", true),
+    (READ, "extended", "ROLLBACK", true),
+    (READ, "extended", "ABORT AND NO CHAIN", true),
+    (SET, "simple", "ROLLBACK", true),
+    (SET, "simple", "COMMIT", true),
+    (SET, "simple", "end", true),
+    (SET, "simple", "COMMIT WORK", true),
+    (SET, "simple", "END TRANSACTION AND NO CHAIN", true),
+    (SET, "extended", "COMMIT", true),
+    (SET, "extended", "END", true),
+    (
+        "begin isolation level serializable",
+        "simple",
+        "COMMIT",
+        true,
+    ),
+    (
+        "begin isolation level repeatable read;select 1",
+        "simple",
+        "ROLLBACK",
+        true,
+    ),
+    (FAILED, "simple", "ROLLBACK", true),
+    (FAILED, "simple", "COMMIT", true),
+    (FAILED, "extended", "END", true),
+    (
+        "begin;create table undone ();select 1/0",
+        "simple",
+        "COMMIT",
+        true,
+    ),
+    // A view may call a function that writes.
+    (READ, "simple", "COMMIT", false),
+    (READ, "extended", "END", false),
+    (READ, "simple", "COMMIT AND CHAIN", false),
+    (READ, "simple", "ROLLBACK AND CHAIN", false),
+    (READ, "simple", "ROLLBACK TO a", false),
+    (READ, "simple", "ROLLBACK PREPARED 'a'", false),
+    (READ, "simple", "ROLLBACK; SELECT 1", false),
+    (READ, "simple", "ROLLBACK WORK TRANSACTION", false),
+    (READ, "simple", "ROLLBACK AND NO", false),
+    (READ, "simple", "RELEASE a", false),
+    (READ, "parameter", "ROLLBACK", false),
+    // What they take back is reported.
+    (
+        "begin;set time zone 'Asia/Tokyo'",
+        "simple",
+        "ROLLBACK",
+        false,
+    ),
+    (
+        "begin;set local time zone 'Asia/Tokyo'",
+        "simple",
+        "COMMIT",
+        false,
+    ),
+    (
+        "set time zone 'Asia/Tokyo';begin;reset all",
+        "simple",
+        "ROLLBACK",
+        false,
+    ),
+    ("begin;set role pg_monitor", "simple", "ROLLBACK", false),
+    // In a transaction that goes on.
+    (SET, "simple", "DEALLOCATE p1", true),
+    (READ, "simple", "DEALLOCATE ALL", true),
+    (READ, "extended", "DEALLOCATE \"Q 2\"", true),
+    (READ, "simple", "RESET work_mem", true),
+    (SET, "simple", "RESET my.b", true),
+    (SET, "simple", "RESET ALL", true),
+    (READ, "simple", "RESET TimeZone", false),
+    (READ, "simple", "UNLISTEN news", false),
+    (READ, "simple", "CLOSE ALL", false),
+    (READ, "simple", "DISCARD PLANS", false),
+    (READ, "simple", "DISCARD ALL", false),
+    (SET, "simple", "DISCARD ALL", false),
+    (READ, "simple", "DEALLOCATE nobody", false),
+    (FAILED, "simple", "DEALLOCATE p1", false),
+    (FAILED, "simple", "RESET ALL", false),
+    (FAILED, "simple", "DISCARD ALL", false),
+    (FAILED, "simple", "CLOSE ALL", false),
 ];
+
+/// Transactions: one that has read, one that has set things alone, one that has failed.
+const READ: &str = "begin;savepoint a;set my.b to 'b';select count(*) from pg_class";
+const SET: &str = "begin;set my.b to 'b';set local my.a to 'y';set local work_mem to '9MB';\
+    savepoint a;show work_mem;prepare p3 as select 3";
+const FAILED: &str = "begin;set my.b to 'b';set work_mem to '9MB';select 1/0";
 
 fn all(library: &Path) -> Run {
     let conninfo = cluster().conninfo(Transport::Unix);
@@ -246,6 +345,7 @@ fn what_only_takes_away_is_answered_as_by_the_server() {
             ["live", "child", "live after", "child after"].map(|name| outcome.facts(name));
         let [here, events, ended, parent] =
             ["here", "child events", "ended", "parent"].map(|name| outcome.facts(name));
+        let grandchild_after = outcome.facts("grandchild after");
         outcome.check(
             [live.len(), child.len(), here.len()] == [COMMANDS.len(); 3],
             "each is said",
@@ -258,8 +358,17 @@ fn what_only_takes_away_is_answered_as_by_the_server() {
                     &format!("{what}: the same result"),
                 )
                 .check(
-                    live_after[place] == child_after[place],
-                    &format!("{what}: the same session afterwards"),
+                    // As it is left, and with its transaction rolled back.
+                    [2 * place, 2 * place + 1].iter().all(|of| {
+                        let live = live_after[*of];
+                        live == child_after[*of] && (!command.3 || live == grandchild_after[*of])
+                    }),
+                    &format!(
+                        "{what}: the same session afterwards: {:?} {:?} {:?}",
+                        live_after.get(2 * place..2 * place + 2),
+                        child_after.get(2 * place..2 * place + 2),
+                        grandchild_after.get(2 * place..2 * place + 2),
+                    ),
                 )
                 .check(
                     (here[place] == "1") == command.3,

@@ -1,4 +1,4 @@
-"""usage: exits.py psycopg2|psycopg|sqlalchemy|django CHILDREN
+"""usage: exits.py psycopg2|psycopg|sqlalchemy|scoped_session|django [transaction] CHILDREN
 
 A connection that was used, and children that only end, one after the other. With STOP, a process
 that is stopped before the first of them and goes on after the last.
@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 
-KIND, CHILDREN = sys.argv[1], int(sys.argv[2])
+KIND, CHILDREN = sys.argv[1], int(sys.argv[-1])
+IN_TRANSACTION = sys.argv[2] == "transaction"
 
 if KIND == "sqlalchemy":
     import sqlalchemy
@@ -37,9 +38,18 @@ elif KIND == "django":
         with connection.cursor() as cursor:
             cursor.execute("select 1")
             return cursor.fetchone()[0]
+elif KIND == "scoped_session":
+    import sqlalchemy
+    from sqlalchemy.orm import scoped_session, sessionmaker
+
+    scoped = scoped_session(sessionmaker(sqlalchemy.create_engine("postgresql+psycopg2://")))
+    sessions = 1
+
+    def ask():  # and leaves its transaction open
+        return scoped.execute(sqlalchemy.text("select 1")).scalar()
 else:
     connection = __import__(KIND).connect("")
-    connection.autocommit = True
+    connection.autocommit = not IN_TRANSACTION
     sessions = 1
 
     def ask():
@@ -55,9 +65,13 @@ if stopped:
 for number in range(CHILDREN):
     pid = os.fork()
     if pid == 0:
-        if number % 2 and KIND not in ("sqlalchemy", "django"):
-            connection.rollback()  # of nothing
-            connection.close()
+        if KIND == "scoped_session" and number % 2:
+            scoped.remove()
+        elif KIND.startswith("psycopg"):
+            if number % 3 == 1:
+                connection.rollback()  # without "transaction", of nothing
+            if number % 3:
+                connection.close()
         sys.exit(0)
     _, status = os.waitpid(pid, 0)
     print("ended:", status, flush=True)

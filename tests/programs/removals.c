@@ -1,6 +1,7 @@
 /* removals CONNINFO [MORE KIND TEXT]...: what each command comes to on a live session and in a child
- * that inherits one like it, MORE being done to both before. "here" says whether the child's came
- * without a session of its own; the state after it is asked for in both. */
+ * that inherits one like it, MORE (several statements, by ';') being done to both before. "here" says
+ * whether the child's came without a session of its own; the state after it is asked for in both, in a
+ * child of the child as well, and again where the transaction that is left open is rolled back. */
 #include "session.h"
 #include <libpq-events.h>
 
@@ -23,9 +24,16 @@ static PGconn *session(const char *conninfo, const char *more)
     command(conn, "set my.a to 'x'");
     command(conn, "set work_mem to '7MB'");
     command(conn, "listen news");
-    if (*more)
-        command(conn, more);
-    PQclear(PQexec(conn, "select 1/0")); /* leaves a message behind */
+    char *rest = strdup(more);
+    for (char *one; (one = strsep(&rest, ";"));)
+        if (strstr(one, "1/0"))
+            PQclear(PQexec(conn, one));
+        else if (*one)
+            command(conn, one);
+    if (PQtransactionStatus(conn) == PQTRANS_IDLE)
+        PQclear(PQexec(conn, "select 1/0")); /* leaves a message behind */
+    else
+        PQputCopyEnd(conn, NULL); /* so does this */
     PQregisterEventProc(conn, on_event, "count", NULL);
     return conn;
 }
@@ -42,6 +50,27 @@ static PGresult *run(PGconn *conn, const char *kind, const char *text)
     broken(kind);
 }
 
+static void say_state(const char *name, PGconn *conn)
+{
+    char after[32];
+    snprintf(after, sizeof after, "%s after", name);
+    char *reported = strdup(PQparameterStatus(conn, "TimeZone")); /* before the child has a session */
+    int stands = PQtransactionStatus(conn);
+    const char *state = NULL;
+    for (int again = 0; again < 2; again++) {
+        state = value(conn, "select concat_ws(' ', (select string_agg(name, ',' order by name) from "
+                            "pg_prepared_statements), current_setting('my.a', true) is null, "
+                            "current_setting('my.a', true), current_setting('my.b', true) is null, "
+                            "current_setting('my.b', true), current_setting('work_mem'), "
+                            "(select string_agg(c, ',') from pg_listening_channels() c), current_user, "
+                            "current_setting('search_path'), current_setting('seed'))");
+        fact(after, "transaction %d, %s, time zone %s %s", stands, state ? state : PQerrorMessage(conn), reported,
+             PQparameterStatus(conn, "TimeZone"));
+        PQclear(PQexec(conn, "rollback"));
+        stands = PQtransactionStatus(conn);
+    }
+}
+
 static void say(const char *name, PGconn *conn, const char *kind, const char *text)
 {
     created = 0;
@@ -53,20 +82,19 @@ static void say(const char *name, PGconn *conn, const char *kind, const char *te
          PQcmdTuples(result), PQoidStatus(result), PQbinaryTuples(result), code ? code : "",
          PQresultErrorMessage(result), PQerrorMessage(conn), PQstatus(conn), PQtransactionStatus(conn));
     PQclear(result);
-    char after[16];
-    char *reported = strdup(PQparameterStatus(conn, "TimeZone")); /* before the child has a session */
-    if (!strcmp(name, "child"))
+    char events_of[16];
+    snprintf(events_of, sizeof events_of, "%s events", name); /* a replay's results are among them */
+    fact(events_of, "%d", events);
+    if (!strcmp(name, "child")) {
         fact("here", "%d", here);
-    snprintf(after, sizeof after, "%s events", name); /* a replay's results are among them */
-    fact(after, "%d", events);
-    snprintf(after, sizeof after, "%s after", name);
-    const char *state = value(conn, "select concat_ws(' ', (select string_agg(name, ',' order by name) from "
-                                    "pg_prepared_statements), current_setting('my.a', true) is null, "
-                                    "current_setting('my.a', true), current_setting('work_mem'), "
-                                    "(select string_agg(c, ',') from pg_listening_channels() c), "
-                                    "current_user, current_setting('search_path'), current_setting('seed'))");
-    fact(after, "%s, time zone %s %s", state ? state : PQerrorMessage(conn), reported,
-         PQparameterStatus(conn, "TimeZone"));
+        pid_t pid = child_of(fork());
+        if (pid == 0) {
+            say_state("grandchild", conn);
+            _exit(0);
+        }
+        ended("grandchild ended", pid);
+    }
+    say_state(name, conn);
 }
 
 int main(int argc, char **argv)
@@ -80,6 +108,8 @@ int main(int argc, char **argv)
             _exit(0);
         }
         ended("ended", pid);
+        if (PQtransactionStatus(inherited) == PQTRANS_INERROR)
+            command(inherited, "rollback");
         use("parent", inherited);
         PQfinish(live);
         PQfinish(inherited);
