@@ -64,7 +64,7 @@ reasons! {
         "it may have changed settings through pg_settings"
         "use SET";
     AlteredDefaults "altered_defaults"
-        "it changed the settings that new sessions begin with"
+        "it changed the settings that new sessions of its own role or database begin with, or may have"
         "run it on a connection that is closed before the fork";
     RandomSeed "random_seed"
         "it set the seed of random()"

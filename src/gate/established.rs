@@ -53,6 +53,9 @@ fn established(library: &Library, connection: &'static Connection) {
         if super::resumes() {
             books.place = Place::of(fd);
             read_mode(library, pgconn, books);
+            let name = |entry| string(library.call1(entry, pgconn)).unwrap_or_default();
+            let journal = &mut books.journal;
+            journal.set_login(name(entry::PQuser), name(entry::PQdb));
         }
         stands_at(connection, fd, books);
     });

@@ -67,6 +67,8 @@ enum Effect {
     DiscardAll,
     /// What has this name may be another now; without one, anything may.
     Redefine(Option<Bytes>),
+    /// A new session of this login begins with other settings, by a statement of this word.
+    AlterDefaults(Bytes),
     Opaque(Loss),
 }
 
@@ -483,6 +485,38 @@ struct Pipeline {
     rolled_back: bool,
 }
 
+/// As whom and where a session logs in, and so will the one in its place.
+#[derive(Clone, Debug)]
+struct Login {
+    user: Bytes,
+    database: Bytes,
+}
+
+/// Whether two names are certainly two to the server. Only ASCII: others are converted. It cuts what
+/// is too long, and may put `@` and the database behind a user's name (`db_user_namespace`, before 17).
+fn are_two(name: &Name, own: &[u8]) -> bool {
+    let plain = |byte: u8| byte.is_ascii() && byte != b'@';
+    name.bytes().all(plain)
+        && own.iter().copied().all(plain)
+        && !own.is_empty()
+        && own.len() <= crate::reason::LONGEST_NAME
+        && !name.bytes().eq(own.iter().copied())
+}
+
+impl Login {
+    /// Whether what the sessions of that role, in that database, begin with is not for one of this login.
+    ///
+    /// Proof. A new session takes its defaults from the rows of `pg_db_role_setting` for its database and
+    /// role, each of them its own or any (`process_settings` in postinit.c, by the names that it logs
+    /// in with), and at no other time: not with `SET ROLE` or `SET SESSION AUTHORIZATION`, and not from
+    /// roles that its own is a member of (sql-alterrole.html). So it is enough that one name is another.
+    /// Neither the role nor the database that a session is of can be renamed from within it.
+    fn is_spared(&self, role: Option<&Name>, database: Option<&Name>) -> bool {
+        role.is_some_and(|name| are_two(name, &self.user))
+            || database.is_some_and(|name| are_two(name, &self.database))
+    }
+}
+
 /// The journal of one session.
 #[derive(Clone, Debug, Default)]
 pub struct Journal {
@@ -524,6 +558,10 @@ pub struct Journal {
     routines: Vec<Bytes>,
     /// Functions may have been dropped.
     drops_routines: bool,
+    /// Where it is known.
+    login: Option<Login>,
+    /// It changed what sessions of another login begin with.
+    alters_others: bool,
     opaque: Option<Loss>,
     /// Of entries, traces and names.
     bytes: usize,
@@ -606,6 +644,20 @@ impl Journal {
     pub fn is_undone(&self, failed: bool) -> bool {
         let savepoint = |step: &Pending| matches!(step, Pending::Savepoint { .. });
         failed && !self.pending.iter().any(savepoint)
+    }
+
+    /// The session was made, by this user and in this database (`PQuser`, `PQdb`).
+    pub fn set_login(&mut self, user: &[u8], database: &[u8]) {
+        self.login = memory::is_plenty(4096 + user.len() + database.len()).then(|| Login {
+            user: user.into(),
+            database: database.into(),
+        });
+    }
+
+    /// Whether it rests on the names by which the session logs in: behind a pooler the server may know
+    /// it by others.
+    pub fn alters_others(&self) -> bool {
+        self.alters_others
     }
 
     /// Whether anything rests on the user's word that a function leaves its session alone.
@@ -1002,7 +1054,12 @@ impl Journal {
     ) {
         if !matches!(
             statement.what,
-            What::Harmless | What::Begin | What::Commit | What::Rollback | What::Opaque(_)
+            What::Harmless
+                | What::Begin
+                | What::Commit
+                | What::Rollback
+                | What::Defaults { .. }
+                | What::Opaque(_)
         ) {
             self.mark(statement.text);
         }
@@ -1106,6 +1163,14 @@ impl Journal {
             What::Unlisten(channel) => Effect::Unlisten(own(channel)),
             What::UnlistenAll => Effect::UnlistenAll,
             What::DiscardAll => Effect::DiscardAll,
+            What::Defaults { role, database, by } => {
+                let login = self.login.as_ref();
+                if login.is_some_and(|login| login.is_spared(role.as_ref(), database.as_ref())) {
+                    self.alters_others = true;
+                    return;
+                }
+                Effect::AlterDefaults((*by).into())
+            }
             What::PrepareTransaction => Effect::Opaque(Reason::TwoPhase.into()),
             What::Opaque(cause) => Effect::Opaque((*cause).into()),
         });
@@ -1710,6 +1775,10 @@ impl Journal {
         match &change {
             Effect::Set(set) => self.changes(set),
             Effect::ResetAll(_) => self.changes_all(),
+            Effect::AlterDefaults(by) => self.set_opaque(Cause {
+                reason: Reason::AlteredDefaults,
+                detail: by,
+            }),
             _ => {}
         }
         if self.opaque.is_some() {

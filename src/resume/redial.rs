@@ -214,6 +214,9 @@ impl Task {
         let pooled = self.replay.is_behind_a_pooler();
         // SAFETY: as in `dialled`.
         let journal = &unsafe { connection.inherited_books() }.journal;
+        if pooled && journal.alters_others() {
+            self.refuse(Reason::AlteredDefaults);
+        }
         let excused = |name: &str| pooled && journal.sets(name);
         let now = Told::of(library, connection.pgconn());
         let other = self.before.unequal(&now, excused);

@@ -1094,6 +1094,10 @@ impl<'a> Reader<'a, '_> {
             // A new session takes its defaults from there.
             Kind::Word(Role | User | Group | Database) => {
                 let what = self.token;
+                if let Some(defaults) = self.defaults() {
+                    self.scan(Body::NoCalls)?;
+                    return Ok(defaults);
+                }
                 while !self.at_end() {
                     if matches!(self.token.kind, Kind::Word(Set | Reset)) {
                         return self.opaque_at(Reason::AlteredDefaults, what);
@@ -1109,6 +1113,50 @@ impl<'a> Reader<'a, '_> {
         };
         self.scan(body)?;
         Ok(What::Harmless)
+    }
+
+    /// `ALTER ROLE r [IN DATABASE d] SET …`, `ALTER DATABASE d SET …`, or with `RESET`, of a setting with a
+    /// plain name. Otherwise nothing, and nothing is taken.
+    ///
+    /// The server looks the setting up to check its value (`validate_option_array_item` in guc.c): one that
+    /// it does not know, a name with a point, is known to this session from then on, whatever becomes of
+    /// the statement. `RESET ALL` does so with all that the catalog names. So both are no defaults alone.
+    /// The value is tested and not assigned (`PGC_S_TEST`), and a constant.
+    fn defaults(&self) -> Option<What<'a>> {
+        use Word::*;
+        const ANYONE: [&[u8]; 3] = [b"current_user", b"current_role", b"session_user"];
+        let mut ahead = self.lexer;
+        let thing = |token: Token| match token.kind {
+            Kind::Word(_) | Kind::Quoted => Some(self.written(token)),
+            _ => None,
+        };
+        let written = thing(ahead.token())?;
+        let name = Name::written(written)?;
+        let (mut role, mut database) = (None, None);
+        let mut next = ahead.token();
+        match self.token.kind {
+            Kind::Word(Database) => database = Some(name),
+            Kind::Word(Role | User) => {
+                let is = |word: &&[u8]| written.eq_ignore_ascii_case(word);
+                let anyone = is(&b"all".as_slice()) || is(&b"user".as_slice());
+                role = (!anyone && !ANYONE.iter().any(|word| is(word))).then_some(name);
+                if next.kind == Kind::Word(In) {
+                    if ahead.token().kind != Kind::Word(Database) {
+                        return None;
+                    }
+                    database = Some(Name::written(thing(ahead.token())?)?);
+                    next = ahead.token();
+                }
+            }
+            _ => return None,
+        }
+        let setting = ahead.token();
+        // A quoted name may hold a point.
+        let is_plain = matches!(setting.kind, Kind::Word(word) if word != All)
+            && ahead.token().kind != Kind::Dot;
+        (matches!(next.kind, Kind::Word(Set | Reset)) && is_plain).then_some(())?;
+        let by = self.written(self.token);
+        Some(What::Defaults { role, database, by })
     }
 
     /// Reads to the statement's end, and fails at the first thing that may change the session.

@@ -220,6 +220,16 @@ pub enum What<'a> {
     DiscardOther,
     /// `COPY` from or to the client, otherwise harmless.
     Copy,
+    /// `ALTER ROLE … SET`, `ALTER DATABASE … SET`, and the like with `RESET`: what the new sessions of this
+    /// role in this database begin with. Nothing else, whoever they are of.
+    Defaults {
+        /// The role; without one, any.
+        role: Option<Name<'a>>,
+        /// The database; without one, any.
+        database: Option<Name<'a>>,
+        /// The word for its kind.
+        by: &'a [u8],
+    },
     /// It may change the session in ways that cannot be told, or cannot be repeated.
     Opaque(Cause<'a>),
 }

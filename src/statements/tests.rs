@@ -313,9 +313,15 @@ fn what_a_session_keeps_and_what_nobody_can_tell_is_opaque() {
         "CREATE FOREIGN TABLE t (a int) SERVER s",
         "IMPORT FOREIGN SCHEMA s FROM SERVER x INTO y",
         "ALTER SYSTEM SET work_mem = 1",
-        "ALTER ROLE bob SET work_mem = 1",
         "ALTER USER bob IN DATABASE d RESET ALL",
-        "ALTER DATABASE d SET work_mem = 1",
+        "ALTER ROLE bob SET a.b = 1",
+        "ALTER ROLE bob RESET a . b",
+        "ALTER ROLE bob SET \"a.b\" = 1",
+        "ALTER ROLE bob RESET U&\"a.b\"",
+        "ALTER ROLE U&\"bob\" SET work_mem = 1",
+        "ALTER ROLE bøb SET work_mem = 1",
+        "ALTER ROLE bob CREATEDB SET work_mem = 1",
+        "ALTER GROUP bob SET work_mem = 1",
         "CREATE TEMP TABLE t (a int)",
         "CREATE LOCAL TEMPORARY TABLE t AS SELECT 1",
         "CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
@@ -790,5 +796,39 @@ fn a_plain_read_is_one_for_the_reader_too() {
     ] {
         assert!(is_plain_select(text.as_bytes()), "{text}");
         assert!(!is_plain_read(text.as_bytes()), "{text}");
+    }
+}
+
+/// Whose new sessions begin with something else: `role database`, `-` for any.
+#[test]
+fn defaults_of_new_sessions() {
+    for (text, whose) in [
+        ("ALTER ROLE bob SET work_mem = 1", "bob -"),
+        ("alter user Bob set work_mem to default", "bob -"),
+        ("ALTER ROLE \"Bob\" RESET work_mem", "Bob -"),
+        ("ALTER ROLE set SET work_mem FROM CURRENT", "set -"),
+        ("ALTER ROLE bob IN DATABASE d SET TIME ZONE 'UTC'", "bob d"),
+        ("ALTER ROLE ALL IN DATABASE \"D\" RESET work_mem", "- D"),
+        ("ALTER ROLE all SET work_mem = 1", "- -"),
+        ("ALTER ROLE \"all\" SET work_mem = 1", "all -"),
+        ("ALTER ROLE CURRENT_USER SET work_mem = 1", "- -"),
+        ("ALTER USER current_role SET work_mem = 1", "- -"),
+        (
+            "ALTER ROLE session_user IN DATABASE d SET work_mem = 1",
+            "- d",
+        ),
+        ("ALTER DATABASE d SET work_mem = 1", "- d"),
+        ("ALTER DATABASE D RESET work_mem", "- d"),
+        ("ALTER DATABASE d SET TABLESPACE t", "- d"),
+    ] {
+        let What::Defaults { role, database, .. } = what(text) else {
+            panic!("{text}: {:?}", what(text));
+        };
+        let shown = |name: Option<Name>| name.map_or("-".into(), |name| format!("{name:?}"));
+        assert_eq!(
+            format!("{} {}", shown(role), shown(database)),
+            whose,
+            "{text}"
+        );
     }
 }

@@ -17,7 +17,7 @@ from facts import say
 warnings.simplefilter("ignore")
 
 PROBE = """select
-    (select string_agg(name || '=' || setting, ' ' order by name) from pg_settings where source = 'session'
+    (select string_agg(name || '=' || setting, ' ' order by name) from pg_settings where source in ('session', 'user', 'database', 'database user', 'global')
         and name not like 'transaction%'),
     current_setting('app.tenant', true), current_setting('app.user', true), coalesce(current_setting('pg_trgm.similarity_threshold', true), '0.3'),
     current_user::text, (select string_agg(its, ' ' order by its) from pg_listening_channels() its),
@@ -60,6 +60,22 @@ def raw(*statements):
         run = Raw()
         for statement in statements:
             run(*statement) if isinstance(statement, tuple) else run(statement)
+        return run
+
+    return history
+
+
+def own_names(statement):
+    return statement.format(user=f'"{os.environ["PGUSER"]}"', database=f'"{os.environ["PGDATABASE"]}"')
+
+
+def own(*statements, reset=None):
+    """With the names of the session's own role and database. `reset`: the next history is not to have it."""
+
+    def history():
+        run = raw(*map(own_names, statements))()
+        if reset:
+            run(own_names(reset))
         return run
 
     return history
@@ -384,13 +400,26 @@ HISTORIES = {
     "CREATE FUNCTION with a setting": ("schema_change", raw("CREATE OR REPLACE FUNCTION sets() RETURNS int LANGUAGE sql SET app.tenant = 'u' AS 'SELECT 1'", "DROP FUNCTION sets()")),
     "CREATE FUNCTION, then a statement prepared before": ("prepared_redefined", raw("PREPARE q AS SELECT 1", "CREATE OR REPLACE FUNCTION made() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP FUNCTION made()")),
     "CREATE EXTENSION IF NOT EXISTS": (BACK, raw("CREATE EXTENSION IF NOT EXISTS unaccent")),
-    "ALTER ROLE SET": ("altered_defaults", raw("ALTER ROLE reader SET statement_timeout = '1min'")),
+    # What new sessions begin with: another role's or database's is not the child's.
+    "ALTER ROLE SET, another": (BACK, raw("ALTER ROLE reader SET statement_timeout = '1min'", "ALTER ROLE Reader RESET statement_timeout")),
+    "ALTER ROLE SET, another, and that role": (BACK, raw("ALTER ROLE reader SET statement_timeout = '1min'", "SET ROLE reader")),
+    "ALTER DATABASE SET, another": (BACK, raw("ALTER DATABASE template1 SET statement_timeout = '1min'")),
+    "ALTER ROLE IN DATABASE SET, another database": (BACK, own("ALTER ROLE {user} IN DATABASE template1 SET statement_timeout = '1min'", "ALTER ROLE ALL IN DATABASE template1 RESET statement_timeout")),
+    "ALTER ROLE IN DATABASE SET, another role": (BACK, own("ALTER ROLE reader IN DATABASE {database} SET statement_timeout = '1min'")),
+    "ALTER ROLE SET, its own, rolled back": (BACK, own("BEGIN", "ALTER ROLE {user} SET statement_timeout = '1min'", "ROLLBACK")),
+    "ALTER ROLE SET, its own, failed": (BACK, lambda: failed(own_names("ALTER ROLE {user} SET statement_timeout = 'none'"))),
+    "ALTER ROLE SET, its own": ("altered_defaults", own("ALTER ROLE {user} SET statement_timeout = '1min'", reset="ALTER ROLE {user} RESET statement_timeout")),
+    "ALTER ROLE SET, CURRENT_USER": ("altered_defaults", own("ALTER ROLE CURRENT_USER SET statement_timeout = '1min'", reset="ALTER ROLE {user} RESET statement_timeout")),
+    "ALTER ROLE SET, ALL": ("altered_defaults", own("ALTER ROLE ALL SET statement_timeout = '1min'", reset="ALTER ROLE ALL RESET statement_timeout")),
+    "ALTER DATABASE SET, its own": ("altered_defaults", own("ALTER DATABASE {database} SET statement_timeout = '1min'", reset="ALTER DATABASE {database} RESET statement_timeout")),
+    "ALTER ROLE IN DATABASE SET, its own": ("altered_defaults", own("ALTER ROLE {user} IN DATABASE {database} SET statement_timeout = '1min'", reset="ALTER ROLE {user} IN DATABASE {database} RESET statement_timeout")),
+    "ALTER ROLE SET, a custom setting": ("altered_defaults", raw("ALTER ROLE reader SET app.tenant = 'u'")),
     "a function of one's own": ("unknown_function", raw("SELECT own()")),
     # What stays with its session.
     "temporary table": ("temporary_object", raw("CREATE TEMP TABLE t (a int)")),
     "session lock": ("session_function", raw("SELECT pg_advisory_lock(7)")),
     "DO": ("any_effect", raw("DO $$ BEGIN PERFORM 1; END $$")),
-    "open transaction": ("not_idle", raw("BEGIN", "INSERT INTO things (name) VALUES ('open')")),
+    "open transaction": ("transaction_more", raw("BEGIN", "INSERT INTO things (name) VALUES ('open')")),
 }
 
 
