@@ -609,3 +609,91 @@ fn what_the_parent_does_after_the_fork_is_its_own() {
     let text = histories(table.iter().map(|(name, steps, _)| (*name, *steps)));
     holds(&run(&server, &text, true, Some(Policy::Resume)), &table);
 }
+
+/// What a random transaction is made of. None waits for another session's.
+const PIECES: &[&str] = &[
+    "select * from things",
+    "params: select count(*) from things where a > 1",
+    "explain analyze select * from of_things",
+    "show timezone",
+    "values (1)",
+    "prepare p as select count(*) from things",
+    "execute p",
+    "set local app.x to 'l'",
+    "set app.x to 's'",
+    "set local timezone to 'Asia/Tokyo'",
+    "savepoint a",
+    "savepoint b",
+    "release a",
+    "rollback to a",
+    "set constraints all deferred",
+    "select nosuch",
+    "commit",
+    "rollback",
+    "begin",
+    "begin read only",
+    "insert into sink values (1)",
+    "params: insert into sink values (1)",
+    "with a as (delete from sink where false returning 1) select * from a",
+    "update of_things set a = a",
+    "select * from things for key share",
+    "lock table things in row share mode",
+    "select pg_advisory_xact_lock_shared(7)",
+    "select pg_current_xact_id()",
+    "select writes()",
+    "create temporary table of_mine (a int)",
+];
+
+/// What came back had written nothing and locked nothing, by the server's own account of before the fork.
+/// The parent has gone on, so the texts alone decide.
+#[test]
+fn what_comes_back_had_written_nothing_by_the_servers_account() {
+    let server = prepared();
+    let seed = super::equal::number("FORKGUARD_TEST_SEED").unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.unwrap().as_secs()
+    });
+    println!("FORKGUARD_TEST_SEED={seed}");
+    // xorshift64; its state is never 0.
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as usize % below
+    };
+    let table: Vec<(String, Vec<&str>)> = (0..60)
+        .map(|number| {
+            let mut steps = vec!["begin"];
+            steps.extend((0..1 + random(5)).map(|_| PIECES[random(PIECES.len())]));
+            (format!("number {number}"), steps)
+        })
+        .collect();
+    let text = histories(
+        table
+            .iter()
+            .map(|(name, steps)| (name.as_str(), &steps[..])),
+    );
+    let outcome = run(&server, &text, true, Some(Policy::Resume));
+    let reasons = reasons(outcome.ok());
+    outcome.check(outcome.fact("ended") == "exit 0", "the child");
+    let (mut came, mut wrong) = (0, Vec::new());
+    for (name, steps) in &table {
+        let account = outcome.fact(&format!("account {name}"));
+        let descriptor = account.split([' ', ',']).nth(1).unwrap();
+        let child = outcome.fact(&format!("child {name}"));
+        if reasons.contains_key(descriptor) {
+            continue;
+        }
+        came += 1;
+        if !account.ends_with("wrote f") || child != outcome.fact(&format!("parent {name}")) {
+            wrong.push(format!("{steps:?}: {account}\n  child  {child}"));
+        }
+    }
+    println!("{} random transactions, {came} came back", table.len());
+    outcome.check(wrong.is_empty(), &wrong.join("\n"));
+    outcome.check(
+        came > 0 && came < table.len(),
+        "some come back, some do not",
+    );
+}
