@@ -51,6 +51,9 @@ reasons! {
     FunctionByNumber "function_by_number"
         "it called a function through PQfn"
         "call it with SELECT";
+    AdvisoryLock "advisory_lock"
+        "it holds, or may hold, an advisory lock of its session"
+        "give the lock back before the fork, in the words that took it; or DISCARD ALL";
     TemporaryObject "temporary_object"
         "it made or used a temporary object"
         "use temporary objects on a connection that is opened after the fork";
@@ -70,8 +73,8 @@ reasons! {
         "it set the seed of random()"
         "set the seed in the child";
     CursorWithHold "cursor_with_hold"
-        "it opened a cursor that stays open after its transaction (WITH HOLD)"
-        "close the cursor and its connection before the fork; Django opens one in iterator() outside of atomic()";
+        "it has a cursor that stays open after its transaction (WITH HOLD)"
+        "close the cursor before the fork; Django opens one in iterator() outside of atomic()";
     TwoPhase "two_phase"
         "it prepared a two-phase transaction"
         "run it on a connection that is closed before the fork";

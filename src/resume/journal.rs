@@ -65,6 +65,13 @@ enum Effect {
     Unlisten(Bytes),
     UnlistenAll,
     DiscardAll,
+    /// A cursor that outlives its transaction is there, when that commits.
+    HoldCursor(Bytes),
+    CloseCursor(Option<Bytes>),
+    /// A session's advisory lock: its key and whether it is shared.
+    Lock(Bytes, bool),
+    Unlock(Bytes, bool),
+    UnlockAll,
     /// What has this name may be another now; without one, anything may.
     Redefine(Option<Bytes>),
     /// A new session of this login begins with other settings, by a statement of this word.
@@ -523,6 +530,14 @@ pub struct Journal {
     entries: Vec<Effect>,
     pending: Vec<Pending>,
     traces: Vec<Bytes>,
+    /// Cursors that outlived their transactions, until [`Effect::CloseCursor`].
+    cursors: Vec<Bytes>,
+    /// Session locks that may be held: each as often as it was taken at most. (A try that failed counts
+    /// as well, and giving back what is not held counts for nothing: never fewer than there are.)
+    locks: Vec<(Bytes, bool)>,
+    /// A session lock was ever taken. That all are given back again is then what texts say, and a function
+    /// of the user's may have the name.
+    has_locked: bool,
     /// The unnamed statement: its query and types. Gone with the next query.
     unnamed: Option<(Bytes, Box<[u32]>)>,
     /// One that has been sent.
@@ -663,6 +678,11 @@ impl Journal {
     /// Whether anything rests on the user's word that a function leaves its session alone.
     pub fn is_vouched(&self) -> bool {
         self.vouched
+    }
+
+    /// Whether an advisory lock of its session was ever taken, given back or not.
+    pub fn has_locked(&self) -> bool {
+        self.has_locked
     }
 
     /// Whether it changes the setting.
@@ -1024,8 +1044,13 @@ impl Journal {
         }
         let redefined =
             |entry: &Effect| matches!(entry, Effect::Prepare(prepared) if prepared.is_redefined);
-        let any = self.entries.iter().any(redefined);
-        any.then(|| Reason::PreparedRedefined.into())
+        if self.entries.iter().any(redefined) {
+            return Some(Reason::PreparedRedefined.into());
+        }
+        if !self.cursors.is_empty() {
+            return Some(Reason::CursorWithHold.into());
+        }
+        (!self.locks.is_empty()).then(|| Reason::AdvisoryLock.into())
     }
 
     /// What has this name may be another from now on, and what was prepared before keeps the types
@@ -1162,6 +1187,11 @@ impl Journal {
             },
             What::Unlisten(channel) => Effect::Unlisten(own(channel)),
             What::UnlistenAll => Effect::UnlistenAll,
+            What::HoldCursor(name) => Effect::HoldCursor(own(name)),
+            What::CloseCursor(name) => Effect::CloseCursor(name.as_ref().map(own)),
+            What::Lock(lock) => Effect::Lock(lock.key.into(), lock.shared),
+            What::Unlock(lock) => Effect::Unlock(lock.key.into(), lock.shared),
+            What::UnlockAll => Effect::UnlockAll,
             What::DiscardAll => Effect::DiscardAll,
             What::Defaults { role, database, by } => {
                 let login = self.login.as_ref();
@@ -1457,7 +1487,11 @@ impl Journal {
             Effect::Deallocate(name) => {
                 has(&|entry| matches!(entry, Effect::Prepare(its) if its.name == *name))
             }
-            Effect::DeallocateAll | Effect::Unlisten(_) | Effect::UnlistenAll => true,
+            // `CLOSE ALL` is content with none.
+            Effect::DeallocateAll
+            | Effect::CloseCursor(None)
+            | Effect::Unlisten(_)
+            | Effect::UnlistenAll => true,
             // The server took the name before, so it is one that the client may set. `seed` can be set
             // and, since 16, not be reset (guc_tables.c, GUC_NO_RESET).
             Effect::Set(set) => {
@@ -1502,9 +1536,15 @@ impl Journal {
         if outcome.failed {
             // Not all of it may have failed, and some of it may have been committed.
             for effect in &effects {
-                if let Effect::Redefine(name) = effect {
-                    self.redefine(name.as_deref());
+                match effect {
+                    Effect::Redefine(name) => self.redefine(name.as_deref()),
+                    // A lock taken before the error is still held.
+                    Effect::Lock(key, shared) => self.lock(key.clone(), *shared),
+                    _ => {}
                 }
+            }
+            if outcome.after == Standing::Idle {
+                self.commit_cursors(&effects);
             }
             self.stands(outcome.after);
             self.not_prepared(&effects);
@@ -1568,6 +1608,7 @@ impl Journal {
                     | Reads
                     | More(_)
                     | Redefine(_)
+                    | CloseCursor(_)
             )
         };
         // Which of them were done is not known; nor, of one, whether it did something before it failed.
@@ -1645,8 +1686,63 @@ impl Journal {
             Effect::DeallocateAll => self.deallocate(None),
             Effect::DiscardAll => self.discard_all(),
             Effect::Redefine(name) => self.redefine(name.as_deref()),
+            Effect::CloseCursor(name) => {
+                let its = |cursor: &Bytes| name.as_ref().is_none_or(|name| name == cursor);
+                let bytes = &mut self.bytes;
+                self.cursors.retain(|cursor| {
+                    if its(cursor) {
+                        *bytes = bytes.saturating_sub(cursor.len() + OVERHEAD);
+                    }
+                    !its(cursor)
+                });
+                self.pending.retain(|step| {
+                    !matches!(step, Pending::Change(Effect::HoldCursor(cursor)) if its(cursor))
+                });
+                self.recount_pending();
+            }
+            // No transaction's end gives them back (explicit-locking.html, "Advisory Locks").
+            Effect::Lock(key, shared) => self.lock(key, shared),
+            Effect::Unlock(key, shared) => {
+                let its = (key, shared);
+                if let Some(at) = self.locks.iter().position(|lock| *lock == its) {
+                    self.locks.swap_remove(at);
+                    self.bytes = self.bytes.saturating_sub(its.0.len() + OVERHEAD);
+                }
+            }
+            Effect::UnlockAll => {
+                let bytes: usize = self.locks.iter().map(|(key, _)| key.len() + OVERHEAD).sum();
+                self.bytes = self.bytes.saturating_sub(bytes);
+                self.locks.clear();
+            }
             change => self.wait(Pending::Change(change)),
         }
+    }
+
+    /// A command has failed at its transaction's end: cursors that were kept for later by then are there
+    /// (`PreCommit_Portals` in portalmem.c; another of them may fail, or what comes after it in
+    /// `CommitTransaction`).
+    fn commit_cursors(&mut self, effects: &[Effect]) {
+        let cursors = self
+            .waiting()
+            .chain(effects)
+            .filter_map(|effect| match effect {
+                Effect::HoldCursor(name) => Some(name.clone()),
+                _ => None,
+            });
+        for name in cursors.collect::<Vec<Bytes>>() {
+            self.hold_cursor(name);
+        }
+    }
+
+    fn hold_cursor(&mut self, name: Bytes) {
+        self.bytes += name.len() + OVERHEAD;
+        self.cursors.push(name);
+    }
+
+    fn lock(&mut self, key: Bytes, shared: bool) {
+        self.has_locked = true;
+        self.bytes += key.len() + OVERHEAD;
+        self.locks.push((key, shared));
     }
 
     fn savepoint(&self, name: &[u8]) -> Option<usize> {
@@ -1831,6 +1927,7 @@ impl Journal {
                     |entry| matches!(entry, Effect::Listen { channel: its, .. } if *its == channel),
                 );
             }
+            Effect::HoldCursor(name) => return self.hold_cursor(name.clone()),
             Effect::UnlistenAll => {
                 return self.drop_entries(0, |entry| matches!(entry, Effect::Listen { .. }));
             }
@@ -1886,6 +1983,8 @@ impl Journal {
         }
         self.forget_all_prepared();
         self.unnamed = None;
+        self.cursors.clear();
+        self.locks.clear();
         self.pending_bytes = 0;
         let kept = self
             .traces
@@ -2040,6 +2139,7 @@ fn size_of_entry(entry: &Effect) -> usize {
                 set.name.len() + set.text.len() + sizes.sum::<usize>()
             }
             Effect::ResetAll(text) => text.len(),
+            Effect::HoldCursor(name) => name.len(),
             Effect::Listen { channel, text } => channel.len() + text.len(),
             Effect::Prepare(prepared) => {
                 prepared.name.len()

@@ -23,6 +23,8 @@ pub struct Parent {
     pub in_transaction: bool,
     /// Functions were called of which only the user says that they leave their session alone.
     pub vouched: bool,
+    /// Advisory locks of its session were taken, and given back by what their texts say.
+    pub has_locked: bool,
 }
 
 /// A query of one row and one column, without parameters: it may go as a simple query.
@@ -61,9 +63,9 @@ const IS_YOUNGER: &str =
 /// is executed. What is younger than `$fork` was therefore begun after F. A thousandth less, for clocks
 /// that run apart. Where the server does not tell (`track_activities`), it is null, and the rest is asked.
 ///
-/// Then the texts alone decide, which were all read: none before the fork took a lock or made a table.
+/// Then the texts alone decide, which were all read: none before the fork took a lock for the session or made a table.
 /// What they do not show, triggers and the like, is in the list of README. Where functions were vouched
-/// for, their word alone does not decide: this is not asked.
+/// for, their word alone does not decide, nor do texts that give a lock back: this is not asked.
 const HAS_GONE_ON: &str =
     "EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity($parent::pg_catalog.int4) \
      WHERE (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) query_start) \
@@ -155,7 +157,7 @@ impl Question {
             question.ask(&may_be_owned(left), Reason::ExtensionSetting.code());
         }
         // From here on, what the parent's backend is now.
-        if !parent.vouched {
+        if !parent.vouched && !parent.has_locked {
             question.ask(HAS_GONE_ON, NOTHING);
         }
         question.ask(HAS_ADVISORY_LOCK, Reason::ParentLock.code());

@@ -185,6 +185,7 @@ impl Task {
             fork_us: generation::forked_us().map_or(0, ago),
             in_transaction: self.transaction != PQTRANS_IDLE && !journal.is_undone(failed),
             vouched: journal.is_vouched(),
+            has_locked: journal.has_locked(),
         };
         match Replay::of(
             library,

@@ -5,7 +5,7 @@ use super::lexer::{Kind, Lexer, Token};
 use super::name::Name;
 use super::set_config::{self, Argument};
 use super::words::Word;
-use super::{Calls, Cause, Mode, Redefines, Routines, Statement, Touch, Value, What};
+use super::{Calls, Cause, Lock, Mode, Redefines, Routines, Statement, Touch, Value, What};
 use crate::reason::Reason;
 
 /// The next statement of a text; none at its end. `in_transaction`: what it does there is asked, too.
@@ -286,6 +286,9 @@ impl<'a> Reader<'a, '_> {
             if let Some(what) = self.set_config() {
                 return what;
             }
+            if let Some(what) = self.advisory_lock() {
+                return Ok(what);
+            }
             return self.query();
         }
         match word {
@@ -313,9 +316,10 @@ impl<'a> Reader<'a, '_> {
             }
             Set => self.set(),
             Reset => self.reset(),
-            Show | Fetch | Move | Close | Notify | Lock | Checkpoint | Vacuum | Analyze
-            | Analyse | Cluster | Reindex | Refresh | Truncate | Comment | Grant | Revoke
-            | Drop | Reassign => {
+            Close => self.close(),
+            Show | Fetch | Move | Notify | Lock | Checkpoint | Vacuum | Analyze | Analyse
+            | Cluster | Reindex | Refresh | Truncate | Comment | Grant | Revoke | Drop
+            | Reassign => {
                 if word == Drop {
                     self.redefines = self.dropped();
                     if self.drops_routines() {
@@ -727,18 +731,99 @@ impl<'a> Reader<'a, '_> {
         self.at_last(What::Deallocate(name))
     }
 
+    /// `CLOSE name`, `CLOSE ALL`. A name in doubt closes nothing that is known.
+    fn close(&mut self) -> Read<'a> {
+        self.bump();
+        let what = if self.take(Word::All) {
+            What::CloseCursor(None)
+        } else {
+            match self.name() {
+                Ok(name) => What::CloseCursor(Some(name)),
+                Err(_) => What::Harmless,
+            }
+        };
+        if self.at_end() {
+            return Ok(what);
+        }
+        self.scan(Body::NoCalls)?;
+        Ok(What::Harmless)
+    }
+
+    /// `SELECT [pg_catalog.]pg_advisory_…(…)` of constant integers, and no more. None: another SELECT.
+    /// It calls the function once, so that locks can be counted.
+    fn advisory_lock(&mut self) -> Option<What<'a>> {
+        let mut ahead = self.lexer;
+        let mut function = ahead.token();
+        let schema = function.kind == Kind::Word(Word::PgCatalog);
+        if schema {
+            if ahead.token().kind != Kind::Dot {
+                return None;
+            }
+            function = ahead.token();
+        }
+        let name = self.written(function);
+        let is = |its: &str| name.eq_ignore_ascii_case(its.as_bytes());
+        let (all, gives_back, shared) = (
+            is("pg_advisory_unlock_all"),
+            is("pg_advisory_unlock") || is("pg_advisory_unlock_shared"),
+            is("pg_advisory_lock_shared")
+                || is("pg_try_advisory_lock_shared")
+                || is("pg_advisory_unlock_shared"),
+        );
+        let takes = shared || is("pg_advisory_lock") || is("pg_try_advisory_lock");
+        let open = ahead.token();
+        if !(all || gives_back || takes) || open.kind != Kind::Open {
+            return None;
+        }
+        // The user says that it is as if it were not.
+        let schema = schema.then_some(b"pg_catalog".as_slice());
+        if self.mode.trusted.holds(schema, name) {
+            return None;
+        }
+        let mut token = ahead.token();
+        while token.kind != Kind::Close {
+            let minus = token.kind == Kind::Other && self.written(token) == b"-";
+            if !(minus || matches!(token.kind, Kind::Number | Kind::Comma)) {
+                return None;
+            }
+            token = ahead.token();
+        }
+        let key = self.text.get(open.end..token.start)?.trim_ascii();
+        let end = token.end;
+        token = ahead.token();
+        if !matches!(token.kind, Kind::End | Kind::Semicolon) {
+            return None;
+        }
+        (self.lexer, self.token, self.end) = (ahead, token, end);
+        self.is_more(function);
+        let lock = Lock { key, shared };
+        Some(match (all, gives_back) {
+            (true, _) => What::UnlockAll,
+            (_, true) => What::Unlock(lock),
+            _ => What::Lock(lock),
+        })
+    }
+
     fn declare(&mut self) -> Read<'a> {
         use Word::*;
         self.bump();
-        self.name()?;
+        let name = self.name()?;
         while !self.take(Cursor) {
             if !matches!(self.token.kind, Kind::Word(_)) {
                 return self.unread();
             }
             self.bump();
         }
-        if self.is(With) {
-            return Err(Reason::CursorWithHold.into());
+        if self.take(With) {
+            if !self.take(Hold) || !self.take(For) {
+                return self.unread();
+            }
+            self.inner_query()?;
+            let is_ascii = name.bytes().all(|byte| byte.is_ascii());
+            return match is_ascii {
+                true => Ok(What::HoldCursor(name)),
+                false => Err(Reason::CursorWithHold.into()),
+            };
         }
         if self.take(Without) && !self.take(Hold) {
             return self.unread();

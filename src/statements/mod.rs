@@ -136,6 +136,15 @@ pub enum Redefines<'a> {
     Anything,
 }
 
+/// A session's advisory lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lock<'a> {
+    /// Its key, as it stands in the text. Another spelling may be the same key.
+    pub key: &'a [u8],
+    /// Shared.
+    pub shared: bool,
+}
+
 /// What becomes of a setting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Value {
@@ -218,6 +227,18 @@ pub enum What<'a> {
     DiscardAll,
     /// `DISCARD PLANS`, `SEQUENCES`, `TEMP`
     DiscardOther,
+    /// `DECLARE … WITH HOLD`, otherwise harmless: there until it is closed, unless its transaction
+    /// is rolled back.
+    HoldCursor(Name<'a>),
+    /// `CLOSE`, which no rollback undoes (sql-rollback-to.html, "Notes"); without a name, `CLOSE ALL`.
+    CloseCursor(Option<Name<'a>>),
+    /// `SELECT pg_advisory_lock(…)` and its kin, of constant integers: the call as it is written,
+    /// without what tells taking from giving back. It may fail and be there all the same.
+    Lock(Lock<'a>),
+    /// `SELECT pg_advisory_unlock(…)`
+    Unlock(Lock<'a>),
+    /// `SELECT pg_advisory_unlock_all()`
+    UnlockAll,
     /// `COPY` from or to the client, otherwise harmless.
     Copy,
     /// `ALTER ROLE … SET`, `ALTER DATABASE … SET`, and the like with `RESET`: what the new sessions of this

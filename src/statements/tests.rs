@@ -94,7 +94,11 @@ fn unknown_functions_are_opaque() {
         "SELECT 1 OPERATOR(pg_catalog.+) f(2)",
         "SELECT * FROM a JOIN b ON conflict(a) WHERE true",
         "SELECT sum(a) OVER (ORDER BY b ROWS f(c) PRECEDING) FROM t",
-        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_advisory_lock($1)",
+        "SELECT pg_advisory_lock(1), 1",
+        "SELECT pg_advisory_lock(1) FROM t",
+        "SELECT pg_advisory_lock(a)",
+        "SELECT pg_advisory_unlock((1))",
         "SELECT setseed(0)",
     ]);
 }
@@ -333,9 +337,9 @@ fn what_a_session_keeps_and_what_nobody_can_tell_is_opaque() {
         "SELECT 1 INTO TEMP t",
         "SELECT 1 INTO LOCAL TEMP t",
         "WITH x AS (SELECT 1) SELECT * INTO TEMPORARY TABLE t FROM x",
-        "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT f()",
+        "DECLARE \"é\" CURSOR WITH HOLD FOR SELECT 1",
         "DECLARE c CURSOR FOR SELECT f()",
-        "EXPLAIN DECLARE c CURSOR WITH HOLD FOR SELECT 1",
         "UPDATE pg_settings SET setting = 'on' WHERE name = 'x'",
         "WITH x AS (SELECT 1) UPDATE pg_catalog.\"pg_settings\" SET setting = 'on'",
         "CREATE VIEW v AS SELECT * FROM pg_settings",
@@ -830,5 +834,77 @@ fn defaults_of_new_sessions() {
             whose,
             "{text}"
         );
+    }
+}
+
+#[test]
+fn what_is_given_back_is_told() {
+    for (text, said) in [
+        (
+            "DECLARE C NO SCROLL CURSOR WITH HOLD FOR SELECT 1",
+            "HoldCursor(c)",
+        ),
+        (
+            "declare \"C\" cursor with hold for (select 1)",
+            "HoldCursor(C)",
+        ),
+        ("CLOSE c;", "CloseCursor(Some(c))"),
+        ("close \"C\"", "CloseCursor(Some(C))"),
+        ("close all", "CloseCursor(None)"),
+        ("select pg_advisory_unlock_all()", "UnlockAll"),
+    ] {
+        assert_eq!(format!("{:?}", what(text)), said, "{text}");
+    }
+    let lock = |key, shared| Lock { key, shared };
+    for (text, said) in [
+        ("SELECT pg_advisory_lock(1)", What::Lock(lock(b"1", false))),
+        (
+            "select pg_catalog.pg_try_advisory_lock( 1, -2 );",
+            What::Lock(lock(b"1, -2", false)),
+        ),
+        (
+            "select pg_advisory_lock_shared(1)",
+            What::Lock(lock(b"1", true)),
+        ),
+        (
+            "select pg_try_advisory_lock_shared(1)",
+            What::Lock(lock(b"1", true)),
+        ),
+        (
+            "select pg_advisory_unlock(1)",
+            What::Unlock(lock(b"1", false)),
+        ),
+        (
+            "select pg_advisory_unlock_shared(1)",
+            What::Unlock(lock(b"1", true)),
+        ),
+    ] {
+        assert_eq!(what(text), said, "{text}");
+    }
+}
+
+#[test]
+fn what_is_redefined_is_told() {
+    for (text, said) in [
+        ("create table T (a int)", "Named(t)"),
+        ("create table if not exists s.\"T\" as select 1", "Named(T)"),
+        ("create or replace view v as select 1", "Named(v)"),
+        ("create type e as enum ('a')", "Named(e)"),
+        ("create schema s", "Anything"),
+        ("drop table if exists t;", "Named(t)"),
+        ("drop table t, u", "Anything"),
+        ("drop table t cascade", "Anything"),
+        ("drop function f()", "Anything"),
+        ("alter table t add a int", "Anything"),
+        ("select 1 into t", "Anything"),
+        ("insert into t values (1)", "Nothing"),
+        ("drop index i", "Nothing"),
+        ("create index on t (a)", "Nothing"),
+        ("truncate t", "Nothing"),
+    ] {
+        let all: Vec<_> = read(text.as_bytes(), &MODE)
+            .map(|its| its.redefines)
+            .collect();
+        assert_eq!(format!("{all:?}"), format!("[{said}]"), "{text}");
     }
 }

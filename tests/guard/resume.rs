@@ -133,7 +133,7 @@ fn the_truth_costs_no_connection() {
         );
 
     let outcome = over_unix(&["truth", "select pg_advisory_lock(1)"]);
-    outcome.ok().lost("pg_advisory_lock");
+    outcome.ok().lost("an advisory lock");
     let bad = "status 1, transaction 4, socket -1, backend 0,";
     for name in ["child's", "child's again", "resumed"] {
         outcome.check(outcome.fact(name).starts_with(bad), "lost");

@@ -352,7 +352,7 @@ HISTORIES = {
     "Django, server_side_binding": (BACK, django(orm, server_side_binding=True)),
     "Django, migration": (BACK, django(migrate)),
     "Django, migration, server_side_binding": (BACK, django(migrate, server_side_binding=True)),
-    "Django, iterator in autocommit": ("cursor_with_hold", django(iterator)),
+    "Django, iterator in autocommit": (BACK, django(iterator)),
     "Django, role and schema": (BACK, django(orm, assume_role="forkguard", options="-c search_path=public")),
     # As Rails does: its start-up, and statements prepared as a1, a2, …
     "Rails-like": (
@@ -370,7 +370,7 @@ HISTORIES = {
             )
         ),
     ),
-    "Rails-like, migration": ("session_function", raw("SELECT pg_try_advisory_lock(2915411530)", "CREATE TABLE IF NOT EXISTS schema_migrations (version varchar NOT NULL PRIMARY KEY)", "SELECT pg_advisory_unlock(2915411530)")),
+    "Rails-like, migration": (BACK, raw("SELECT pg_try_advisory_lock(2915411530)", "CREATE TABLE IF NOT EXISTS schema_migrations (version varchar NOT NULL PRIMARY KEY)", "SELECT pg_advisory_unlock(2915411530)")),
     # Extensions.
     "pgcrypto": (BACK, raw("SELECT crypt('x', gen_salt('bf', 4)), digest('x', 'sha256'), gen_random_uuid()")),
     "uuid-ossp": (BACK, raw("SELECT uuid_generate_v4()", "INSERT INTO things (name) VALUES (uuid_generate_v1()::text)")),
@@ -417,7 +417,8 @@ HISTORIES = {
     "a function of one's own": ("unknown_function", raw("SELECT own()")),
     # What stays with its session.
     "temporary table": ("temporary_object", raw("CREATE TEMP TABLE t (a int)")),
-    "session lock": ("session_function", raw("SELECT pg_advisory_lock(7)")),
+    "session lock": ("advisory_lock", raw("SELECT pg_advisory_lock(7)")),
+    "session lock, given back": (BACK, raw("SELECT pg_advisory_lock(8)", "SELECT pg_advisory_unlock(8)")),
     "DO": ("any_effect", raw("DO $$ BEGIN PERFORM 1; END $$")),
     "open transaction": ("transaction_more", raw("BEGIN", "INSERT INTO things (name) VALUES ('open')")),
 }

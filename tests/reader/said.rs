@@ -81,6 +81,10 @@ fn said_of(what: &What) -> tree::Does {
         What::Deallocate(n) => This(format!("Deallocate {}", name(n))),
         What::Listen(n) => This(format!("Listen {}", name(n))),
         What::Unlisten(n) => This(format!("Unlisten {}", name(n))),
+        What::HoldCursor(_) | What::Lock(_) | What::Unlock(_) | What::UnlockAll => {
+            Changes("what its end takes back".to_owned())
+        }
+        What::CloseCursor(_) => Nothing,
         other => This(format!("{other:?}")),
     }
 }
