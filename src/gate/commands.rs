@@ -25,6 +25,7 @@ fn about_to_send(
     inside: &Inside,
     read: impl FnOnce(&mut Journal, &Rules) -> Effects,
 ) {
+    inside.count_command();
     guarded((), || {
         let books = inside.books();
         books.ran = true;

@@ -5,6 +5,7 @@ use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering::*,
 };
 
+use super::progress::Progress;
 use super::table::{Record, Table};
 use super::thread::frame;
 use crate::libpq::calls::{PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
@@ -60,6 +61,8 @@ pub struct Connection {
     half_dialled: AtomicBool,
     /// The transaction that libpq knows of has been ended here, without a server.
     ended: AtomicBool,
+    /// Tells children whether this process has gone on with the session.
+    pub progress: Progress,
     /// The program's notice receiver, while a dial keeps its own.
     pub receiver: AtomicUsize,
     /// Notifications that libpq had queued before a dial: the first `PGnotify`.
@@ -185,6 +188,7 @@ impl Record for Connection {
             dialled_in_vain: AtomicBool::new(false),
             half_dialled: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            progress: Progress::none(),
             receiver: AtomicUsize::new(0),
             notifications: AtomicUsize::new(0),
             notice_argument: AtomicUsize::new(0),
@@ -245,6 +249,7 @@ impl Connection {
         self.ended.store(false, Relaxed);
         self.fate.store(Fate::Open as u8, Relaxed);
         self.owner.store(generation::current(), Relaxed);
+        self.progress.begin();
     }
 
     /// A new session, or the attempt at one: nothing is known of it.
@@ -464,6 +469,11 @@ impl Inside<'_> {
     /// That again.
     pub fn allow_again(&self, allowed: u8) {
         self.connection.allowed.store(allowed, Relaxed);
+    }
+
+    /// A command is about to be sent.
+    pub fn count_command(&self) {
+        self.connection.progress.count();
     }
 
     /// The books, for the moment.

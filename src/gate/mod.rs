@@ -15,6 +15,7 @@ pub mod cancel;
 pub mod commands;
 pub mod connection;
 pub mod established;
+pub mod progress;
 pub mod table;
 pub mod thread;
 pub mod truth;

@@ -17,8 +17,6 @@ pub struct Parent {
     pub backend: i32,
     /// How long it has been there, in microseconds.
     pub age_us: u64,
-    /// How long ago the fork was, at the most as long as it really was; 0 where that is not known.
-    pub fork_us: u64,
     /// What a transaction that was open at the fork may have done counts.
     pub in_transaction: bool,
     /// Functions were called of which only the user says that they leave their session alone.
@@ -39,10 +37,14 @@ pub enum Answer {
     Pooler,
     /// The session is lost.
     Lost(Loss),
+    /// It is lost for what the parent's backend holds now, unless the parent has gone on since the fork.
+    LostIfItHeld(Loss),
 }
 
 /// The answer [`Answer::Nothing`].
 const NOTHING: &str = "";
+/// Before a reason's code: the answer [`Answer::LostIfItHeld`].
+const NOW: &str = "now ";
 /// The answer [`Answer::Pooler`].
 const POOLER: &str = "pooler";
 
@@ -56,22 +58,7 @@ const IS_YOUNGER: &str =
     "(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.pg_postmaster_start_time()) \
      OPERATOR(pg_catalog.<) pg_catalog.make_interval(secs => $age::pg_catalog.float8)";
 
-/// `$parent`: the number of the parent's backend, `$fork`: how many seconds ago the fork was. The backend
-/// began its last query after it, so it is not what it was at the fork.
-///
-/// Proof. The fork is noted (F) at or after the copy, and `$fork` counts from F to a moment before this
-/// is executed. What is younger than `$fork` was therefore begun after F. A thousandth less, for clocks
-/// that run apart. Where the server does not tell (`track_activities`), it is null, and the rest is asked.
-///
-/// Then the texts alone decide, which were all read: none before the fork took a lock for the session or made a table.
-/// What they do not show, triggers and the like, is in the list of README. Where functions were vouched
-/// for, their word alone does not decide, nor do texts that give a lock back: this is not asked.
-const HAS_GONE_ON: &str =
-    "EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity($parent::pg_catalog.int4) \
-     WHERE (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) query_start) \
-     OPERATOR(pg_catalog.<) pg_catalog.make_interval(secs => $fork::pg_catalog.float8))";
-
-/// The parent's backend holds advisory locks.
+/// `$parent`: the number of the parent's backend. It holds advisory locks.
 const HAS_ADVISORY_LOCK: &str = "EXISTS (SELECT FROM pg_catalog.pg_lock_status() \
      WHERE locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text \
      AND pid OPERATOR(pg_catalog.=) $parent::pg_catalog.int4)";
@@ -156,16 +143,26 @@ impl Question {
         if !left.is_empty() {
             question.ask(&may_be_owned(left), Reason::ExtensionSetting.code());
         }
-        // From here on, what the parent's backend is now.
-        if !parent.vouched && !parent.has_locked {
-            question.ask(HAS_GONE_ON, NOTHING);
-        }
-        question.ask(HAS_ADVISORY_LOCK, Reason::ParentLock.code());
+        // From here on, what the parent's backend is now. Where the parent has sent something since the fork
+        // (`gate::progress`), that is not what it was at the fork, and the texts alone decide, which were
+        // all read: none before the fork took a lock for the session, wrote or made a table. What they do not
+        // show, triggers and the like, is in the list of README. Where functions were vouched for, their word
+        // alone does not decide, nor do texts that give a lock back: then the answer counts whatever the
+        // parent did since.
+        let mut ask_now = |when: &str, reason: Reason| {
+            let when_held = if parent.vouched || parent.has_locked {
+                ""
+            } else {
+                NOW
+            };
+            question.ask(when, &format!("{when_held}{}", reason.code()));
+        };
+        ask_now(HAS_ADVISORY_LOCK, Reason::ParentLock);
         if parent.in_transaction {
-            question.ask(HAS_WRITTEN, Reason::ParentWrote.code());
+            ask_now(HAS_WRITTEN, Reason::ParentWrote);
         }
         if version >= 160_000 {
-            question.ask(HAS_TEMPORARY_TABLES, Reason::ParentTemporaryTables.code());
+            ask_now(HAS_TEMPORARY_TABLES, Reason::ParentTemporaryTables);
         }
         question.0.push_str(" ELSE ''::pg_catalog.text END");
         // A thousandth less, for clocks that run apart: twice what ntpd corrects by.
@@ -174,7 +171,6 @@ impl Question {
             ("$own", own.to_string()),
             ("$parent", parent.backend.to_string()),
             ("$age", less(parent.age_us)),
-            ("$fork", less(parent.fork_us)),
         ] {
             question.0 = question.0.replace(name, &value);
         }
@@ -214,9 +210,18 @@ impl Answer {
             NOTHING => Some(Answer::Nothing),
             POOLER => Some(Answer::Pooler),
             code => {
+                let (is_now, code) = match code.strip_prefix(NOW) {
+                    Some(code) => (true, code),
+                    None => (false, code),
+                };
                 let (code, detail) = code.split_once(": ").unwrap_or((code, ""));
                 let reason = Reason::of_code(code)?;
-                Some(Answer::Lost(Loss::with(reason, detail.as_bytes())))
+                let loss = Loss::with(reason, detail.as_bytes());
+                Some(if is_now {
+                    Answer::LostIfItHeld(loss)
+                } else {
+                    Answer::Lost(loss)
+                })
             }
         }
     }

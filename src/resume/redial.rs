@@ -22,7 +22,7 @@ use crate::libpq::{entry, Library};
 use crate::reason::Reason;
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::{generation, steps, sys};
+use crate::signal_safe::{steps, sys};
 use crate::{memory, watch};
 
 /// What is kept while libpq dials and replays.
@@ -182,7 +182,6 @@ impl Task {
         let parent = Parent {
             backend: self.parent,
             age_us: ago(books.place.map_or(0, |place| place.since_us)),
-            fork_us: generation::forked_us().map_or(0, ago),
             in_transaction: self.transaction != PQTRANS_IDLE && !journal.is_undone(failed),
             vouched: journal.is_vouched(),
             has_locked: journal.has_locked(),
@@ -206,7 +205,8 @@ impl Task {
         if self.error.is_some() {
             return self.refused;
         }
-        if let Err(loss) = self.replay.outcome() {
+        let gone_on = || connection.progress.has_gone_on();
+        if let Err(loss) = self.replay.outcome(gone_on) {
             self.refuse(loss);
             return true;
         }

@@ -249,14 +249,16 @@ impl Replay {
         self.messages.len()
     }
 
-    /// What became of it.
-    pub fn outcome(&self) -> Result<(), Loss> {
+    /// What became of it. `gone_on`: the parent has sent something on its session since the fork.
+    pub fn outcome(&self, gone_on: impl FnOnce() -> bool) -> Result<(), Loss> {
         if let Some(loss) = &self.error {
             return Err(loss.clone());
         }
         match (self.asks, &self.answer) {
             (false, _) | (true, Some(Answer::Nothing | Answer::Pooler)) => Ok(()),
             (true, Some(Answer::Lost(loss))) => Err(loss.clone()),
+            (true, Some(Answer::LostIfItHeld(_))) if gone_on() => Ok(()),
+            (true, Some(Answer::LostIfItHeld(loss))) => Err(loss.clone()),
             (true, None) => Err(Reason::ParentUnknown.into()),
         }
     }

@@ -137,7 +137,6 @@ fn look_after(shared: &'static [u8], mine: u32) {
         }
     }
     if generation::has_had_session() && descriptors::any() {
-        generation::note_fork();
         let mut report = Report {
             abandoned: 0,
             handed_over: 0,

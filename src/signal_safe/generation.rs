@@ -59,21 +59,6 @@ static NAMESPACE: AtomicU64 = AtomicU64::new(0);
 #[link_section = ".data.forkguard"]
 static GENERATION: AtomicU32 = AtomicU32::new(1);
 
-/// When this process began to be itself, by the monotonic clock in microseconds: not before the copy that
-/// it was made by. 0: nothing was inherited.
-static FORKED_US: AtomicU64 = AtomicU64::new(0);
-
-/// The fork is noticed, in the child.
-pub fn note_fork() {
-    FORKED_US.store(sys::now_us(), Relaxed);
-}
-
-/// When it was, at or after the fork itself.
-pub fn forked_us() -> Option<u64> {
-    let noted = FORKED_US.load(Relaxed);
-    (noted != 0).then_some(noted)
-}
-
 /// Who the last generations were, by number: pid and generation, for who tells
 /// which process opened a session. Older ones are forgotten.
 static ANCESTORS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];

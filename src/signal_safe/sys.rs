@@ -410,6 +410,23 @@ pub fn map_shared(fd: c_int, size: usize) -> Result<*mut c_void, Errno> {
     address.map(|address| address as *mut c_void)
 }
 
+/// Zeroed memory that this process shares with its children; never given back.
+pub fn map_shared_with_children(size: usize) -> Option<*mut c_void> {
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice.
+    let address = unsafe {
+        call!(
+            libc::SYS_mmap,
+            0usize,
+            size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            -1_i32,
+            0usize,
+        )
+    };
+    address.ok().map(|address| address as *mut c_void)
+}
+
 /// Private zeroed memory from `mmap(2)`, never given back.
 pub fn map(size: usize) -> Option<*mut c_void> {
     // SAFETY: a new anonymous mapping at an address of the kernel's choice.
