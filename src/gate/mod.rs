@@ -33,6 +33,7 @@ use crate::reason::Cause;
 use crate::resume::journal::Rules;
 use crate::resume::loss::Loss;
 use crate::resume::{judge, redial, Judgement};
+use crate::signal_safe::descriptors::State;
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::sys::{self, KeepErrno};
 use crate::signal_safe::{descriptors, generation, ownership, stats};
@@ -435,6 +436,12 @@ extern "C" fn is_anothers_in_child(fd: c_int) -> bool {
     let _errno = KeepErrno::now();
     notice_fork();
     if !descriptors::is_inherited_libpqs(fd) {
+        return false;
+    }
+    // One that has said nothing yet is for our own `send` to judge, which puts a dead socket there: libpq
+    // keeps a failed send to itself and waits for an answer (fe-misc.c, `write_failed`), and the program's
+    // own poll would wait on the live socket for ever (tried).
+    if descriptors::find(fd).is_some_and(|entry| entry.word().state() == State::Pending) {
         return false;
     }
     if watch::is_own_session(fd) {
