@@ -152,13 +152,14 @@ fn a_childs_session_is_equal_or_lost() {
     // Only what can be made again: all of it must be, but for what the journal is strict about.
     let tame = sequences(&server, Transport::Unix, "resumable", seed, many * 3 / 8);
     let tls = sequences(&server, Transport::Tls, "resumable", seed + many, many / 8);
-    for counts in [tame, tls] {
+    for counts in [&tame, &tls] {
         assert_eq!(counts.equal + counts.strict, counts.sequences);
-        assert!(
-            3 * counts.equal >= 2 * counts.sequences,
-            "too few are made again"
-        );
     }
+    // Of both together: fifty alone fell below by chance, once in thirty runs (four fifths come back).
+    assert!(
+        3 * (tame.equal + tls.equal) >= 2 * (tame.sequences + tls.sequences),
+        "too few are made again"
+    );
     // Anything at all: a quarter at least is made again (two fifths were, of 2,000).
     let any = sequences(&server, Transport::Unix, "any", seed + 2 * many, many / 2);
     assert!(4 * any.equal >= any.sequences, "too few are made again");
