@@ -83,9 +83,10 @@ impl Progress {
 
 fn new_count(generation: u32) -> Option<*const AtomicU32> {
     let mut map = SHARED.load(Acquire);
-    // SAFETY: null, or memory that is never given back.
     let is_own = |map: *mut Shared| {
-        unsafe { map.as_ref() }.is_some_and(|map| map.generation.load(Relaxed) == generation)
+        // SAFETY: null, or memory that is never given back.
+        let map = unsafe { map.as_ref() };
+        map.is_some_and(|map| map.generation.load(Relaxed) == generation)
     };
     if !is_own(map) {
         let new: *mut Shared =

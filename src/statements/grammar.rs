@@ -1224,7 +1224,7 @@ impl<'a> Reader<'a, '_> {
             Kind::Word(Role | User) => {
                 let is = |word: &&[u8]| written.eq_ignore_ascii_case(word);
                 let anyone = is(&b"all".as_slice()) || is(&b"user".as_slice());
-                role = (!anyone && !ANYONE.iter().any(|word| is(word))).then_some(name);
+                role = (!anyone && !ANYONE.iter().any(is)).then_some(name);
                 if next.kind == Kind::Word(In) {
                     if ahead.token().kind != Kind::Word(Database) {
                         return None;
