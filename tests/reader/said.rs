@@ -26,6 +26,7 @@ fn said_of(what: &What) -> tree::Does {
     match what {
         What::Harmless => Nothing,
         What::Opaque(reason) => Changes(reason.to_string()),
+        What::Defaults { .. } => Changes("defaults of new sessions".to_owned()),
         What::SetTransaction => Nothing,
         What::Savepoint(n) => This(format!("Savepoint {}", name(n))),
         What::Release(n) => This(format!("Release {}", name(n))),
