@@ -393,8 +393,8 @@ pub fn shared_memory(name: &CStr, size: usize) -> Result<c_int, Errno> {
         })
 }
 
-/// The memory behind such a descriptor, shared with whoever has it. Never given back.
-pub fn map_shared(fd: c_int, size: usize) -> Result<*mut c_void, Errno> {
+/// A new mapping of memory for reading and writing.
+fn mapped(size: usize, flags: c_int, fd: c_int) -> Result<*mut c_void, Errno> {
     // SAFETY: a new mapping at an address of the kernel's choice.
     let address = unsafe {
         call!(
@@ -402,7 +402,7 @@ pub fn map_shared(fd: c_int, size: usize) -> Result<*mut c_void, Errno> {
             0usize,
             size,
             libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED,
+            flags,
             fd,
             0usize,
         )
@@ -410,38 +410,19 @@ pub fn map_shared(fd: c_int, size: usize) -> Result<*mut c_void, Errno> {
     address.map(|address| address as *mut c_void)
 }
 
+/// The memory behind such a descriptor, shared with whoever has it. Never given back.
+pub fn map_shared(fd: c_int, size: usize) -> Result<*mut c_void, Errno> {
+    mapped(size, libc::MAP_SHARED, fd)
+}
+
 /// Zeroed memory that this process shares with its children; never given back.
 pub fn map_shared_with_children(size: usize) -> Option<*mut c_void> {
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice.
-    let address = unsafe {
-        call!(
-            libc::SYS_mmap,
-            0usize,
-            size,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-            -1_i32,
-            0usize,
-        )
-    };
-    address.ok().map(|address| address as *mut c_void)
+    mapped(size, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1).ok()
 }
 
 /// Private zeroed memory from `mmap(2)`, never given back.
 pub fn map(size: usize) -> Option<*mut c_void> {
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice.
-    let address = unsafe {
-        call!(
-            libc::SYS_mmap,
-            0usize,
-            size,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1isize,
-            0usize,
-        )
-    };
-    address.ok().map(|address| address as *mut c_void)
+    mapped(size, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1).ok()
 }
 
 /// Gives back what [`map`] gave.
