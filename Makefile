@@ -36,7 +36,7 @@ help:
 	@echo 'make loom       every interleaving of the lock-free parts; make test has the short form'
 	@echo 'make miri       unit tests under Miri, where a nightly toolchain has it'
 	@echo 'make memcheck   C programs under the library and valgrind, all of them; make test has a few'
-	@echo 'make lint       formatting, clippy, documentation'
+	@echo 'make lint       formatting, clippy, documentation, licences and sources of the crates'
 	@echo 'make install    library, command, header, pkg-config file, man pages, completions; PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR='
 	@echo 'make packages   a Debian package, a Python wheel and a tarball into target/packages; make deb, wheel, tarball: one'
 	@echo 'make uninstall  takes those away again; give it the same variables'
@@ -101,6 +101,7 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTFLAGS='--cfg forkguard_other_processor' cargo clippy --lib --target-dir target/other -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items -p forkguard -p forkguard-cli
+	tools/dependencies
 
 # Builds nothing: `make build`, then `sudo make install`, and root needs no Rust. Pages and
 # completions come out of the built command.
