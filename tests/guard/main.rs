@@ -18,6 +18,7 @@ mod configuration;
 mod counters;
 mod descriptors;
 mod detector;
+mod documents;
 mod equal;
 mod exit;
 mod facts;
