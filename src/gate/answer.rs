@@ -41,22 +41,22 @@ fn left_by(
 pub fn without_server(
     library: &Library,
     connection: &Connection,
-    inside: &Inside,
+    inside: &mut Inside,
     request: Request,
 ) -> usize {
     let pgconn = connection.pgconn();
     let result = guarded(0, || {
-        let books = inside.books();
+        let state = inside.state();
         let standing = Standing::of(connection.transaction_status(library));
-        let left = left_by(&books.journal, request, standing, &rules(books));
+        let left = left_by(&state.journal, request, standing, &rules(state));
         let Some((after, tag)) = left else {
             return 0;
         };
         let result = empty_result(library, pgconn, tag);
         if result != 0 {
             if let Some(after) = after {
-                books.journal = *after;
-                if standing != Standing::Idle && !books.journal.is_in_transaction() {
+                state.journal = *after;
+                if standing != Standing::Idle && !state.journal.is_in_transaction() {
                     connection.end_transaction();
                 }
             }

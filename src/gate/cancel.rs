@@ -204,7 +204,7 @@ fn holds_own_key(library: &Library, pgconn: usize) -> bool {
     }
     // Outside of another call, this dials.
     match cross(library, pgconn, Request::Other, Role::Other) {
-        Crossing::In(inside) => {
+        Crossing::In(mut inside) => {
             inside.leave();
             true
         }

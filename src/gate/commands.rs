@@ -3,7 +3,7 @@
 use core::mem::take;
 use std::format;
 
-use super::connection::{Books, Inside, Role};
+use super::connection::{Inside, Role, SessionState};
 use super::{cross, failed_result, guarded, real, rules, Crossing, Request};
 use crate::libpq::calls::{
     string, COMMAND_OK, COPY_BOTH, COPY_IN, COPY_OUT, EMPTY_QUERY, NONFATAL_ERROR,
@@ -22,17 +22,17 @@ fn standing(library: &Library, pgconn: usize) -> Standing {
 fn about_to_send(
     library: &Library,
     pgconn: usize,
-    inside: &Inside,
+    inside: &mut Inside,
     read: impl FnOnce(&mut Journal, &Rules) -> Effects,
 ) {
     inside.count_command();
     guarded((), || {
-        let books = inside.books();
-        books.ran = true;
-        let rules = rules(books);
-        books.sending = read(&mut books.journal, &rules);
-        if !books.sending.is_none() {
-            books.standing = standing(library, pgconn);
+        let state = inside.state();
+        state.ran = true;
+        let rules = rules(state);
+        state.sending = read(&mut state.journal, &rules);
+        if !state.sending.is_none() {
+            state.standing = standing(library, pgconn);
         }
     });
 }
@@ -40,7 +40,7 @@ fn about_to_send(
 /// Before a call about a prepared statement: a replay's own unnamed one is dropped where it is
 /// meant. By a simple query, which drops it (exec_simple_query in postgres.c): a round trip that
 /// hardly any program causes, and not every replay.
-fn drop_unnamed_of_ours(library: &Library, pgconn: usize, inside: &Inside, name: usize) {
+fn drop_unnamed_of_ours(library: &Library, pgconn: usize, inside: &mut Inside, name: usize) {
     // A null name is none, and libpq says so.
     if string(name).is_some_and(<[u8]>::is_empty) {
         drop_unnamed(library, pgconn, inside);
@@ -48,94 +48,94 @@ fn drop_unnamed_of_ours(library: &Library, pgconn: usize, inside: &Inside, name:
 }
 
 #[inline]
-fn drop_unnamed(library: &Library, pgconn: usize, inside: &Inside) {
+fn drop_unnamed(library: &Library, pgconn: usize, inside: &mut Inside) {
     let idle = || !matches!(standing(library, pgconn), Standing::Other);
-    if inside.books().journal.unnamed_is_ours() && idle() {
+    if inside.state().journal.unnamed_is_ours() && idle() {
         let allowed = inside.allow(Role::Many); // what it sends is ours
         let result = library.call2(entry::PQexec, pgconn, c"".as_ptr() as usize);
         library.call1(entry::PQclear, result);
         inside.allow_again(allowed);
-        inside.books().journal.set_unnamed_is_ours(false);
+        inside.state().journal.set_unnamed_is_ours(false);
     }
 }
 
 /// After a call that sends and returns: was it taken?
-fn was_sent(inside: &Inside, taken: bool) {
+fn was_sent(inside: &mut Inside, taken: bool) {
     guarded((), || {
-        let books = inside.books();
-        let effects = take(&mut books.sending);
+        let state = inside.state();
+        let effects = take(&mut state.sending);
         if !taken {
-            return books.journal.not_sent(&effects);
+            return state.journal.not_sent(&effects);
         }
-        if books.pipeline {
-            return books.journal.sent_in_pipeline(effects);
+        if state.pipeline {
+            return state.journal.sent_in_pipeline(effects);
         }
         if !effects.is_none() {
-            if !books.sent.is_none() {
-                books.journal.set_opaque(Reason::CommandsOverlapped);
+            if !state.sent.is_none() {
+                state.journal.set_opaque(Reason::CommandsOverlapped);
             }
-            books.sent = effects;
-            books.expect_an_answer();
+            state.sent = effects;
+            state.expect_an_answer();
         }
     });
 }
 
 /// After a call that sends and waits for the one result that counts.
-fn was_done(library: &Library, pgconn: usize, inside: &Inside, result: usize) {
-    let books = inside.books();
-    if books.sending.is_none() && books.sent.is_none() {
+fn was_done(library: &Library, pgconn: usize, inside: &mut Inside, result: usize) {
+    let state = inside.state();
+    if state.sending.is_none() && state.sent.is_none() {
         return;
     }
     guarded((), || {
-        let books = inside.books();
-        let effects = take(&mut books.sending);
-        if !take(&mut books.sent).is_none() {
+        let state = inside.state();
+        let effects = take(&mut state.sending);
+        if !take(&mut state.sent).is_none() {
             // libpq threw the results of the command before away.
-            return books.journal.set_opaque(Reason::CommandsOverlapped);
+            return state.journal.set_opaque(Reason::CommandsOverlapped);
         }
         if result == 0 {
-            return books.journal.set_opaque(Reason::NoResult);
+            return state.journal.set_opaque(Reason::NoResult);
         }
-        books.expect_an_answer();
-        take_result(library, books, result);
-        finish(library, pgconn, books, effects);
+        state.expect_an_answer();
+        take_result(library, state, result);
+        finish(library, pgconn, state, effects);
     });
 }
 
 /// Notes how one result of a command with effects came out.
-fn take_result(library: &Library, books: &mut Books, result: usize) {
+fn take_result(library: &Library, state: &mut SessionState, result: usize) {
     match library.call1(entry::PQresultStatus, result) as i32 {
         EMPTY_QUERY | COMMAND_OK | TUPLES_OK | SINGLE_TUPLE | TUPLES_CHUNK | NONFATAL_ERROR => {
             let tag = string(library.call1(entry::PQcmdStatus, result));
-            books.rolled_back = tag == Some(b"ROLLBACK");
+            state.rolled_back = tag == Some(b"ROLLBACK");
         }
         COPY_OUT | COPY_IN | COPY_BOTH => {
-            books.journal.set_opaque(Reason::CopyAmongChanges);
+            state.journal.set_opaque(Reason::CopyAmongChanges);
         }
         status => {
-            books.failed = true;
+            state.failed = true;
             // Every error of the server's has a code. One without is libpq's own, which
             // had no memory for the answer, say: the server may well have done it.
             if status != PIPELINE_ABORTED
                 && library.call2(entry::PQresultErrorField, result, SQLSTATE) == 0
             {
                 let reason = Reason::AnswerLost;
-                books.journal.set_opaque(reason);
+                state.journal.set_opaque(reason);
             }
         }
     }
 }
 
-fn finish(library: &Library, pgconn: usize, books: &mut Books, effects: Effects) {
+fn finish(library: &Library, pgconn: usize, state: &mut SessionState, effects: Effects) {
     let outcome = Outcome {
-        failed: books.failed,
-        rolled_back: books.rolled_back,
-        before: books.before,
+        failed: state.failed,
+        rolled_back: state.rolled_back,
+        before: state.before,
         after: standing(library, pgconn),
     };
-    let rules = rules(books);
-    books.journal.done(effects, outcome, &rules);
-    super::established::read_mode(library, pgconn, books);
+    let rules = rules(state);
+    state.journal.done(effects, outcome, &rules);
+    super::established::read_mode(library, pgconn, state);
 }
 
 /// A call that sends a command and returns its result.
@@ -152,11 +152,11 @@ macro_rules! waits {
                 Crossing::Answered(result) => result,
                 Crossing::Pass => real!(library, $name, $pgconn $(, $argument)*),
                 Crossing::Failed => failed_result(library, $pgconn),
-                Crossing::In(inside) => {
-                    $(drop_unnamed_of_ours(library, $pgconn, &inside, $prepared);)?
-                    about_to_send(library, $pgconn, &inside, |$journal, $rules| $read);
+                Crossing::In(mut inside) => {
+                    $(drop_unnamed_of_ours(library, $pgconn, &mut inside, $prepared);)?
+                    about_to_send(library, $pgconn, &mut inside, |$journal, $rules| $read);
                     let result = real!(library, $name, $pgconn $(, $argument)*);
-                    was_done(library, $pgconn, &inside, result);
+                    was_done(library, $pgconn, &mut inside, result);
                     inside.leave();
                     result
                 }
@@ -178,13 +178,13 @@ macro_rules! sends {
             match cross(library, $pgconn, Request::Other, Role::Sends) {
                 Crossing::Pass => real!(library, $name, $pgconn $(, $argument)*),
                 Crossing::Failed | Crossing::Answered(_) => 0,
-                Crossing::In(inside) => {
-                    $(drop_unnamed_of_ours(library, $pgconn, &inside, $prepared);)?
-                    about_to_send(library, $pgconn, &inside, |$journal, $rules| $read);
+                Crossing::In(mut inside) => {
+                    $(drop_unnamed_of_ours(library, $pgconn, &mut inside, $prepared);)?
+                    about_to_send(library, $pgconn, &mut inside, |$journal, $rules| $read);
                     let taken = real!(library, $name, $pgconn $(, $argument)*);
-                    let books = inside.books();
-                    if books.pipeline || !books.sending.is_none() {
-                        was_sent(&inside, taken as i32 == 1);
+                    let state = inside.state();
+                    if state.pipeline || !state.sending.is_none() {
+                        was_sent(&mut inside, taken as i32 == 1);
                     }
                     inside.leave();
                     taken
@@ -320,11 +320,11 @@ pub unsafe extern "C-unwind" fn PQgetResult(pgconn: usize, library: &Library) ->
         Crossing::Pass | Crossing::Failed | Crossing::Answered(_) => {
             real!(library, PQgetResult, pgconn)
         }
-        Crossing::In(inside) => {
+        Crossing::In(mut inside) => {
             let result = real!(library, PQgetResult, pgconn);
-            let books = inside.books();
-            if books.pipeline || !books.sent.is_none() {
-                guarded((), || got_result(library, pgconn, inside.books(), result));
+            let state = inside.state();
+            if state.pipeline || !state.sent.is_none() {
+                guarded((), || got_result(library, pgconn, inside.state(), result));
             }
             inside.leave();
             result
@@ -332,29 +332,29 @@ pub unsafe extern "C-unwind" fn PQgetResult(pgconn: usize, library: &Library) ->
     }
 }
 
-fn got_result(library: &Library, pgconn: usize, books: &mut Books, result: usize) {
-    if !books.pipeline {
+fn got_result(library: &Library, pgconn: usize, state: &mut SessionState, result: usize) {
+    if !state.pipeline {
         if result != 0 {
-            return take_result(library, books, result);
+            return take_result(library, state, result);
         }
-        let effects = take(&mut books.sent);
-        return finish(library, pgconn, books, effects);
+        let effects = take(&mut state.sent);
+        return finish(library, pgconn, state, effects);
     }
     if result == 0 {
-        return books.journal.end_in_pipeline();
+        return state.journal.end_in_pipeline();
     }
     if library.call1(entry::PQresultStatus, result) as i32 == PIPELINE_SYNC {
-        let rules = rules(books);
+        let rules = rules(state);
         let after = standing(library, pgconn);
-        books.journal.sync_in_pipeline(after, &rules);
-        return super::established::read_mode(library, pgconn, books);
+        state.journal.sync_in_pipeline(after, &rules);
+        return super::established::read_mode(library, pgconn, state);
     }
-    books.failed = false;
-    books.rolled_back = false;
-    take_result(library, books, result);
-    books
+    state.failed = false;
+    state.rolled_back = false;
+    take_result(library, state, result);
+    state
         .journal
-        .result_in_pipeline(books.failed, books.rolled_back);
+        .result_in_pipeline(state.failed, state.rolled_back);
 }
 
 /// See the entry point of this name.
@@ -368,10 +368,10 @@ pub unsafe extern "C-unwind" fn PQsetClientEncoding(
     encoding: usize,
     library: &Library,
 ) -> usize {
-    let Crossing::In(inside) = cross(library, pgconn, Request::Other, Role::Many) else {
+    let Crossing::In(mut inside) = cross(library, pgconn, Request::Other, Role::Many) else {
         return real!(library, PQsetClientEncoding, pgconn, encoding);
     };
-    about_to_send(library, pgconn, &inside, |journal, rules| {
+    about_to_send(library, pgconn, &mut inside, |journal, rules| {
         let Some(name) = string(encoding) else {
             return Effects::default();
         };
@@ -381,24 +381,24 @@ pub unsafe extern "C-unwind" fn PQsetClientEncoding(
     });
     let result = real!(library, PQsetClientEncoding, pgconn, encoding);
     guarded((), || {
-        let books = inside.books();
-        let effects = take(&mut books.sending);
-        books.expect_an_answer();
-        books.failed = result as i32 != 0;
-        finish(library, pgconn, books, effects);
+        let state = inside.state();
+        let effects = take(&mut state.sending);
+        state.expect_an_answer();
+        state.failed = result as i32 != 0;
+        finish(library, pgconn, state, effects);
     });
     inside.leave();
     result
 }
 
 /// Before a call that is more than a read for the transaction it is made in: large objects, a password.
-fn does_more(_library: &Library, _pgconn: usize, inside: &Inside) {
-    guarded((), || inside.books().journal.does_more(b"a call of libpq"));
+fn does_more(_library: &Library, _pgconn: usize, inside: &mut Inside) {
+    guarded((), || inside.state().journal.does_more(b"a call of libpq"));
 }
 
 /// A call that talks to the server and leaves the session as it is.
 macro_rules! seen {
-    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) asks $request:ident as $role:ident $(, first $first:ident)? $(, then |$books:ident, $result:ident| $then:expr)?;)*) => {$(
+    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) asks $request:ident as $role:ident $(, first $first:ident)? $(, then |$state:ident, $result:ident| $then:expr)?;)*) => {$(
         /// See the entry point of this name.
         ///
         /// # Safety
@@ -408,12 +408,12 @@ macro_rules! seen {
         pub unsafe extern "C-unwind" fn $name($pgconn: usize $(, $argument: usize)*, library: &Library) -> usize {
             match cross(library, $pgconn, Request::$request, Role::$role) {
                 Crossing::Pass | Crossing::Failed | Crossing::Answered(_) => real!(library, $name, $pgconn $(, $argument)*),
-                Crossing::In(inside) => {
-                    $($first(library, $pgconn, &inside);)?
+                Crossing::In(mut inside) => {
+                    $($first(library, $pgconn, &mut inside);)?
                     let result = real!(library, $name, $pgconn $(, $argument)*);
                     $({
                         let $result = result as i32;
-                        guarded((), || { let $books = inside.books(); $then });
+                        guarded((), || { let $state = inside.state(); $then });
                     })?
                     inside.leave();
                     result
@@ -436,16 +436,16 @@ seen! {
     PQendcopy(pgconn) asks None as Other;
     PQsendFlushRequest(pgconn) asks Other as Other;
     // In a pipeline it could not be dropped.
-    PQenterPipelineMode(pgconn) asks Other as Other, first drop_unnamed, then |books, result| books.pipeline = result == 1;
-    PQexitPipelineMode(pgconn) asks None as Other, then |books, result| if result == 1 && books.pipeline {
-        books.pipeline = false;
-        books.journal.left_pipeline();
+    PQenterPipelineMode(pgconn) asks Other as Other, first drop_unnamed, then |state, result| state.pipeline = result == 1;
+    PQexitPipelineMode(pgconn) asks None as Other, then |state, result| if result == 1 && state.pipeline {
+        state.pipeline = false;
+        state.journal.left_pipeline();
     };
-    PQpipelineSync(pgconn) asks Other as Other, then |books, result| if result == 1 {
-        books.journal.sent_sync();
+    PQpipelineSync(pgconn) asks Other as Other, then |state, result| if result == 1 {
+        state.journal.sent_sync();
     };
-    PQsendPipelineSync(pgconn) asks Other as Other, then |books, result| if result == 1 {
-        books.journal.sent_sync();
+    PQsendPipelineSync(pgconn) asks Other as Other, then |state, result| if result == 1 {
+        state.journal.sent_sync();
     };
     PQchangePassword(pgconn, user, password) asks Other as Many, first does_more;
     PQencryptPasswordConn(pgconn, password, user, algorithm) asks Other as Many;

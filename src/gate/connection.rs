@@ -69,7 +69,7 @@ pub struct Connection {
     notifications: AtomicUsize,
     /// What the program gave `PQsetNoticeReceiver` beside the function.
     pub notice_argument: AtomicUsize,
-    books: UnsafeCell<Books>,
+    state: UnsafeCell<SessionState>,
 }
 
 /// What a call does, as far as calls inside it are concerned.
@@ -109,7 +109,7 @@ pub struct Notification {
 }
 
 /// What only the thread inside the call may touch.
-pub struct Books {
+pub struct SessionState {
     /// What the client did to the session.
     pub journal: Journal,
     /// The command of the call under way.
@@ -136,9 +136,9 @@ pub struct Books {
     pub place: Option<Place>,
 }
 
-impl Books {
+impl SessionState {
     fn new() -> Self {
-        Books {
+        SessionState {
             journal: Journal::default(),
             sending: Effects::default(),
             standing: Standing::Other,
@@ -155,7 +155,7 @@ impl Books {
     }
 }
 
-impl Books {
+impl SessionState {
     /// The command of the call under way is the one to be answered.
     pub fn expect_an_answer(&mut self) {
         self.before = self.standing;
@@ -164,7 +164,7 @@ impl Books {
     }
 }
 
-// SAFETY: `books` is touched by the thread inside an outermost call alone
+// SAFETY: `state` is touched by the thread inside an outermost call alone
 // (`inside`; two threads on one PGconn are forbidden by libpq), or by a child
 // that found nobody inside.
 unsafe impl Sync for Connection {}
@@ -192,7 +192,7 @@ impl Record for Connection {
             receiver: AtomicUsize::new(0),
             notifications: AtomicUsize::new(0),
             notice_argument: AtomicUsize::new(0),
-            books: UnsafeCell::new(Books::new()),
+            state: UnsafeCell::new(SessionState::new()),
         }
     }
 
@@ -261,21 +261,21 @@ impl Connection {
         self.half_dialled.store(false, Relaxed);
         self.notifications.store(0, Relaxed);
         self.inside.store(0, Relaxed);
-        self.empty_books();
+        self.empty_state();
         self.own();
     }
 
     /// What was kept is dropped, unless a fork may have cut it in two: then it
     /// is left where it lies.
-    fn empty_books(&self) {
-        let books = self.books.get();
+    fn empty_state(&self) {
+        let state = self.state.get();
         // SAFETY: the program begins or ends the session in this thread, so
         // nobody else is inside.
         unsafe {
             if self.is_inherited() {
-                books.write(Books::new());
+                state.write(SessionState::new());
             } else {
-                *books = Books::new();
+                *state = SessionState::new();
             }
         }
     }
@@ -283,12 +283,12 @@ impl Connection {
     /// It was handed over by its parent, who does not touch it any more: this
     /// process's, under the old key, and not to be made anew.
     pub fn leave_to_us(&self) {
-        self.empty_books();
+        self.empty_state();
         self.own();
         self.left_to_us.store(true, Relaxed);
         self.nobody_inside();
         // SAFETY: emptied above, and nobody is inside.
-        unsafe { &mut *self.books.get() }
+        unsafe { &mut *self.state.get() }
             .journal
             .set_opaque(Reason::HandedOver);
     }
@@ -342,7 +342,7 @@ impl Connection {
                 self.left.store(true, Relaxed);
             }
             // Ended by pthread_cancel(3) inside a call, or still in one, against
-            // libpq's rule: the books are left alone from here on.
+            // libpq's rule: the session state is left alone from here on.
             _ => {
                 self.left.store(true, Relaxed);
                 return None;
@@ -428,19 +428,26 @@ impl Connection {
 
     /// The `PGconn` is being freed.
     pub fn forget(&self) {
-        self.empty_books();
+        self.empty_state();
         CONNECTIONS.forget(self);
     }
 
-    /// The books of an inherited connection that nobody was inside.
+    /// The session state of an inherited connection that nobody was inside.
     ///
     /// # Safety
-    /// The caller has seen `is_entered` false in a child, and is the one thread
-    /// in a call on the connection.
-    #[allow(clippy::mut_from_ref)]
-    pub unsafe fn inherited_books(&self) -> &mut Books {
-        // SAFETY: by the caller's promise nobody else is at them.
-        unsafe { &mut *self.books.get() }
+    /// The caller has seen `is_entered` false in a child, is the one thread in a call on the
+    /// connection, and lets the borrow end before it enters the connection.
+    pub unsafe fn inherited_state(&self) -> &SessionState {
+        // SAFETY: by the caller's promise nobody else is at it.
+        unsafe { &*self.state.get() }
+    }
+
+    /// As after [`Connection::enter`], for a connection that nobody else knows yet.
+    ///
+    /// # Safety
+    /// This thread is in the call that makes the connection, and no other `Inside` of it is used.
+    pub unsafe fn assume_inside(&self) -> Inside<'_> {
+        Inside { connection: self }
     }
 }
 
@@ -457,7 +464,7 @@ pub struct Inside<'a> {
 impl Inside<'_> {
     /// Ends the call.
     #[inline]
-    pub fn leave(&self) {
+    pub fn leave(&mut self) {
         self.connection.inside.store(0, Release);
     }
 
@@ -476,12 +483,11 @@ impl Inside<'_> {
         self.connection.progress.count();
     }
 
-    /// The books, for the moment.
-    #[allow(clippy::mut_from_ref)]
-    pub fn books(&self) -> &mut Books {
-        // SAFETY: this thread is inside, and takes one borrow at a time: the
-        // gate's functions end theirs before the real call and begin another
-        // after it.
-        unsafe { &mut *self.connection.books.get() }
+    /// The session state, for the moment: the borrow ends before the next call of libpq's.
+    pub fn state(&mut self) -> &mut SessionState {
+        // SAFETY: this thread is inside, and this is the one `Inside` of the connection that is
+        // used: `enter` makes none for a call inside another one, and one that was left by a jump
+        // is never used again.
+        unsafe { &mut *self.connection.state.get() }
     }
 }

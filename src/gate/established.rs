@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicPtr, Ordering::*};
 use std::boxed::Box;
 
-use super::connection::{self, Books, Connection};
+use super::connection::{self, Connection, SessionState};
 use super::thread;
 use super::{guarded, real};
 use crate::interpose::notice_fork;
@@ -31,14 +31,14 @@ const NOT_ASCII_SAFE: [&[u8]; 7] = [
 ];
 
 /// How the server reads strings now.
-pub fn read_mode(library: &Library, pgconn: usize, books: &mut Books) {
+pub fn read_mode(library: &Library, pgconn: usize, state: &mut SessionState) {
     let name = c"standard_conforming_strings".as_ptr() as usize;
     // Null where the server does not report it.
     let value = string(library.call2(entry::PQparameterStatus, pgconn, name));
-    books.standard_strings = value != Some(b"off");
+    state.standard_strings = value != Some(b"off");
     let encoding = library.call1(entry::PQclientEncoding, pgconn);
     let name = string(library.call1(entry::pg_encoding_to_char, encoding));
-    books.ascii_safe = name.is_some_and(|name| !NOT_ASCII_SAFE.contains(&name));
+    state.ascii_safe = name.is_some_and(|name| !NOT_ASCII_SAFE.contains(&name));
 }
 
 /// A connection is up, and is this process's.
@@ -49,25 +49,26 @@ fn established(library: &Library, connection: &'static Connection) {
         let fd = library.socket(pgconn);
         connection.fd.store(fd, Relaxed);
         // SAFETY: this thread is in the call that made it; nobody else knows it yet.
-        let books = unsafe { connection.inherited_books() };
+        let mut inside = unsafe { connection.assume_inside() };
+        let state = inside.state();
         if super::resumes() {
-            books.place = Place::of(fd);
-            read_mode(library, pgconn, books);
+            state.place = Place::of(fd);
+            read_mode(library, pgconn, state);
             let name = |entry| string(library.call1(entry, pgconn)).unwrap_or_default();
-            let journal = &mut books.journal;
+            let journal = &mut state.journal;
             journal.set_login(name(entry::PQuser), name(entry::PQdb));
         }
-        stands_at(connection, fd, books);
+        stands_at(connection, fd, state);
     });
 }
 
 /// A session of this process's stands at `fd`: what is open there is noted, and
 /// from now on bytes there must come from calls at the gate.
-pub fn stands_at(connection: &'static Connection, fd: i32, books: &mut Books) {
+pub fn stands_at(connection: &'static Connection, fd: i32, state: &mut SessionState) {
     let identity = descriptors::identity_of(fd).unwrap_or(0);
     connection.identity.store(identity, Relaxed);
     if super::resumes() && !watch::journalled(fd, connection.inside()) {
-        books.journal.set_opaque(Reason::DescriptorUnknown);
+        state.journal.set_opaque(Reason::DescriptorUnknown);
     }
 }
 

@@ -39,7 +39,7 @@ use crate::signal_safe::sys::{self, KeepErrno};
 use crate::signal_safe::{descriptors, generation, ownership, stats};
 use crate::statements::{Mode, Trusted};
 use crate::{detector, memory, processor, registrations, watch};
-use connection::{Books, Connection, Fate, Inside, Role};
+use connection::{Connection, Fate, Inside, Role, SessionState};
 
 /// What the gate goes by: set once, by the constructor.
 pub struct Settings {
@@ -108,16 +108,16 @@ pub fn connect_wait_s() -> u64 {
     settings().connect_wait_s
 }
 
-fn rules(books: &Books) -> Rules<'static> {
+fn rules(state: &SessionState) -> Rules<'static> {
     let settings = settings();
     Rules {
         mode: Mode {
-            standard_conforming_strings: books.standard_strings,
-            ascii_safe: books.ascii_safe,
+            standard_conforming_strings: state.standard_strings,
+            ascii_safe: state.ascii_safe,
             trusted: &settings.trusted,
         },
         limit: settings.journal_limit,
-        pipeline: books.pipeline,
+        pipeline: state.pipeline,
     }
 }
 
@@ -255,11 +255,11 @@ fn resume(
     role: Role,
 ) -> Crossing {
     // Inside from here on: a child forked by another thread finds half a dial.
-    let Some(inside) = connection.enter(role) else {
+    let Some(mut inside) = connection.enter(role) else {
         return Crossing::Pass;
     };
     if role == Role::Waits {
-        let result = answer::without_server(library, connection, &inside, request);
+        let result = answer::without_server(library, connection, &mut inside, request);
         if result != 0 {
             inside.leave();
             return Crossing::Answered(result);
@@ -267,7 +267,7 @@ fn resume(
     }
     connection.set_half_dialled(true);
     // Not guarded as a whole: libpq's calls in it may unwind.
-    let resumed = redial::resume(library, connection);
+    let resumed = redial::resume(library, connection, &mut inside);
     connection.set_half_dialled(false);
     if resumed {
         return Crossing::In(inside);

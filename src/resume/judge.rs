@@ -86,11 +86,11 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     }
     // SAFETY: nobody was inside at the fork, and this thread is the one in a
     // call on it now.
-    let books = unsafe { connection.inherited_books() };
-    if let Some(loss) = books.journal.opaque() {
+    let state = unsafe { connection.inherited_state() };
+    if let Some(loss) = state.journal.opaque() {
         return Judgement::Lost(loss.clone());
     }
-    if let Some(loss) = books.journal.obstacle() {
+    if let Some(loss) = state.journal.obstacle() {
         return Judgement::Lost(loss);
     }
     if noted != fd {
@@ -122,20 +122,20 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     {
         return lost(Reason::PipelineMode);
     }
-    if !(books.journal.is_answered() && books.sent.is_none()) {
+    if !(state.journal.is_answered() && state.sent.is_none()) {
         return lost(Reason::CommandUnderWay);
     }
     if transaction != PQTRANS_IDLE {
-        if let Err(loss) = books
+        if let Err(loss) = state
             .journal
             .can_begin_again(transaction == PQTRANS_INERROR)
         {
             return Judgement::Lost(loss);
         }
-    } else if !books.journal.is_settled() {
+    } else if !state.journal.is_settled() {
         return lost(Reason::TransactionUnseen);
     }
-    let Some(place) = books.place else {
+    let Some(place) = state.place else {
         return lost(Reason::PeerUnknown);
     };
     let dial = dial(library, pgconn, place.unix);

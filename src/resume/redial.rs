@@ -13,7 +13,7 @@ use super::question::Parent;
 use super::replay::Replay;
 use super::told::Told;
 use super::{place, replay};
-use crate::gate::connection::{Connection, Notification};
+use crate::gate::connection::{Connection, Inside, Notification};
 use crate::gate::thread::{self, Dialling};
 use crate::gate::{self, established};
 use crate::interpose::guarded;
@@ -45,7 +45,7 @@ const NEEDED: usize = 64 * 1024;
 /// Makes the session of an inherited, resumable connection anew. True: it is
 /// this process's, equal to what it was. False: it is lost, libpq says so, and
 /// the log says why.
-pub fn resume(library: &Library, connection: &'static Connection) -> bool {
+pub fn resume(library: &Library, connection: &'static Connection, inside: &mut Inside) -> bool {
     let pgconn = connection.pgconn();
     let task = guarded(core::ptr::null_mut(), || {
         if !memory::is_plenty(NEEDED) {
@@ -69,11 +69,15 @@ pub fn resume(library: &Library, connection: &'static Connection) -> bool {
     established::silence(library, connection);
     dial(library, pgconn, connection.fd.load(Relaxed));
     // SAFETY: made above, and freed below.
-    guarded((), || unsafe { &mut *task }.dialled(library, connection));
+    guarded((), || {
+        unsafe { &mut *task }.dialled(library, connection, inside)
+    });
     // SAFETY: as above; this frame keeps the borrow, which needs no cleaning up.
     replay::run(library, pgconn, unsafe { &mut (*task).replay });
     // SAFETY: as above.
-    let refused = guarded(true, || unsafe { &mut *task }.replayed(library, connection));
+    let refused = guarded(true, || {
+        unsafe { &mut *task }.replayed(library, connection, inside)
+    });
     if refused {
         // SAFETY: as above.
         hang_up(library, pgconn, unsafe { (*task).replay.length() });
@@ -83,7 +87,7 @@ pub fn resume(library: &Library, connection: &'static Connection) -> bool {
     thread::set_dialling(Dialling::NOT);
     guarded(false, || {
         // SAFETY: from `Box::into_raw` above, and not used after this.
-        unsafe { Box::from_raw(task) }.finish(library, connection)
+        unsafe { Box::from_raw(task) }.finish(library, connection, inside)
     })
 }
 
@@ -148,7 +152,7 @@ impl Task {
     }
 
     /// After the dial: is there a session, in the same place? Then what is to be replayed.
-    fn dialled(&mut self, library: &Library, connection: &'static Connection) {
+    fn dialled(&mut self, library: &Library, connection: &Connection, inside: &mut Inside) {
         let pgconn = connection.pgconn();
         if library.status(pgconn) != CONNECTION_OK {
             self.error = Some(if thread::dialling().out_of_time {
@@ -167,21 +171,19 @@ impl Task {
         if library.socket(pgconn) != self.fd {
             return self.refuse(Reason::OtherDescriptor);
         }
-        // SAFETY: judged resumable: nobody was inside at the fork, and the
-        // caller's thread is the one in a call on it.
-        let books = unsafe { connection.inherited_books() };
-        if books.place.map(|place| place.peer) != place::peer(self.fd) {
+        let state = inside.state();
+        if state.place.map(|place| place.peer) != place::peer(self.fd) {
             return self.refuse(Reason::OtherAddress);
         }
         if let Some(what) = self.before.other_place(&Told::of(library, pgconn)) {
             return self.refuse(Loss::with(Reason::OtherPlace, what.as_bytes()));
         }
         let ago = |us: u64| sys::now_us().saturating_sub(us);
-        let journal = &books.journal;
+        let journal = &state.journal;
         let failed = self.transaction == PQTRANS_INERROR;
         let parent = Parent {
             backend: self.parent,
-            age_us: ago(books.place.map_or(0, |place| place.since_us)),
+            age_us: ago(state.place.map_or(0, |place| place.since_us)),
             in_transaction: self.transaction != PQTRANS_IDLE && !journal.is_undone(failed),
             vouched: journal.is_vouched(),
             has_locked: journal.has_locked(),
@@ -191,7 +193,7 @@ impl Task {
             pgconn,
             journal,
             &parent,
-            books.ran,
+            state.ran,
             self.transaction,
         ) {
             Ok(replay) => self.replay = replay,
@@ -201,7 +203,12 @@ impl Task {
 
     /// After the replay: is the session equal?
     /// True if there is a session that must not be used.
-    fn replayed(&mut self, library: &Library, connection: &'static Connection) -> bool {
+    fn replayed(
+        &mut self,
+        library: &Library,
+        connection: &Connection,
+        inside: &mut Inside,
+    ) -> bool {
         if self.error.is_some() {
             return self.refused;
         }
@@ -213,8 +220,7 @@ impl Task {
         // A pooler keeps some parameters itself, and does not always report that
         // it set them: then it is enough that the server took the journal's SET.
         let pooled = self.replay.is_behind_a_pooler();
-        // SAFETY: as in `dialled`.
-        let journal = &unsafe { connection.inherited_books() }.journal;
+        let journal = &inside.state().journal;
         if pooled && journal.alters_others() {
             self.refuse(Reason::AlteredDefaults);
         }
@@ -228,7 +234,12 @@ impl Task {
         self.refused
     }
 
-    fn finish(&self, library: &Library, connection: &'static Connection) -> bool {
+    fn finish(
+        &self,
+        library: &Library,
+        connection: &'static Connection,
+        inside: &mut Inside,
+    ) -> bool {
         let (pgconn, fd) = (connection.pgconn(), self.fd);
         if let Some(loss) = &self.error {
             connection.dialled_in_vain.store(true, Relaxed);
@@ -242,15 +253,14 @@ impl Task {
         connection
             .cancel
             .store(library.call1(entry::PQgetCancel, pgconn), Relaxed);
-        // SAFETY: as in `dialled`.
-        let books = unsafe { connection.inherited_books() };
-        books
+        let state = inside.state();
+        state
             .journal
             .set_unnamed_is_ours(self.replay.leaves_unnamed);
-        if let Some(place) = &mut books.place {
+        if let Some(place) = &mut state.place {
             place.since_us = sys::now_us();
         }
-        established::stands_at(connection, fd, books);
+        established::stands_at(connection, fd, state);
         stats::count(Count::Resumed, 1);
         sink::say(Level::Info, |line| {
             line.push(b"resumed the session on descriptor ")
