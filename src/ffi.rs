@@ -9,16 +9,16 @@ use std::panic::{catch_unwind, UnwindSafe};
 
 use crate::signal_safe::descriptors::State;
 use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::sys::{self, KeepErrno};
+use crate::signal_safe::sys::{self, Errno, KeepErrno};
 use crate::{load, sessions};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
 
 /// Runs `body`; a failure or a panic is -1 with `errno`.
-fn answer(body: impl FnOnce() -> Result<c_int, c_int> + UnwindSafe) -> c_int {
+fn answer(body: impl FnOnce() -> Result<c_int, Errno> + UnwindSafe) -> c_int {
     let errno = KeepErrno::now();
     crate::interpose::notice_fork();
-    match catch_unwind(body).unwrap_or(Err(libc::EIO)) {
+    match catch_unwind(body).unwrap_or(Err(Errno::EIO)) {
         Ok(value) => value,
         Err(why) => {
             drop(errno);
@@ -53,7 +53,7 @@ pub extern "C" fn forkguard_state(fd: c_int) -> c_int {
 pub extern "C" fn forkguard_track(fd: c_int) -> c_int {
     answer(move || {
         if !load::is_active() {
-            return Err(libc::EPERM);
+            return Err(Errno::EPERM);
         }
         sessions::track(fd).map(|()| 0)
     })
@@ -97,7 +97,7 @@ pub struct Counters {
 pub unsafe extern "C" fn forkguard_counters(out: *mut Counters, size: usize) -> c_int {
     answer(move || {
         if out.is_null() {
-            return Err(libc::EINVAL);
+            return Err(Errno::EINVAL);
         }
         let counters = Counters {
             opened: stats::get(Count::Opened),

@@ -4,15 +4,16 @@
 //! that our prepare handler runs last and our child handler first. What is done
 //! in the child is in [`crate::signal_safe::child`].
 
+use crate::signal_safe::sys::Errno;
 use crate::signal_safe::{child, descriptors, fence, generation, threads};
 
 /// Registers them. An error is `pthread_atfork`'s: out of memory.
-pub fn register() -> Result<(), i32> {
+pub fn register() -> Result<(), Errno> {
     // SAFETY: the three functions are of the right type and are never unloaded
     // (`-z nodelete`).
     match unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child::handler)) } {
         0 => Ok(()),
-        errno => Err(errno),
+        errno => Err(Errno::of(errno)),
     }
 }
 

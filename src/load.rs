@@ -100,7 +100,10 @@ fn start() {
         );
     }
     if let Err(errno) = fork::register() {
-        log::error!("no protection: fork handlers could not be registered (errno {errno})");
+        log::error!(
+            "no protection: fork handlers could not be registered (errno {})",
+            errno.value()
+        );
         return;
     }
     tree::set_policy(match config.policy {
@@ -197,7 +200,7 @@ fn use_file(path: &[u8]) {
         log::warn!(
             "FORKGUARD_LOG_FILE={}: cannot be written ({}); using standard error",
             absolute.display(),
-            std::io::Error::from_raw_os_error(errno)
+            std::io::Error::from_raw_os_error(errno.value())
         );
     }
 }

@@ -11,7 +11,7 @@ use dashmap::DashMap;
 
 use crate::normal::Normal;
 use crate::signal_safe::descriptors::{self, identity_of, State, HANDED_OVER};
-use crate::signal_safe::sys;
+use crate::signal_safe::sys::Errno;
 use crate::{memory, watch, wire};
 
 /// How many sessions this process has open, however many numbers each has. 0
@@ -45,9 +45,9 @@ fn identities(_: &Normal) -> u64 {
 }
 
 /// Enters what is open at `fd` by hand: the C interface's `forkguard_track`.
-pub fn track(fd: c_int) -> Result<(), sys::Errno> {
+pub fn track(fd: c_int) -> Result<(), Errno> {
     identity_of(fd)?;
-    let entry = descriptors::entry(fd).ok_or(libc::ENOMEM)?;
+    let entry = descriptors::entry(fd).ok_or(Errno::ENOMEM)?;
     if entry.word().state() == State::Inherited && entry.is_still(fd) {
         return Ok(()); // its parent's, who tracks it
     }
@@ -58,16 +58,16 @@ pub fn track(fd: c_int) -> Result<(), sys::Errno> {
     if watch::register(fd, entry, wire::Opening::ByHand) {
         Ok(())
     } else {
-        Err(libc::EOPNOTSUPP)
+        Err(Errno::EOPNOTSUPP)
     }
 }
 
 /// Leaves the session at `fd` to the children to come: `forkguard_release`.
-pub fn release(fd: c_int) -> Result<(), sys::Errno> {
+pub fn release(fd: c_int) -> Result<(), Errno> {
     identity_of(fd)?;
-    let entry = descriptors::find(fd).ok_or(libc::ENOENT)?;
+    let entry = descriptors::find(fd).ok_or(Errno::ENOENT)?;
     if entry.word().state() != State::Session || !entry.is_still(fd) {
-        return Err(libc::ENOENT);
+        return Err(Errno::ENOENT);
     }
     watch::set_flag_everywhere(entry, HANDED_OVER, true);
     Ok(())

@@ -16,7 +16,8 @@ use crate::signal_safe::descriptors::{
 };
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::{child, fence, generation, sys};
+use crate::signal_safe::sys::{self, Errno};
+use crate::signal_safe::{child, fence, generation};
 use crate::{peer, wire};
 
 /// Hashes of the addresses at which this process has had sessions. Few: a
@@ -176,7 +177,7 @@ fn abandon_late(fd: c_int, entry: Entry) -> bool {
     let mut dead = DeadSockets::none(generation::current());
     let outcome = if child::shares_table() {
         entry.set_refused(dead.generation);
-        Outcome::Refused(0)
+        Outcome::Refused(Errno::NONE)
     } else {
         dead.replace(fd, entry)
     };

@@ -35,7 +35,7 @@ use crate::resume::loss::Loss;
 use crate::resume::{judge, redial, Judgement};
 use crate::signal_safe::descriptors::State;
 use crate::signal_safe::sink::{self, Level};
-use crate::signal_safe::sys::{self, KeepErrno};
+use crate::signal_safe::sys::{self, Errno, KeepErrno};
 use crate::signal_safe::{descriptors, generation, ownership, stats};
 use crate::statements::{Mode, Trusted};
 use crate::{detector, memory, processor, registrations, watch};
@@ -460,7 +460,7 @@ unsafe extern "C-unwind" fn libpq_send<const L: usize>(
 ) -> isize {
     type Send = unsafe extern "C-unwind" fn(c_int, usize, usize, c_int) -> isize;
     if is_anothers(fd) {
-        sys::set_errno(libc::EPIPE);
+        sys::set_errno(Errno::EPIPE);
         return -1;
     }
     let held = library(L).send_function();

@@ -4,7 +4,7 @@ use core::ffi::{c_int, c_ulong};
 
 use super::{guarded, hooks, is_refused, notice_fork_at, passes};
 use crate::signal_safe::descriptors::{self, Entry, State, Word, CLOSE_ON_EXEC, NON_BLOCKING};
-use crate::signal_safe::sys;
+use crate::signal_safe::sys::{self, Errno};
 use crate::signal_safe::{child, fence, generation};
 use crate::watch;
 
@@ -36,7 +36,7 @@ fn duplicate(
     // As `close` of it: the number may be the parent's, too. What dup2(2) says where it
     // cannot have a number now.
     if to.is_some_and(|to| to != old && child::shares_table() && is_refused(to)) {
-        sys::set_errno(libc::EBUSY);
+        sys::set_errno(Errno::EBUSY);
         return -1;
     }
     let (from, over) = (before(old), to.filter(|to| *to != old).and_then(before));
@@ -89,7 +89,7 @@ fn set(fd: c_int, flag: u64, on: bool) {
 fn closed(fd: c_int, found: Option<Before>, result: c_int) {
     guarded((), || {
         // Linux frees the number whatever close returns, except for EBADF.
-        let freed = result == 0 || sys::errno() != libc::EBADF;
+        let freed = result == 0 || sys::errno() != Errno::EBADF;
         if let (true, Some(found)) = (freed, found) {
             watch::closed(fd, found.entry, found.word);
         }

@@ -32,7 +32,7 @@ use core::sync::atomic::AtomicPtr;
 
 use crate::libpq::bind;
 use crate::signal_safe::descriptors::{self, Entry, State};
-use crate::signal_safe::sys::{self, KeepErrno};
+use crate::signal_safe::sys::{self, Errno, KeepErrno};
 use crate::signal_safe::{child, generation};
 
 /// Defines hooks, and `resolve`, which looks up their real functions.
@@ -185,7 +185,7 @@ pub fn is_in_front() -> bool {
 fn before_the_constructor(name: &[u8]) -> *mut () {
     /// As the kernel answers to a call that it does not know.
     extern "C" fn missing() -> isize {
-        sys::set_errno(libc::ENOSYS);
+        sys::set_errno(Errno::ENOSYS);
         -1
     }
     match loader::next(name) {

@@ -9,7 +9,7 @@ use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 use super::{guarded, hooks, look, moves_freely, sends_freely, Found};
 use crate::signal_safe::descriptors::{self, Entry, State};
 use crate::signal_safe::exclusion::Place;
-use crate::signal_safe::sys;
+use crate::signal_safe::sys::{self, Errno};
 use crate::signal_safe::{fence, generation, steps};
 use crate::{detector, load, watch, wire};
 
@@ -185,7 +185,7 @@ fn sending(call: &str, fd: c_int, bytes: &Outgoing) -> Sending {
         Found::Pending(_) => false,
     });
     if refused {
-        sys::set_errno(libc::EPIPE);
+        sys::set_errno(Errno::EPIPE);
         return Sending::Refused;
     }
     match bytes {
@@ -248,10 +248,10 @@ fn connected(fd: c_int, unseen: bool, address: *const sockaddr, length: socklen_
     guarded((), || {
         // EISCONN: connected before, and watched or looked at before.
         let lasting = [
-            libc::EINPROGRESS,
-            libc::EALREADY,
-            libc::EINTR,
-            libc::EISCONN,
+            Errno::EINPROGRESS,
+            Errno::EALREADY,
+            Errno::EINTR,
+            Errno::EISCONN,
         ];
         if result != 0 && !lasting.contains(&sys::errno()) {
             watch::not_connected(fd);

@@ -12,7 +12,7 @@ use super::{guarded, hooks, is_refused, notice_fork, notice_fork_at, passes};
 use crate::gate::thread;
 use crate::signal_safe::descriptors::{self, State};
 use crate::signal_safe::generation;
-use crate::signal_safe::sys;
+use crate::signal_safe::sys::{self, Errno};
 use crate::{load, registrations};
 
 /// Marks the refused descriptors of a `poll` as hung up, and nothing else as
@@ -102,7 +102,7 @@ fn epoll_made(epoll: c_int) {
 /// Why an inherited session may not be entered into, or taken out of, this
 /// epoll: an inherited epoll is the parent's as well, and would report the
 /// child's dead socket there, under the parent's own number.
-fn foreign_epoll(epoll: c_int, command: c_int, fd: c_int) -> Option<c_int> {
+fn foreign_epoll(epoll: c_int, command: c_int, fd: c_int) -> Option<Errno> {
     guarded(None, || {
         let entry = descriptors::find(fd)?;
         let refused = match entry.word().state() {
@@ -115,10 +115,10 @@ fn foreign_epoll(epoll: c_int, command: c_int, fd: c_int) -> Option<c_int> {
         });
         match command {
             // What a replaced one gets from the kernel.
-            libc::EPOLL_CTL_DEL | libc::EPOLL_CTL_MOD if refused => Some(libc::ENOENT),
+            libc::EPOLL_CTL_DEL | libc::EPOLL_CTL_MOD if refused => Some(Errno::ENOENT),
             // epoll_ctl(2): the file does not support epoll. libev takes it for
             // always ready, which is true.
-            libc::EPOLL_CTL_ADD if refused || !own => Some(libc::EPERM),
+            libc::EPOLL_CTL_ADD if refused || !own => Some(Errno::EPERM),
             _ => None,
         }
     })
@@ -165,7 +165,7 @@ hooks! {
         if ready == 0 && bound.is_some() {
             // To libpq the end of the attempt, with all its hosts (fe-connect.c, connectDBComplete).
             thread::set_out_of_time();
-            sys::set_errno(libc::ETIMEDOUT);
+            sys::set_errno(Errno::ETIMEDOUT);
             return -1;
         }
         ready

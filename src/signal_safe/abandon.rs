@@ -81,7 +81,7 @@ impl DeadSockets {
 
     fn put_over(&mut self, fd: c_int, word: Word) -> Result<u64, Errno> {
         let dead = match self.made(word.has(NON_BLOCKING)) {
-            Err(libc::EMFILE) => return self.make_in_place(fd, word),
+            Err(Errno::EMFILE) => return self.make_in_place(fd, word),
             other => other?,
         };
         let flags = if word.has(CLOSE_ON_EXEC) {
@@ -91,7 +91,7 @@ impl DeadSockets {
         };
         match sys::dup3(dead.fd, fd, flags) {
             // The number is above the limit, which was lowered after it was opened.
-            Err(libc::EBADF) if self.raise_limit() => sys::dup3(dead.fd, fd, flags)?,
+            Err(Errno::EBADF) if self.raise_limit() => sys::dup3(dead.fd, fd, flags)?,
             other => other?,
         }
         Ok(dead.identity)
@@ -113,7 +113,7 @@ impl DeadSockets {
             | libc::SOCK_CLOEXEC
             | if non_blocking { libc::SOCK_NONBLOCK } else { 0 };
         let [fd, peer] = match sys::socketpair(kind) {
-            Err(libc::EMFILE) if self.raise_limit() => sys::socketpair(kind)?,
+            Err(Errno::EMFILE) if self.raise_limit() => sys::socketpair(kind)?,
             other => other?,
         };
         if !sys::close(peer) {
@@ -147,14 +147,14 @@ impl DeadSockets {
             };
         // Above a limit that was lowered nothing could come in its place.
         if sys::descriptor_limit(None).is_ok_and(|limit| fd as u64 >= limit.rlim_cur) {
-            return Err(libc::EMFILE);
+            return Err(Errno::EMFILE);
         }
         sys::close(fd);
         let socket = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX]
             .iter()
             .map(|family| sys::socket(*family, kind))
             .find(Result::is_ok)
-            .unwrap_or(Err(libc::EMFILE))?;
+            .unwrap_or(Err(Errno::EMFILE))?;
         sys::shutdown(socket);
         if socket != fd {
             let moved = sys::dup3(

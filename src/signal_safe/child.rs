@@ -143,7 +143,7 @@ fn look_after(shared: &'static [u8], mine: u32) {
             left_to_heir: 0,
             refused: 0,
             unknown: 0,
-            errno: 0,
+            errno: Errno::NONE,
             shared,
             listed: [-1; LISTED],
         };
@@ -193,13 +193,13 @@ fn why_shared(settled: c_int) -> &'static [u8] {
         Ok(true) => return b"it was made with CLONE_FILES",
         // Nothing can be taken from a process that is no more. The same holds where another
         // one has its number by now, and does not share with us.
-        Err(libc::ESRCH) => {}
+        Err(Errno::ESRCH) => {}
         Ok(false) if sys::has_descriptors(settled) => {}
         Ok(false) | Err(_) => return b"kcmp(2) does not tell",
     }
     // The thread that made us may have a table of its own (`unshare(2)`).
     match sys::recorded_thread().map(sys::shares_descriptors_with) {
-        Some(Ok(false) | Err(libc::ESRCH)) => b"",
+        Some(Ok(false) | Err(Errno::ESRCH)) => b"",
         _ => b"it was made by a thread with another table",
     }
 }
@@ -249,7 +249,7 @@ fn one(
         // A dead socket as well: it holds the number for the process that put it there.
         (true, _) => {
             entry.set_refused(dead.generation);
-            Outcome::Refused(0)
+            Outcome::Refused(Errno::NONE)
         }
     };
     if state == State::Abandoned && !shared {

@@ -15,7 +15,8 @@ use core::ffi::c_int;
 use core::mem::size_of;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 
-use super::{generation, ownership, sys};
+use super::sys::{self, Errno};
+use super::{generation, ownership};
 
 /// What a number may be. Where something must be looked at before bytes go out
 /// or come in, the value is odd ([`is_plain`]).
@@ -195,17 +196,17 @@ impl Entry {
     }
 
     /// The same; an error where the kernel will not say.
-    pub fn is_there(&self, fd: c_int) -> Result<bool, sys::Errno> {
+    pub fn is_there(&self, fd: c_int) -> Result<bool, Errno> {
         let recorded = self.identity();
         match identity_of(fd) {
             Ok(now) if now == recorded => Ok(true),
             // Recorded by its cookie, before the program went into a sandbox that does
             // not let it be asked for: by the inode, if that was recorded as well.
             Ok(now) if now & BY_INODE > recorded & BY_INODE => match self.inode.load(Relaxed) {
-                0 => Err(libc::EPERM),
+                0 => Err(Errno::EPERM),
                 inode => Ok(now == inode),
             },
-            Ok(_) | Err(libc::EBADF | libc::ENOTSOCK) => Ok(false),
+            Ok(_) | Err(Errno::EBADF | Errno::ENOTSOCK) => Ok(false),
             Err(errno) => Err(errno),
         }
     }
@@ -614,17 +615,17 @@ const BY_INODE: u64 = 1 << 63;
 /// cookie (`SO_COOKIE`, socket(7), Linux 4.12); on older kernels, and where it
 /// may not be asked for, [`inode_of`]. An error: no socket is open there.
 #[inline]
-pub fn identity_of(fd: c_int) -> Result<u64, sys::Errno> {
+pub fn identity_of(fd: c_int) -> Result<u64, Errno> {
     const SO_COOKIE: c_int = 57; // include/uapi/asm-generic/socket.h
     match sys::socket_option::<u64>(fd, SO_COOKIE) {
         Ok(cookie) => Ok(cookie),
-        Err(errno @ (libc::EBADF | libc::ENOTSOCK)) => Err(errno),
+        Err(errno @ (Errno::EBADF | Errno::ENOTSOCK)) => Err(errno),
         Err(_) => inode_of(fd),
     }
 }
 
 /// The device and inode of what is open at `fd`, in one word that is no cookie's.
-pub fn inode_of(fd: c_int) -> Result<u64, sys::Errno> {
+pub fn inode_of(fd: c_int) -> Result<u64, Errno> {
     // A socket's inode has 32 bits, and so has a device's number.
     sys::file_identity(fd).map(|(device, inode)| (device << 32 ^ inode) | BY_INODE)
 }

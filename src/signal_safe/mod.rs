@@ -17,6 +17,7 @@
 pub mod abandon;
 pub mod child;
 pub mod descriptors;
+pub mod errno;
 pub mod exclusion;
 pub mod fence;
 pub mod generation;

@@ -12,11 +12,10 @@ use core::mem::{size_of, MaybeUninit};
 
 use crate::processor::system_call;
 
-/// A failed call: the `errno` value.
-pub type Errno = c_int;
+pub use super::errno::Errno;
 
 /// Puts `errno` back as it was when this value was made.
-pub struct KeepErrno(c_int);
+pub struct KeepErrno(Errno);
 
 impl KeepErrno {
     /// Remembers `errno`.
@@ -37,20 +36,20 @@ impl Drop for KeepErrno {
 #[inline]
 pub fn errno() -> Errno {
     // SAFETY: `__errno_location` returns a valid pointer to this thread's errno.
-    unsafe { *libc::__errno_location() }
+    Errno::of(unsafe { *libc::__errno_location() })
 }
 
 /// Sets this thread's `errno`.
 #[inline]
 pub fn set_errno(value: Errno) {
     // SAFETY: as in `errno`.
-    unsafe { *libc::__errno_location() = value }
+    unsafe { *libc::__errno_location() = value.value() }
 }
 
 /// A system call with up to six arguments, numbers or pointers.
 macro_rules! call {
     ($number:expr $(, $argument:expr)* $(,)?) => {
-        system_call($number, padded([$($argument as usize),*]))
+        system_call($number, padded([$($argument as usize),*])).map_err(Errno::of)
     };
 }
 
@@ -75,7 +74,7 @@ pub fn dup3(from: c_int, to: c_int, flags: c_int) -> Result<(), Errno> {
     loop {
         // SAFETY: no memory is passed.
         match unsafe { call!(libc::SYS_dup3, from, to, flags) } {
-            Err(libc::EINTR) => continue,
+            Err(Errno::EINTR) => continue,
             other => return other.map(drop),
         }
     }
@@ -327,7 +326,7 @@ pub fn since_boot_ns() -> u64 {
 pub fn is_gone(pid: c_int) -> bool {
     // SAFETY: no memory is passed.
     let result = unsafe { call!(libc::SYS_kill, pid, 0) };
-    result == Err(libc::ESRCH)
+    result == Err(Errno::ESRCH)
 }
 
 /// The limit on descriptor numbers, `RLIMIT_NOFILE`: replaced by `new` where
@@ -377,10 +376,10 @@ pub fn shared_memory(name: &CStr, size: usize) -> Result<c_int, Errno> {
     };
     // A file beyond the process's limit would be its end, by SIGXFSZ.
     if limit(libc::RLIMIT_FSIZE as c_int, None)?.rlim_cur < size as u64 {
-        return Err(libc::EFBIG);
+        return Err(Errno::EFBIG);
     }
     let fd = match create(MFD_NOEXEC_SEAL) {
-        Err(libc::EINVAL) => create(0),
+        Err(Errno::EINVAL) => create(0),
         other => other,
     }? as c_int;
     const SEALS: c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
@@ -461,7 +460,7 @@ pub fn read_from(fd: c_int, into: &mut [u8]) -> usize {
         let read = unsafe { call!(libc::SYS_pread64, fd, rest.as_mut_ptr(), rest.len(), filled) };
         match read {
             Ok(count @ 1..) => filled += count,
-            Err(libc::EINTR) => {}
+            Err(Errno::EINTR) => {}
             _ => break,
         }
     }
@@ -612,7 +611,7 @@ fn is_readable(address: usize) -> bool {
             8usize,
         )
     };
-    answer != Err(libc::EFAULT)
+    answer != Err(Errno::EFAULT)
 }
 
 /// Whether four bytes at an aligned address can be written. The kernel is asked
@@ -770,8 +769,8 @@ pub fn write_once(fd: c_int, bytes: &[u8]) {
             SET,
         );
         let raised = match call!(libc::SYS_write, fd, bytes.as_ptr(), bytes.len()) {
-            Err(libc::EPIPE) => set_of(libc::SIGPIPE),
-            Err(libc::EFBIG) => set_of(libc::SIGXFSZ),
+            Err(Errno::EPIPE) => set_of(libc::SIGPIPE),
+            Err(Errno::EFBIG) => set_of(libc::SIGXFSZ),
             _ => 0,
         } & !pending_before;
         if raised != 0 {

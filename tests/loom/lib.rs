@@ -29,6 +29,7 @@ pub mod sync {
 #[path = "../../src/signal_safe"]
 pub mod signal_safe {
     pub mod descriptors;
+    pub mod errno;
     pub mod exclusion;
     pub mod fence;
     pub mod generation;

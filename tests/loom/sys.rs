@@ -3,7 +3,7 @@
 use core::ffi::{c_int, c_long, c_void};
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
-pub type Errno = c_int;
+pub use super::errno::Errno;
 
 /// There is no `errno` to keep.
 pub struct KeepErrno;
@@ -64,14 +64,14 @@ pub fn cookie(fd: c_int) -> u64 {
 pub fn socket_option<T: Copy + Default>(fd: c_int, _: c_int) -> Result<T, Errno> {
     assert_eq!(size_of::<T>(), size_of::<u64>());
     match cookie(fd) {
-        0 => Err(libc::EBADF),
+        0 => Err(Errno::EBADF),
         // SAFETY: `T` has the size of the number; the table asks for a number.
         cookie => Ok(unsafe { core::mem::transmute_copy::<u64, T>(&cookie) }),
     }
 }
 
 pub fn file_identity(_: c_int) -> Result<(u64, u64), Errno> {
-    Err(libc::EBADF)
+    Err(Errno::EBADF)
 }
 
 /// Numbers from 1,024 on are no part of a model.
