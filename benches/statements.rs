@@ -1,14 +1,7 @@
 //! `cargo bench --bench statements`: what it costs to read a statement. Nothing here passes or
 //! fails.
 
-#[allow(dead_code)]
-#[path = "../src/reason.rs"]
-mod reason;
-#[allow(dead_code, unused_imports)] // what the library does with it
-#[path = "../src/statements/mod.rs"]
-mod statements;
-
-use statements::{read, Mode, Trusted};
+use forkguard_sql::{read, Mode, Trusted};
 use std::hint::black_box;
 use std::time::Instant;
 

@@ -5,7 +5,7 @@ use std::vec::Vec;
 use std::{borrow::ToOwned, format};
 
 use crate::signal_safe::level::{Format, Level};
-use crate::statements::Trusted;
+use forkguard_sql::Trusted;
 
 /// What happens to a session that a child inherits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

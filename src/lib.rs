@@ -15,7 +15,7 @@
 //!    parent's is out of reach.
 //! 3. Calls to libpq pass a [`gate`], into which every libpq of the process is
 //!    redirected ([`libpq`]). It keeps a journal of each session, by what its
-//!    statements say ([`statements`]), and in the child makes an idle one anew
+//!    statements say ([`forkguard_sql`]), and in the child makes an idle one anew
 //!    before its first use, equal to what it was or not at all ([`resume`]).
 //! 4. A child made without handlers (`_Fork`, `clone`) finds a page wiped
 //!    ([`signal_safe::generation`]) at its first interposed call, and does the
@@ -30,8 +30,6 @@
 //! | [`auxv`] | what the kernel tells at the start |
 //! | [`config`] | `FORKGUARD_*` into one `Config`; pure |
 //! | [`wire`] | what a client's first bytes say; pure |
-//! | [`reason`] | why a session cannot be resumed: the closed list; pure |
-//! | [`statements`] | what a statement does to its session, by its text; pure |
 //! | [`interpose`] | every exported libc symbol |
 //! | [`watch`] | what becomes of a number: connecting, a session, duplicated, closed |
 //! | [`sessions`] | the sessions, for who asks; normal context only |
@@ -42,7 +40,6 @@
 //! | [`memory`] | an allocator that has a last reserve |
 //! | [`libpq`] | the libpqs of the process, found and redirected |
 //! | [`gate`] | where redirected calls pass |
-//! | [`statements`] | what a statement does to its session; pure |
 //! | [`resume`] | the journal, and a child's session made anew |
 //! | [`detector`] | the policies `report` and `abort`: uses of inherited sessions, told |
 //! | [`python_frames`] | CPython's frames, read out of memory; pure |
@@ -68,10 +65,8 @@ pub mod libpq;
 pub mod processor;
 #[cfg_attr(test, allow(dead_code))]
 pub mod python_frames;
-pub mod reason;
 pub mod resume;
 pub mod signal_safe;
-pub mod statements;
 pub mod wire;
 
 pub mod memory;

@@ -9,9 +9,9 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::processes::Process;
-use crate::reason::Reason;
 use crate::signal_safe::page::{self, Page, Slot, COUNTS, TEXT};
 use crate::terminal;
+use forkguard_sql::Reason;
 
 /// What `/proc` calls it: [`page::NAME`] as a memfd's.
 pub const LINK: &str = "/memfd:forkguard-counters (deleted)";

@@ -40,12 +40,6 @@ mod signal_safe {
     pub mod level;
     pub mod page;
 }
-#[allow(dead_code)]
-#[path = "../../src/reason.rs"]
-mod reason;
-#[allow(dead_code, unused_imports)] // what the library does with it
-#[path = "../../src/statements/mod.rs"]
-mod statements;
 
 use arguments::{Action, Arguments};
 use clap::error::ErrorKind;

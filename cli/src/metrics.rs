@@ -13,9 +13,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::arguments::Metrics;
 use crate::counters::{Counted, Counters, Identity, Sheet};
 use crate::processes::{self, Process, Seen};
-use crate::reason::Reason;
 use crate::signal_safe::page::{Count, COUNTS};
 use crate::{terminal, Failure};
+use forkguard_sql::Reason;
 
 /// Name, help, and which count, of the counters.
 const COUNTERS: [(&str, &str, Count); COUNTS] = [

@@ -13,20 +13,14 @@ mod said;
 mod signal_safe {
     pub mod level;
 }
-#[allow(dead_code)]
-#[path = "../../src/reason.rs"]
-mod reason;
-#[allow(dead_code, unused_imports)] // what the library does with it
-#[path = "../../src/statements/mod.rs"]
-mod statements;
 #[path = "../../tests/reader/tree.rs"]
 mod tree;
 #[allow(dead_code)]
 #[path = "../../src/wire.rs"]
 mod wire;
 
+use forkguard_sql::{is_plain_select, read, Mode, Trusted, What};
 use said::{said, MODE};
-use statements::{is_plain_select, read, Mode, Trusted, What};
 use tree::{does, Does};
 use wire::{recognise, First, Verdict};
 

@@ -10,9 +10,9 @@ use crate::libpq::calls::{
     PIPELINE_ABORTED, PIPELINE_SYNC, SINGLE_TUPLE, SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
 };
 use crate::libpq::{entry, Library};
-use crate::reason::Reason;
 use crate::resume::journal::{Effects, Journal, Outcome, Rules, Standing};
 use crate::resume::set_config::Parameter;
+use forkguard_sql::Reason;
 
 fn standing(library: &Library, pgconn: usize) -> Standing {
     Standing::of(library.transaction_status(pgconn))

@@ -10,10 +10,10 @@ use super::table::{Record, Table};
 use super::thread::frame;
 use crate::libpq::calls::{PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::libpq::Library;
-use crate::reason::Reason;
 use crate::resume::journal::{Effects, Journal, Standing};
 use crate::resume::place::Place;
 use crate::signal_safe::{generation, ownership, sys};
+use forkguard_sql::Reason;
 
 /// What becomes of an inherited connection in this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,10 +9,10 @@ use super::{guarded, real};
 use crate::interpose::notice_fork;
 use crate::libpq::calls::{string, CONNECTION_OK};
 use crate::libpq::{entry, Library};
-use crate::reason::Reason;
 use crate::resume::place::Place;
 use crate::signal_safe::{descriptors, steps};
 use crate::{memory, watch};
+use forkguard_sql::Reason;
 
 /// libpq-fe.h, `PGRES_POLLING_OK`.
 const POLLING_OK: i32 = 3;

@@ -29,7 +29,6 @@ use crate::interpose::{guarded, notice_fork};
 use crate::libpq::calls::{CONNECTION_OK, FATAL_ERROR};
 use crate::libpq::entry_points::{entry, entry_points, NAMES, REDIRECTED};
 use crate::libpq::{library, Library, LIBRARIES};
-use crate::reason::Cause;
 use crate::resume::journal::Rules;
 use crate::resume::loss::Loss;
 use crate::resume::{judge, redial, Judgement};
@@ -37,9 +36,9 @@ use crate::signal_safe::descriptors::State;
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::sys::{self, Errno, KeepErrno};
 use crate::signal_safe::{descriptors, generation, ownership, stats};
-use crate::statements::{Mode, Trusted};
 use crate::{detector, memory, processor, registrations, watch};
 use connection::{Connection, Fate, Inside, Role, SessionState};
+use forkguard_sql::{Cause, Mode, Trusted};
 
 /// What the gate goes by: set once, by the constructor.
 pub struct Settings {

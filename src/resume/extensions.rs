@@ -13,6 +13,7 @@
 //! whom no text shows: with it come settings that have their defaults, and a child has them as soon
 //! as it calls a function itself.
 
+use forkguard_sql::LONGEST_NAME;
 use std::format;
 use std::string::String;
 
@@ -59,7 +60,7 @@ const ALL: [&str; 2] = ["pgcrypto", "uuid-ossp"];
 /// Whether a name can be asked about: it stands in a text that is read by a session's first settings.
 pub fn may_be_asked(name: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
-    !name.is_empty() && name.len() <= crate::reason::LONGEST_NAME && name.iter().all(plain)
+    !name.is_empty() && name.len() <= LONGEST_NAME && name.iter().all(plain)
 }
 
 /// An expression of type text: the first of these names that is not such a function's, or NULL.

@@ -22,9 +22,9 @@ use super::set_config::{Kept, Parameters, Unbound};
 use super::REPORTED;
 use crate::libpq::calls::{PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::memory;
-use crate::reason::{Cause, Reason};
-use crate::statements::{
-    self, Calls, Mode, Name, Redefines, Routines, Touch, Trusted, Value, What,
+use forkguard_sql::{
+    self as statements, Calls, Cause, Mode, Name, Reason, Redefines, Routines, Touch, Trusted,
+    Value, What,
 };
 
 type Bytes = Box<[u8]>;
@@ -506,7 +506,7 @@ fn are_two(name: &Name, own: &[u8]) -> bool {
     name.bytes().all(plain)
         && own.iter().copied().all(plain)
         && !own.is_empty()
-        && own.len() <= crate::reason::LONGEST_NAME
+        && own.len() <= forkguard_sql::LONGEST_NAME
         && !name.bytes().eq(own.iter().copied())
 }
 

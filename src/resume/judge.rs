@@ -8,9 +8,9 @@ use super::place::{Client, Dial};
 use crate::gate::connection::Connection;
 use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::libpq::{entry, Library};
-use crate::reason::{Cause, Reason};
 use crate::signal_safe::descriptors::{self, State, UNSEEN};
 use crate::watch;
+use forkguard_sql::{Cause, Reason};
 
 /// What an inherited connection is.
 pub enum Judgement {

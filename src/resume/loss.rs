@@ -3,7 +3,7 @@
 use std::boxed::Box;
 use std::vec::Vec;
 
-use crate::reason::{Cause, Reason};
+use forkguard_sql::{Cause, Reason};
 
 /// As long as a detail may be: the log line has room for the hint behind it.
 const LONGEST_DETAIL: usize = 300;
@@ -49,7 +49,7 @@ impl From<Reason> for Loss {
 /// A name or a word of a statement, in printable ASCII.
 impl From<Cause<'_>> for Loss {
     fn from(cause: Cause) -> Loss {
-        let shown = cause.detail.get(..crate::reason::LONGEST_NAME);
+        let shown = cause.detail.get(..forkguard_sql::LONGEST_NAME);
         let shown = shown.unwrap_or(cause.detail).escape_ascii();
         Loss {
             reason: cause.reason,

@@ -9,7 +9,7 @@ use std::vec::Vec;
 
 use super::loss::Loss;
 use super::{extensions, owners};
-use crate::reason::Reason;
+use forkguard_sql::Reason;
 
 /// The parent's session, as its child knows it.
 pub struct Parent {

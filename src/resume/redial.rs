@@ -19,11 +19,11 @@ use crate::gate::{self, established};
 use crate::interpose::guarded;
 use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR};
 use crate::libpq::{entry, Library};
-use crate::reason::Reason;
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::{steps, sys};
 use crate::{memory, watch};
+use forkguard_sql::Reason;
 
 /// What is kept while libpq dials and replays.
 struct Task {

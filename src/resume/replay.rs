@@ -23,8 +23,8 @@ use crate::libpq::calls::{
 };
 use crate::libpq::{entry, Library};
 use crate::memory;
-use crate::reason::Reason;
 use crate::signal_safe::sys;
+use forkguard_sql::Reason;
 
 /// `text`'s type id (pg_type.dat).
 const TEXT: u32 = 25;

@@ -7,8 +7,8 @@ use std::boxed::Box;
 use std::vec::Vec;
 
 use crate::memory;
-use crate::reason::Reason;
-use crate::statements::{doubt, Argument, Call};
+use forkguard_sql::Reason;
+use forkguard_sql::{doubt, Argument, Call};
 
 type Bytes = Box<[u8]>;
 

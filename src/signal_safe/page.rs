@@ -107,7 +107,7 @@ pub struct Slot {
     pub reason_turn: AtomicU32,
     /// Bytes of the reason.
     pub reason_length: AtomicU32,
-    /// Why the last session became opaque: the code of a reason (`src/reason.rs`), and behind
+    /// Why the last session became opaque: the code of a reason (`crates/sql/src/reason.rs`), and behind
     /// `: ` what it is about, where that is known.
     pub reason: [AtomicU8; TEXT],
 }

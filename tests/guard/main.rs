@@ -2,10 +2,6 @@
 
 mod support;
 
-#[allow(dead_code)]
-#[path = "../../src/reason.rs"]
-mod reason;
-
 mod behind;
 mod c_interface;
 mod cancel;

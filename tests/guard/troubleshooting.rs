@@ -1,9 +1,9 @@
 //! `docs/TROUBLESHOOTING.md`: the messages of the fault are met without the library, and not with
-//! it; and every message that `src` holds is on the page.
+//! it; and every message that the sources hold is on the page.
 
 use crate::clients::said;
-use crate::reason::Reason;
 use crate::support::{cluster, library, python, root, Outcome, Policy, Run, Transport};
+use forkguard_sql::Reason;
 use std::path::Path;
 
 fn page() -> String {
@@ -203,7 +203,7 @@ fn every_message_of_the_library_is_on_the_page() {
     let page = page();
     let mut seen = 0;
     let mut missing = Vec::new();
-    visit(&root().join("src"), &mut |file, source| {
+    let mut look = |file: &Path, source: &str| {
         for text in literals(source) {
             if NO_MESSAGES.iter().any(|start| text.contains(start)) {
                 continue;
@@ -219,7 +219,10 @@ fn every_message_of_the_library_is_on_the_page() {
                 }
             }
         }
-    });
+    };
+    for folder in ["src", "crates"] {
+        visit(&root().join(folder), &mut look);
+    }
     assert!(
         seen > 100,
         "{seen} messages: the reader of sources is broken"
@@ -240,7 +243,9 @@ fn visit(folder: &Path, each: &mut impl FnMut(&Path, &str)) {
             if name != "processor" {
                 visit(&path, each);
             }
-        } else if !["tests.rs", "functions.rs", "broken.rs"].contains(&name.to_str().unwrap()) {
+        } else if path.extension().is_some_and(|ending| ending == "rs")
+            && !["tests.rs", "functions.rs", "broken.rs"].contains(&name.to_str().unwrap())
+        {
             let source = std::fs::read_to_string(&path).unwrap();
             let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
             each(&path, source);

@@ -12,11 +12,4 @@ mod server;
 #[path = "../guard/support/mod.rs"]
 mod support;
 
-#[allow(dead_code)]
-#[path = "../../src/reason.rs"]
-mod reason;
-#[allow(dead_code, unused_imports)] // what the library does with it
-#[path = "../../src/statements/mod.rs"]
-mod statements;
-
 use said::{said, MODE};

@@ -1,8 +1,8 @@
 //! Against PostgreSQL's own parser, of version 17.
 
-use crate::statements::{is_plain_select, read};
 use crate::tree::{does, Does};
 use crate::{corpus, said, MODE};
+use forkguard_sql::{is_plain_select, read};
 use std::collections::BTreeMap;
 
 /// Trees of generated SQL are deep, and so is the walk through them.

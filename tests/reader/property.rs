@@ -1,8 +1,8 @@
 //! Texts that nobody wrote: pieces put together at random, real statements damaged.
 
-use crate::statements::{is_plain_select, read, Mode, Trusted};
 use crate::tree::Does;
 use crate::{corpus, said, MODE};
+use forkguard_sql::{is_plain_select, read, Mode, Trusted};
 
 /// xorshift64*: the same numbers at every run.
 struct Random(u64);
@@ -275,7 +275,7 @@ fn balanced(sql: &str) -> bool {
 /// unknown to the reader: safe, and told.
 #[test]
 fn the_table_of_functions_is_the_servers() {
-    let table = crate::support::root().join("src/statements/functions.rs");
+    let table = crate::support::root().join("crates/sql/src/functions.rs");
     crate::support::Run::new(crate::support::root().join("tools/function-table"))
         .arg("--check")
         .arg(&table)

@@ -1,7 +1,7 @@
 //! What the reader says, in the words of the tree.
 
-use crate::statements::{Argument, Call, Mode, Name, Statement, Trusted, Value, What};
 use crate::tree;
+use forkguard_sql::{Argument, Call, Mode, Name, Statement, Trusted, Value, What};
 
 /// What a fresh session reads by, and nothing trusted.
 pub const MODE: Mode<'static> = Mode {

@@ -1,7 +1,7 @@
 //! Against a real server: what is said to be harmless leaves the session as it was.
 
-use crate::statements::{read, What};
 use crate::{corpus, support, MODE};
+use forkguard_sql::{read, What};
 use std::io::Write;
 use std::process::{Command, Stdio};
 

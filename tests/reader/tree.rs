@@ -18,7 +18,7 @@ pub enum Does {
 fn table() -> &'static HashSet<&'static str> {
     static TABLE: OnceLock<HashSet<&str>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let source = include_str!("../../src/statements/functions.rs");
+        let source = include_str!("../../crates/sql/src/functions.rs");
         let names = source.split("HARMLESS: &str = \"").nth(1).unwrap();
         names
             .split('"')

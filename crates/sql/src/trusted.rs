@@ -1,9 +1,9 @@
 //! Functions that the user vouches for.
 
 use super::name::Name;
-use std::format;
-use std::string::String;
-use std::vec::Vec;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// The functions of `FORKGUARD_TRUST_FUNCTIONS`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -1,7 +1,7 @@
 //! What a statement does to its *session*, told from its text alone. Pure.
 //!
 //! A forked child's new session must equal its parent's, so what the parent's statements did
-//! to it must be known. This room cuts a query text into statements as the server does
+//! to it must be known. This crate cuts a query text into statements as the server does
 //! ([`lexer`]), and says of each what it means for the session ([`grammar`]): nothing, a
 //! setting, a prepared statement, …, or [`What::Opaque`], which is the answer to every doubt.
 //! It runs on every query of the host: no allocation, no recursion, no panic.
@@ -15,11 +15,18 @@
 //! policies of the user, a function of the user's that has a built-in's name, and one called as
 //! `row.function`.
 
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
 mod calls;
 mod functions;
 mod grammar;
 mod lexer;
 mod name;
+mod reason;
 pub mod removal;
 mod set_config;
 mod trusted;
@@ -29,10 +36,10 @@ mod words;
 mod tests;
 
 pub use name::Name;
+pub use reason::{Cause, Reason, LONGEST_NAME};
 pub use set_config::{doubt, Argument, Call, SetConfig};
 pub use trusted::Trusted;
 
-use crate::reason::{Cause, Reason};
 use lexer::Lexer;
 
 /// How the server reads the text.

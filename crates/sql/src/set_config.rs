@@ -9,7 +9,7 @@ use super::grammar::mentions_pg_temp;
 use super::lexer::{Kind, Lexer, Token};
 use super::words::Word;
 use crate::reason::Reason;
-use std::vec::Vec;
+use alloc::vec::Vec;
 
 /// One argument.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,9 +1,8 @@
 //! Why an inherited session cannot be resumed: the closed list.
 //!
 //! Each reason has a code, which never changes (the log as JSON, `forkguard status --json`,
-//! `forkguard metrics`), a sentence for whoever reads the log, and what to do about it. This file
-//! names nothing but `core`: the command `forkguard` is built with it, too, and
-//! `docs/TROUBLESHOOTING.md` is held to it by a test.
+//! `forkguard metrics`), a sentence for the reader of the log, and what to do about it. A test holds
+//! `docs/TROUBLESHOOTING.md` to this list.
 
 use core::fmt;
 

@@ -1,7 +1,7 @@
 //! Names as written in SQL.
 
+use alloc::vec::Vec;
 use core::fmt;
-use std::vec::Vec;
 
 /// The longest name (NAMEDATALEN - 1): the server cuts longer ones off.
 const LONGEST: usize = 63;

@@ -1,9 +1,9 @@
 //! One test a rule.
 
 use super::*;
-use std::format;
-use std::string::String;
-use std::vec::Vec;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 fn whats_in<'a>(text: &'a str, mode: &Mode<'a>) -> Vec<What<'a>> {
     read(text.as_bytes(), mode)
