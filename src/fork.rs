@@ -20,7 +20,7 @@ pub fn register() -> Result<(), Errno> {
 extern "C" fn prepare() {
     generation::before_fork();
     // With other threads, also for who looks at the list of objects
-    // (`interpose::loader`).
+    // (`hooks::loader`).
     if threads::before_fork() | descriptors::any() {
         fence::raise();
     }

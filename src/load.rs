@@ -9,7 +9,7 @@ use std::vec::Vec;
 use crate::config::{self, Config, Policy};
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::{generation, steps, tree};
-use crate::{auxv, detector, fork, gate, interpose, libpq, processor, report};
+use crate::{auxv, bind, detector, fork, hooks, processor, report, shims};
 
 /// False where the policy is off: the hooks look at nothing.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -65,8 +65,8 @@ fn load() {
 
 fn start() {
     #[cfg(break_memory)]
-    crate::broken::memory();
-    interpose::resolve_all();
+    crate::fault_injection::memory();
+    hooks::resolve_all();
     // In a setuid program the environment is somebody else's (getauxval(3)).
     let trusted = auxv::value(libc::AT_SECURE) == 0;
     let (config, complaints) = if trusted {
@@ -86,12 +86,12 @@ fn start() {
         log::debug!("steps aside: policy off, or an exempt program");
         return;
     }
-    if !interpose::is_in_front() {
+    if !hooks::is_in_front() {
         log::error!("no protection: loaded after the program began, behind libc; preload it (LD_PRELOAD), or link the program with it");
         return;
     }
     generation::start();
-    if let Some(before) = interpose::before_us() {
+    if let Some(before) = hooks::before_us() {
         let [path, own] = before.paths.map(CStr::to_string_lossy);
         log::error!(
             "{path} stands before this library with {} of its functions ({}, …): of calls that it does not pass on nothing is seen; libpq's sessions are refused in children then, and others are not protected; put this library first: LD_PRELOAD={own}:{path}",
@@ -118,7 +118,7 @@ fn start() {
         Policy::Report | Policy::Abort => detector::start(config.policy == Policy::Abort),
         Policy::Resume => {
             steps::start(config.fork_wait);
-            gate::resume_by(gate::Settings {
+            shims::resume_by(shims::Settings {
                 trusted: config.trusted,
                 journal_limit: config.journal_kb as usize * 1024,
                 connect_wait_s: config.connect_wait.into(),
@@ -127,11 +127,11 @@ fn start() {
         Policy::Abandon | Policy::Off => steps::start(config.fork_wait),
     }
     if detector::is_on() || sink::wants(Level::Trace) {
-        gate::observe_calls();
+        shims::observe_calls();
     }
     ACTIVE.store(true, Relaxed);
     if processor::HAS_TRAMPOLINE {
-        libpq::bind::start();
+        bind::start();
     } else {
         log::info!("no libpq is looked for on this processor: inherited sessions are abandoned");
     }

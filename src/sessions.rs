@@ -9,10 +9,10 @@ use core::ffi::c_int;
 
 use dashmap::DashMap;
 
-use crate::normal::Normal;
+use crate::may_allocate::Normal;
 use crate::signal_safe::descriptors::{self, identity_of, State, HANDED_OVER};
 use crate::signal_safe::sys::Errno;
-use crate::{memory, watch, wire};
+use crate::{memory, tracker, wire};
 
 /// How many sessions this process has open, however many numbers each has. 0
 /// when memory is too short to count. What was closed in ways that no hook sees
@@ -37,7 +37,7 @@ fn identities(_: &Normal) -> u64 {
             if entry.is_still(fd) {
                 open.insert(entry.identity(), ());
             } else {
-                watch::closed(fd, entry, word);
+                tracker::closed(fd, entry, word);
             }
         }
     });
@@ -52,10 +52,10 @@ pub fn track(fd: c_int) -> Result<(), Errno> {
         return Ok(()); // its parent's, who tracks it
     }
     if entry.word().state() == State::Session && entry.is_still(fd) {
-        watch::set_flag_everywhere(entry, HANDED_OVER, false);
+        tracker::set_flag_everywhere(entry, HANDED_OVER, false);
         return Ok(());
     }
-    if watch::register(fd, entry, wire::Opening::ByHand) {
+    if tracker::register(fd, entry, wire::Opening::ByHand) {
         Ok(())
     } else {
         Err(Errno::EOPNOTSUPP)
@@ -69,7 +69,7 @@ pub fn release(fd: c_int) -> Result<(), Errno> {
     if entry.word().state() != State::Session || !entry.is_still(fd) {
         return Err(Errno::ENOENT);
     }
-    watch::set_flag_everywhere(entry, HANDED_OVER, true);
+    tracker::set_flag_everywhere(entry, HANDED_OVER, true);
     Ok(())
 }
 

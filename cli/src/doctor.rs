@@ -772,7 +772,7 @@ fn loader_folders(place: &Place) -> Vec<PathBuf> {
     folders
 }
 
-/// What makes an object a libpq (src/libpq/bind.rs).
+/// What makes an object a libpq (src/bind/mod.rs).
 const LIBPQ: [&str; 5] = [
     "PQexec",
     "PQconnectPoll",

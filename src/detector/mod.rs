@@ -5,7 +5,7 @@
 //! code. A use is bytes that go out or come in ([`moved`], from the hooks), or a
 //! cancel that would reach the parent's statement ([`crossed`], from the gate).
 //! Where libpq sends them, the gate has noted which of its functions was called
-//! ([`crate::gate::thread`]), and that call is told once, however much it sends.
+//! ([`crate::session::thread`]), and that call is told once, however much it sends.
 //! To close a descriptor is no use, and what comes in behind what this process
 //! has sent is the answer: the same use.
 //!
@@ -17,25 +17,26 @@
 //! Hooks are called in signal handlers, and in children of threaded parents: here
 //! is no lock, and no memory but what the kernel maps for one report.
 
+pub mod deduplication;
 pub mod python;
-pub mod sites;
 pub mod stack;
 
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, Ordering::*};
 
-use crate::gate::{cancel, thread};
-use crate::interpose::guarded;
+use crate::hooks::guarded;
 use crate::libpq::entry_points::{entry, NAMES};
 use crate::libpq::Library;
+use crate::session::thread;
+use crate::shims::cancel;
 use crate::signal_safe::descriptors::{Entry, PeerText, State, ASKED};
 use crate::signal_safe::line::Line;
 use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::sys::{self, KeepErrno};
 use crate::signal_safe::{child, descriptors, generation, sink};
 use crate::{peer, processor};
+use deduplication::Seen;
 use python::Python;
-use sites::Seen;
 use stack::Stack;
 
 static ON: AtomicBool = AtomicBool::new(false);
@@ -124,7 +125,7 @@ pub fn crossed(library: &Library, function: usize, object: usize, frame: usize) 
         return;
     }
     let _errno = KeepErrno::now();
-    crate::interpose::notice_fork();
+    crate::hooks::notice_fork();
     if !generation::is_own_memory() {
         return;
     }
@@ -219,11 +220,11 @@ extern "C" fn report(scratch: *mut c_void) {
 
 fn tell(what: &Use, stack: &Stack, python: &Python) {
     let site = if python.text().is_empty() {
-        sites::c(what.function.unwrap_or(what.call), stack.addresses())
+        deduplication::c(what.function.unwrap_or(what.call), stack.addresses())
     } else {
-        sites::python(python.text_above_the_driver())
+        deduplication::python(python.text_above_the_driver())
     };
-    match sites::seen(site) {
+    match deduplication::seen(site) {
         _ if ABORTS.load(Relaxed) => {}
         Seen::First => {}
         Seen::Before => return,

@@ -12,7 +12,7 @@ use core::ffi::{c_int, c_void};
 use core::mem::transmute;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 
-use crate::libpq::bind;
+use crate::bind;
 use crate::python_frames::{self as frames, Frame};
 use crate::signal_safe::line::Line;
 use crate::signal_safe::sys;

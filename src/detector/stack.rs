@@ -10,7 +10,7 @@ use core::ffi::{c_int, c_void, CStr};
 use core::mem::transmute;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 
-use crate::libpq::bind;
+use crate::bind;
 use crate::processor;
 use crate::signal_safe::line::Line;
 use crate::signal_safe::{sink, sys, threads};

@@ -26,7 +26,7 @@ macro_rules! entry_points {
                     PQconnectStartParams 3, PQconnectPoll 1, PQreset 1, PQresetStart 1,
                     PQresetPoll 1, PQfinish 1, PQsetNoticeReceiver 3,
                 }
-                truth {
+                status_queries {
                     PQstatus 1, PQtransactionStatus 1, PQsocket 1, PQbackendPID 1,
                     PQescapeStringConn 5, PQescapeLiteral 3, PQescapeIdentifier 3,
                     PQescapeByteaConn 4, PQerrorMessage 1, PQnotifies 1,

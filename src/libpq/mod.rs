@@ -3,16 +3,13 @@
 //! A process can hold several at once: the system's, and those that Python
 //! wheels bundle under other names and load `RTLD_LOCAL`. Which one a caller
 //! gets is ld.so's business alone: nothing named `PQ…` is exported here. Each
-//! libpq that is mapped is found *where it is* ([`bind`]), and its entry points
-//! are redirected to entrances of the gate ([`crate::gate`]), a set of its own
+//! libpq that is mapped is found *where it is* ([`crate::bind`]), and its entry points
+//! are redirected to entrances of the gate ([`crate::shims`]), a set of its own
 //! for each libpq, so that an entrance knows whose it is.
 
 pub mod calls;
 pub mod elf;
 pub mod entry_points;
-
-#[cfg(not(test))]
-pub mod bind;
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
 
@@ -23,16 +20,16 @@ pub use entry_points::entry;
 /// How many libpqs at once. A ninth is left alone.
 pub const LIBRARIES: usize = 8;
 
-/// One libpq. Written by [`bind`], read by whoever passes the gate.
+/// One libpq. Written by [`crate::bind`], read by whoever passes the gate.
 pub struct Library {
     index: usize,
-    in_use: AtomicBool,
-    real: [AtomicPtr<()>; COUNT],
-    close: AtomicPtr<()>,
-    socket: AtomicPtr<()>,
-    send: AtomicPtr<()>,
-    recv: AtomicPtr<()>,
-    poll: AtomicPtr<()>,
+    pub(crate) in_use: AtomicBool,
+    pub(crate) real: [AtomicPtr<()>; COUNT],
+    pub(crate) close: AtomicPtr<()>,
+    pub(crate) socket: AtomicPtr<()>,
+    pub(crate) send: AtomicPtr<()>,
+    pub(crate) recv: AtomicPtr<()>,
+    pub(crate) poll: AtomicPtr<()>,
 }
 
 impl Library {
@@ -91,7 +88,7 @@ impl Library {
 
 // Read by every call, and written when a libpq comes: apart from what a fork's
 // handlers write.
-static LIBRARY: [Library; LIBRARIES] = [
+pub(crate) static LIBRARY: [Library; LIBRARIES] = [
     Library::numbered(0),
     Library::numbered(1),
     Library::numbered(2),

@@ -126,7 +126,7 @@ pub use exports::LOOK_AROUND;
 mod exports {
     use core::arch::naked_asm;
 
-    use crate::interpose::loader;
+    use crate::hooks::loader;
 
     // Three pushes align the stack for the call (3.2.2), and keep the three
     // registers that hold the arguments; floating-point arguments there are none.

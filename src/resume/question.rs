@@ -7,8 +7,8 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::loss::Loss;
-use super::{extensions, owners};
+use crate::session::loss::Loss;
+use crate::session::{extensions, owners};
 use forkguard_sql::Reason;
 
 /// The parent's session, as its child knows it.
@@ -129,7 +129,7 @@ impl Question {
     ///
     /// `left`: the custom settings that were taken back, see [`Journal::left_settings`].
     ///
-    /// [`Journal::left_settings`]: super::journal::Journal::left_settings
+    /// [`Journal::left_settings`]: crate::session::journal::Journal::left_settings
     pub fn of(version: i32, own: i32, parent: &Parent, left: &[&[u8]]) -> Question {
         let mut question = Question(String::from("SELECT CASE"));
         question.ask(IS_POOLED, POOLER);
@@ -144,7 +144,7 @@ impl Question {
             question.ask(&may_be_owned(left), Reason::ExtensionSetting.code());
         }
         // From here on, what the parent's backend is now. Where the parent has sent something since the fork
-        // (`gate::progress`), that is not what it was at the fork, and the texts alone decide, which were
+        // (`shims::progress`), that is not what it was at the fork, and the texts alone decide, which were
         // all read: none before the fork took a lock for the session, wrote or made a table. What they do not
         // show, triggers and the like, is in the list of README. Where functions were vouched for, their word
         // alone does not decide, nor do texts that give a lock back: then the answer counts whatever the

@@ -8,21 +8,22 @@
 use core::sync::atomic::Ordering::Relaxed;
 use std::boxed::Box;
 
-use super::loss::Loss;
 use super::question::Parent;
+use super::replay;
 use super::replay::Replay;
-use super::told::Told;
-use super::{place, replay};
-use crate::gate::connection::{Connection, Inside, Notification};
-use crate::gate::thread::{self, Dialling};
-use crate::gate::{self, established};
-use crate::interpose::guarded;
+use super::reported_parameters::Told;
+use crate::hooks::guarded;
 use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR};
 use crate::libpq::{entry, Library};
+use crate::session::connection::{Connection, Inside, Notification};
+use crate::session::endpoint;
+use crate::session::loss::Loss;
+use crate::session::thread::{self, Dialling};
+use crate::shims::{self, established};
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::{steps, sys};
-use crate::{memory, watch};
+use crate::{memory, tracker};
 use forkguard_sql::Reason;
 
 /// What is kept while libpq dials and replays.
@@ -129,7 +130,7 @@ fn keep_notifications(library: &Library, connection: &Connection) {
 }
 
 fn dial(library: &Library, pgconn: usize, fd: i32) {
-    let ends_us = sys::now_us() + 1_000_000 * gate::connect_wait_s();
+    let ends_us = sys::now_us() + 1_000_000 * shims::connect_wait_s();
     thread::set_dialling(Dialling::begin(library.index(), fd, ends_us));
     let step = steps::enter();
     library.call1(entry::PQreset, pgconn);
@@ -139,7 +140,7 @@ fn dial(library: &Library, pgconn: usize, fd: i32) {
     if dialling.kept {
         // libpq has closed it, and made no other: the close is made good.
         guarded((), || {
-            watch::given_up(fd);
+            tracker::given_up(fd);
             sys::close(fd);
         });
     }
@@ -156,7 +157,7 @@ impl Task {
         let pgconn = connection.pgconn();
         if library.status(pgconn) != CONNECTION_OK {
             self.error = Some(if thread::dialling().out_of_time {
-                let waited = std::format!("{} s", gate::connect_wait_s());
+                let waited = std::format!("{} s", shims::connect_wait_s());
                 Loss::with(Reason::NoAnswer, waited.as_bytes())
             } else {
                 Loss::with(Reason::DialFailed, library.error(pgconn).as_bytes())
@@ -172,7 +173,7 @@ impl Task {
             return self.refuse(Reason::OtherDescriptor);
         }
         let state = inside.state();
-        if state.place.map(|place| place.peer) != place::peer(self.fd) {
+        if state.place.map(|place| place.peer) != endpoint::peer(self.fd) {
             return self.refuse(Reason::OtherAddress);
         }
         if let Some(what) = self.before.other_place(&Told::of(library, pgconn)) {
@@ -243,7 +244,7 @@ impl Task {
         let (pgconn, fd) = (connection.pgconn(), self.fd);
         if let Some(loss) = &self.error {
             connection.dialled_in_vain.store(true, Relaxed);
-            gate::lose(connection, loss);
+            shims::lose(connection, loss);
             return false;
         }
         if self.non_blocking {

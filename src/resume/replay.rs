@@ -11,18 +11,18 @@ use std::format;
 use std::string::String;
 use std::vec::Vec;
 
-use super::journal::{Journal, Step};
-use super::loss::Loss;
 use super::question::{Answer, Parent, Question};
-use super::set_config::Kept;
-use crate::gate;
-use crate::interpose::guarded;
+use crate::hooks::guarded;
 use crate::libpq::calls::{
     string, COMMAND_OK, FATAL_ERROR, PIPELINE_SYNC, PQTRANS_IDLE, PQTRANS_INERROR, SINGLE_TUPLE,
     SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
 };
 use crate::libpq::{entry, Library};
 use crate::memory;
+use crate::session::journal::{Journal, Step};
+use crate::session::loss::Loss;
+use crate::session::set_config::Kept;
+use crate::shims;
 use crate::signal_safe::sys;
 use forkguard_sql::Reason;
 
@@ -302,7 +302,7 @@ fn patience_s(library: &Library, pgconn: usize) -> u64 {
         }
     });
     match said {
-        ..=0 => gate::connect_wait_s(),
+        ..=0 => shims::connect_wait_s(),
         said => u64::from(said.max(2).unsigned_abs()),
     }
 }

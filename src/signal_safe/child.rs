@@ -49,9 +49,9 @@ pub fn set_in_daemon(inside: bool) {
 /// The `pthread_atfork` child handler.
 pub extern "C" fn handler() {
     #[cfg(break_child_handler = "allocate")]
-    crate::broken::allocate();
+    crate::fault_injection::allocate();
     #[cfg(break_child_handler = "lock")]
-    crate::broken::lock();
+    crate::fault_injection::lock();
     if !generation::is_just_forked() {
         return; // a hook has been here before us, in a signal handler
     }

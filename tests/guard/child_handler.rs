@@ -183,7 +183,7 @@ fn a_function_of_another_library_in_a_hook_is_found() {
     assert_eq!(found, ["syscall"]);
 }
 
-/// The library with something put into its handler (`src/broken.rs`).
+/// The library with something put into its handler (`src/fault_injection.rs`).
 fn broken(what: &str) -> PathBuf {
     crate::support::broken(what, &format!("break_child_handler=\"{what}\""), true)
 }
@@ -202,7 +202,8 @@ fn an_allocation_in_the_handler_is_found() {
     let library = broken("allocate");
     let bad = forbidden(&library);
     assert!(
-        bad.iter().any(|name| name.contains("broken8allocate")),
+        bad.iter()
+            .any(|name| name.contains("fault_injection8allocate")),
         "{bad:#?}"
     );
     assert!(
@@ -222,7 +223,7 @@ fn an_allocation_in_the_handler_is_found() {
 fn a_lock_in_the_handler_is_found() {
     let bad = forbidden(&broken("lock"));
     assert!(
-        bad.iter().any(|name| name.contains("broken4lock")),
+        bad.iter().any(|name| name.contains("fault_injection4lock")),
         "{bad:#?}"
     );
     // The way a taken lock is waited for.
@@ -292,7 +293,7 @@ fn its_rooms_name_nothing_outside() {
                 "crate::",
             ] {
                 // Behind a cfg of the tests above; plain memory of a thread; one instruction.
-                let broken = line.contains("crate::broken")
+                let broken = line.contains("crate::fault_injection")
                     || line.contains("std::thread_local! {")
                     || line.contains("crate::processor::");
                 assert!(

@@ -113,7 +113,7 @@ fn memcheck_finds_nothing_in_more_programs() {
 }
 
 /// A library that reads past the end of a block, decides on what was never written, and loses a
-/// block (`src/broken.rs`).
+/// block (`src/fault_injection.rs`).
 fn broken() -> PathBuf {
     crate::support::broken("memory", "break_memory", false)
 }

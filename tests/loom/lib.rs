@@ -53,8 +53,8 @@ pub mod signal_safe {
 
 /// The table of libpq's objects.
 #[cfg(not(test))]
-#[path = "../../src/gate"]
-pub mod gate {
+#[path = "../../src/session"]
+pub mod session {
     pub mod table;
 }
 

@@ -30,7 +30,7 @@ pub fn library() -> PathBuf {
     library
 }
 
-/// Builds the library with something of `src/broken.rs` in it, named by its `--cfg`, into
+/// Builds the library with something of `src/fault_injection.rs` in it, named by its `--cfg`, into
 /// `target/broken/NAME`: with `--release`, as it is shipped, or else for debugging.
 pub fn broken(name: &str, cfg: &str, release: bool) -> PathBuf {
     let folder = root().join("target/broken").join(name);

@@ -1,6 +1,6 @@
-//! The table of libpq's objects (`gate/table.rs`).
+//! The table of libpq's objects (`session/table.rs`).
 
-use forkguard_loom::gate::table::{Record, Table};
+use forkguard_loom::session::table::{Record, Table};
 use forkguard_loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use forkguard_loom::{fails, holds, Weaken};
 

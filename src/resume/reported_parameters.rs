@@ -2,9 +2,9 @@
 
 use std::vec::Vec;
 
-use super::REPORTED;
 use crate::libpq::calls::string;
 use crate::libpq::{entry, Library};
+use crate::session::REPORTED;
 
 /// How many of them name the server: nothing a client sets later.
 const IDENTITY: usize = 4;

@@ -144,7 +144,7 @@ pub fn not_connected(fd: c_int) {
 /// Some first bytes are about to be sent on the pending `fd`. `bytes` begins
 /// with them; they are read before the call, for a fork in another thread must
 /// never find a session that has spoken and is not in the table. True if they
-/// must not go out. Or they `was_sent`: see `interpose::socket`.
+/// must not go out. Or they `was_sent`: see `hooks::socket`.
 pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8], was_sent: bool) -> bool {
     let word = entry.word();
     let first = wire::First {

@@ -17,7 +17,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
 /// Runs `body`; a failure or a panic is -1 with `errno`.
 fn answer(body: impl FnOnce() -> Result<c_int, Errno> + UnwindSafe) -> c_int {
     let errno = KeepErrno::now();
-    crate::interpose::notice_fork();
+    crate::hooks::notice_fork();
     match catch_unwind(body).unwrap_or(Err(Errno::EIO)) {
         Ok(value) => value,
         Err(why) => {

@@ -11,7 +11,7 @@
 //!
 //! [`scan`] runs in the constructor, when all objects of the start are mapped and
 //! relocated, and then inside `dlsym` when something new is there
-//! ([`crate::interpose::loader`]), with ld.so's own lock held: no other thread is
+//! ([`crate::hooks::loader`]), with ld.so's own lock held: no other thread is
 //! inside `dlopen` or `dlclose` meanwhile, so every object in the list is wholly
 //! relocated and stays. (But those which this very thread is relocating, below
 //! us on its stack: an indirect function's resolver that calls `dlsym`. Hence
@@ -25,13 +25,13 @@ use core::mem::size_of;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 
-use super::elf::{Object, Place, ProgramHeader};
-use super::entry_points::{entry, kind, Kind, COUNT, NAMES, REDIRECTED};
-use super::{Library, LIBRARIES, LIBRARY};
 use crate::auxv;
-use crate::gate;
-use crate::interpose;
+use crate::hooks;
+use crate::libpq::elf::{Object, Place, ProgramHeader};
+use crate::libpq::entry_points::{entry, kind, Kind, COUNT, NAMES, REDIRECTED};
+use crate::libpq::{Library, LIBRARIES, LIBRARY};
 use crate::processor;
+use crate::shims;
 use crate::signal_safe::line::Line;
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::tree;
@@ -401,7 +401,7 @@ fn is_entrance(exec: usize) -> bool {
 }
 
 fn entrance_of(exec: usize) -> Option<usize> {
-    gate::ENTRANCES.iter().position(|entrances| {
+    shims::ENTRANCES.iter().position(|entrances| {
         let own = entrances.get(entry::PQexec);
         own.is_some_and(|own| own.address() == exec)
     })
@@ -465,7 +465,7 @@ fn meet(info: &libc::dl_phdr_info, object: &Object, exec: usize, round: &mut Rou
 /// Remembers the real functions, then makes the table of symbols name the
 /// entrances. Returns how many.
 fn redirect(object: &Object, index: usize, library: &Library) -> usize {
-    let Some(entrances) = gate::ENTRANCES.get(index) else {
+    let Some(entrances) = shims::ENTRANCES.get(index) else {
         return 0;
     };
     // Another libpq's are not this one's.
@@ -639,7 +639,7 @@ fn replacement(object: &Object, own: Option<usize>, name: &[u8], held: usize) ->
             if real.load(Relaxed) as usize == held
                 && NAMES.get(number).is_some_and(|own| own.as_bytes() == name)
             {
-                let entrance = gate::ENTRANCES.get(index)?.get(number)?;
+                let entrance = shims::ENTRANCES.get(index)?.get(number)?;
                 return Some(New {
                     address: entrance.address(),
                     library: Some(index),
@@ -655,20 +655,20 @@ fn replacement(object: &Object, own: Option<usize>, name: &[u8], held: usize) ->
 fn import(object: &Object, own: usize, name: &[u8], held: usize) -> Option<usize> {
     let library = LIBRARY.get(own)?;
     let (wrapper, kept): (usize, &AtomicPtr<()>) = match name {
-        b"close" => (gate::CLOSE.get(own)?.address(), &library.close),
-        b"socket" => (gate::SOCKET.get(own)?.address(), &library.socket),
-        b"send" => (gate::SEND.get(own)?.address(), &library.send),
-        b"recv" => (gate::RECV.get(own)?.address(), &library.recv),
-        b"poll" => (gate::POLL.get(own)?.address(), &library.poll),
+        b"close" => (shims::CLOSE.get(own)?.address(), &library.close),
+        b"socket" => (shims::SOCKET.get(own)?.address(), &library.socket),
+        b"send" => (shims::SEND.get(own)?.address(), &library.send),
+        b"recv" => (shims::RECV.get(own)?.address(), &library.recv),
+        b"poll" => (shims::POLL.get(own)?.address(), &library.poll),
         // Bound past us where the object's own scope came first: PHP loads its
         // extensions with RTLD_DEEPBIND.
-        _ => return interpose::instead_of(name, held),
+        _ => return hooks::instead_of(name, held),
     };
     if held == wrapper || held == 0 {
         return None;
     }
     if !object.holds(held) {
-        let kept_as = interpose::instead_of(name, held).unwrap_or(held);
+        let kept_as = hooks::instead_of(name, held).unwrap_or(held);
         kept.store(kept_as as *mut (), Release);
     }
     Some(wrapper)

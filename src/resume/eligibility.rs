@@ -3,13 +3,13 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::loss::Loss;
-use super::place::{Client, Dial};
-use crate::gate::connection::Connection;
 use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::libpq::{entry, Library};
+use crate::session::connection::Connection;
+use crate::session::endpoint::{Client, Dial};
+use crate::session::loss::Loss;
 use crate::signal_safe::descriptors::{self, State, UNSEEN};
-use crate::watch;
+use crate::tracker;
 use forkguard_sql::{Cause, Reason};
 
 /// What an inherited connection is.
@@ -65,10 +65,10 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     // The very socket it was established on, left alive in this process: handed
     // over. Not another one under its number.
     let is_the_same = descriptors::identity_of(fd) == Ok(connection.identity.load(Relaxed));
-    if is_the_same && watch::is_own_session(fd) {
+    if is_the_same && tracker::is_own_session(fd) {
         return Judgement::Ours;
     }
-    if !crate::gate::resumes() {
+    if !crate::shims::resumes() {
         return Judgement::Nothing;
     }
     let noted = connection.fd.load(Relaxed);

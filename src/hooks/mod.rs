@@ -30,7 +30,7 @@ pub mod wait;
 use core::ffi::c_int;
 use core::sync::atomic::AtomicPtr;
 
-use crate::libpq::bind;
+use crate::bind;
 use crate::signal_safe::descriptors::{self, Entry, State};
 use crate::signal_safe::sys::{self, Errno, KeepErrno};
 use crate::signal_safe::{child, generation};
@@ -92,7 +92,7 @@ macro_rules! hooks {
                 pub fn $name() -> unsafe extern "C" fn($($kind),*) -> $result {
                     let real = REAL.$name.load(core::sync::atomic::Ordering::Relaxed);
                     let real = if real.is_null() {
-                        crate::interpose::before_the_constructor(stringify!($name).as_bytes())
+                        crate::hooks::before_the_constructor(stringify!($name).as_bytes())
                     } else {
                         real
                     };
@@ -120,7 +120,7 @@ pub extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
     let _errno = KeepErrno::now();
     #[cfg(panic_in_hooks)]
     let ours = move || {
-        crate::broken::panic_once(&ours, guarded::<R, F> as *const ());
+        crate::fault_injection::panic_once(&ours, guarded::<R, F> as *const ());
         ours()
     };
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(ours)) {
@@ -228,7 +228,7 @@ enum Found {
 #[cold]
 fn look(fd: c_int) -> Found {
     #[cfg(break_child_handler = "symbol")]
-    crate::broken::symbol();
+    crate::fault_injection::symbol();
     notice_fork_at(fd);
     let Some(entry) = descriptors::find(fd) else {
         return Found::Nothing;

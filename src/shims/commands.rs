@@ -3,15 +3,15 @@
 use core::mem::take;
 use std::format;
 
-use super::connection::{Inside, Role, SessionState};
 use super::{cross, failed_result, guarded, real, rules, Crossing, Request};
 use crate::libpq::calls::{
     string, COMMAND_OK, COPY_BOTH, COPY_IN, COPY_OUT, EMPTY_QUERY, NONFATAL_ERROR,
     PIPELINE_ABORTED, PIPELINE_SYNC, SINGLE_TUPLE, SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
 };
 use crate::libpq::{entry, Library};
-use crate::resume::journal::{Effects, Journal, Outcome, Rules, Standing};
-use crate::resume::set_config::Parameter;
+use crate::session::connection::{Inside, Role, SessionState};
+use crate::session::journal::{Effects, Journal, Outcome, Rules, Standing};
+use crate::session::set_config::Parameter;
 use forkguard_sql::Reason;
 
 fn standing(library: &Library, pgconn: usize) -> Standing {

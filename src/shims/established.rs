@@ -3,15 +3,15 @@
 use core::sync::atomic::{AtomicPtr, Ordering::*};
 use std::boxed::Box;
 
-use super::connection::{self, Connection, SessionState};
-use super::thread;
 use super::{guarded, real};
-use crate::interpose::notice_fork;
+use crate::hooks::notice_fork;
 use crate::libpq::calls::{string, CONNECTION_OK};
 use crate::libpq::{entry, Library};
-use crate::resume::place::Place;
+use crate::session::connection::{self, Connection, SessionState};
+use crate::session::endpoint::Place;
+use crate::session::thread;
 use crate::signal_safe::{descriptors, steps};
-use crate::{memory, watch};
+use crate::{memory, tracker};
 use forkguard_sql::Reason;
 
 /// libpq-fe.h, `PGRES_POLLING_OK`.
@@ -67,7 +67,7 @@ fn established(library: &Library, connection: &'static Connection) {
 pub fn stands_at(connection: &'static Connection, fd: i32, state: &mut SessionState) {
     let identity = descriptors::identity_of(fd).unwrap_or(0);
     connection.identity.store(identity, Relaxed);
-    if super::resumes() && !watch::journalled(fd, connection.inside()) {
+    if super::resumes() && !tracker::journalled(fd, connection.inside()) {
         state.journal.set_opaque(Reason::DescriptorUnknown);
     }
 }
@@ -77,7 +77,7 @@ fn polled(library: &Library, connection: &'static Connection) {
     // The attempt of a parent can end well in its child: by what libpq had read
     // before the fork, and then it is the parent's session all the same.
     let own =
-        !connection.is_inherited() || watch::is_own_session(library.socket(connection.pgconn()));
+        !connection.is_inherited() || tracker::is_own_session(library.socket(connection.pgconn()));
     if own && connection.fd.load(Relaxed) < 0 {
         established(library, connection);
     }

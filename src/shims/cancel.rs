@@ -8,15 +8,15 @@
 use core::ffi::{c_char, c_int};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
 
-use super::connection::{self, Connection, Fate, Role};
-use super::table::{Record, Table};
 use super::{cross, fate, guarded, is_quiet, real, Crossing, Request};
-use crate::interpose::notice_fork;
+use crate::hooks::notice_fork;
 use crate::libpq::calls::CONNECTION_BAD;
 use crate::libpq::{entry, Library};
+use crate::session::connection::{self, Connection, Fate, Role};
+use crate::session::table::{Record, Table};
 use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::{descriptors, generation, ownership, steps};
-use crate::{detector, watch};
+use crate::{detector, tracker};
 
 /// One `PGcancel` or `PGcancelConn`.
 struct Cancel {
@@ -122,7 +122,7 @@ pub fn of_another(cancel: usize) -> Option<(c_int, u64)> {
     if descriptors::identity_of(fd) != Ok(connection.identity.load(Relaxed)) {
         return gone;
     }
-    if watch::is_own_session(fd) {
+    if tracker::is_own_session(fd) {
         return None; // handed over
     }
     detector::inherited_at(fd).map_or(gone, |(fd, entry)| Some((fd, entry.word().generation())))

@@ -3,17 +3,17 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::connection::{self, Connection, Fate};
-use super::thread;
 use super::{fate, is_quiet, real};
 use crate::libpq::calls::{CONNECTION_BAD, CONNECTION_OK, PQTRANS_UNKNOWN};
 use crate::libpq::Library;
+use crate::session::connection::{self, Connection, Fate};
+use crate::session::thread;
 
 /// The inherited connection that is meant, if one is.
 #[cold]
 #[inline(never)]
 extern "C" fn inherited(library: &Library, pgconn: usize) -> Option<&'static Connection> {
-    crate::interpose::notice_fork();
+    crate::hooks::notice_fork();
     if thread::is_dialling() {
         return None; // libpq asks itself
     }

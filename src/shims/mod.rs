@@ -2,7 +2,7 @@
 //!
 //! Each libpq has entrances of its own, one for each redirected function, so
 //! what is called tells whose function is meant ([`crate::libpq`]). They know
-//! each `PGconn` ([`connection`]) and each `PGcancel` ([`cancel`]), keep the
+//! each `PGconn` ([`crate::session::connection`]) and each `PGcancel` ([`cancel`]), keep the
 //! journal of what is sent ([`commands`]), and in a child make an inherited
 //! session anew before the first call that needs it ([`crate::resume`]).
 //!
@@ -13,31 +13,28 @@
 mod answer;
 pub mod cancel;
 pub mod commands;
-pub mod connection;
 pub mod established;
-pub mod progress;
-pub mod table;
-pub mod thread;
-pub mod truth;
+pub mod status_queries;
 
 use core::ffi::c_int;
 use core::mem::transmute;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
 use std::boxed::Box;
 
-use crate::interpose::{guarded, notice_fork};
+use crate::hooks::{guarded, notice_fork};
 use crate::libpq::calls::{CONNECTION_OK, FATAL_ERROR};
 use crate::libpq::entry_points::{entry, entry_points, NAMES, REDIRECTED};
 use crate::libpq::{library, Library, LIBRARIES};
-use crate::resume::journal::Rules;
-use crate::resume::loss::Loss;
 use crate::resume::{judge, redial, Judgement};
+use crate::session::connection::{self, Connection, Fate, Inside, Role, SessionState};
+use crate::session::journal::Rules;
+use crate::session::loss::Loss;
+use crate::session::thread;
 use crate::signal_safe::descriptors::State;
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::sys::{self, Errno, KeepErrno};
 use crate::signal_safe::{descriptors, generation, ownership, stats};
-use crate::{detector, memory, processor, registrations, watch};
-use connection::{Connection, Fate, Inside, Role, SessionState};
+use crate::{detector, epoll_fixups, memory, processor, tracker};
 use forkguard_sql::{Cause, Mode, Trusted};
 
 /// What the gate goes by: set once, by the constructor.
@@ -126,17 +123,17 @@ macro_rules! real {
     ($library:expr, $name:ident, $first:expr $(, $argument:expr)*) => {{
         let library: &$crate::libpq::Library = $library;
         let real = library.real($crate::libpq::entry_points::entry::$name);
-        type Function = unsafe extern "C-unwind" fn(usize $(, $crate::gate::word!($argument))*) -> usize;
-        // SAFETY: an entrance is only called once `libpq::bind` has stored the
+        type Function = unsafe extern "C-unwind" fn(usize $(, $crate::shims::word!($argument))*) -> usize;
+        // SAFETY: an entrance is only called once `bind` has stored the
         // function it stands for, with so many arguments, all of the integer
         // class (entry_points.rs). They are the caller's.
         let call = || unsafe { core::mem::transmute::<*const (), Function>(real)($first $(, $argument)*) };
-        if $crate::gate::is_observed() {
+        if $crate::shims::is_observed() {
             let number = $crate::libpq::entry_points::entry::$name;
-            let begun = $crate::gate::observe(library, number, $first, $crate::gate::thread::frame());
+            let begun = $crate::shims::observe(library, number, $first, $crate::session::thread::frame());
             let result = call();
             if begun {
-                $crate::gate::thread::end_call();
+                $crate::session::thread::end_call();
             }
             result
         } else {
@@ -238,7 +235,7 @@ fn give_up_half_a_dial(library: &Library, connection: &Connection) {
     if connection.is_half_dialled() && !thread::is_dialling() {
         connection.set_fate(Fate::Lost);
         let fd = library.socket(connection.pgconn());
-        if watch::is_own_session(fd) {
+        if tracker::is_own_session(fd) {
             sys::shutdown(fd);
         }
     }
@@ -443,7 +440,7 @@ extern "C" fn is_anothers_in_child(fd: c_int) -> bool {
     if descriptors::find(fd).is_some_and(|entry| entry.word().state() == State::Pending) {
         return false;
     }
-    if watch::is_own_session(fd) {
+    if tracker::is_own_session(fd) {
         descriptors::note_libpqs_socket(fd); // handed over: the kernel is asked once
         return false;
     }
@@ -572,14 +569,14 @@ unsafe extern "C-unwind" fn libpq_socket<const L: usize>(
 }
 
 fn moved(made: c_int, kind: c_int, dialling: thread::Dialling) -> c_int {
-    watch::given_up(dialling.fd);
+    tracker::given_up(dialling.fd);
     let flags = if kind & libc::SOCK_CLOEXEC != 0 {
         libc::O_CLOEXEC
     } else {
         0
     };
     let moved = || sys::dup3(made, dialling.fd, flags);
-    if registrations::moved_along(dialling.fd, moved).is_err() {
+    if epoll_fixups::moved_along(dialling.fd, moved).is_err() {
         return made;
     }
     sys::close(made);

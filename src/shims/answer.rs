@@ -7,11 +7,11 @@
 
 use std::boxed::Box;
 
-use super::connection::{Connection, Inside};
 use super::{guarded, rules, Request};
 use crate::libpq::calls::{string, COMMAND_OK};
 use crate::libpq::{entry, Library};
-use crate::resume::journal::{Journal, Rules, Standing};
+use crate::session::connection::{Connection, Inside};
+use crate::session::journal::{Journal, Rules, Standing};
 use crate::signal_safe::sink::{self, Level};
 
 /// What the request leaves of the session, and its command tag; nothing where only the server knows.

@@ -17,7 +17,7 @@ use core::ffi::{c_char, c_void, CStr};
 use std::string::String;
 
 use super::notice_fork;
-use crate::libpq::bind;
+use crate::bind;
 use crate::libpq::elf::Object;
 use crate::processor;
 use crate::signal_safe::sys::KeepErrno;

@@ -10,8 +10,8 @@ use super::table::{Record, Table};
 use super::thread::frame;
 use crate::libpq::calls::{PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::libpq::Library;
-use crate::resume::journal::{Effects, Journal, Standing};
-use crate::resume::place::Place;
+use crate::session::endpoint::Place;
+use crate::session::journal::{Effects, Journal, Standing};
 use crate::signal_safe::{generation, ownership, sys};
 use forkguard_sql::Reason;
 

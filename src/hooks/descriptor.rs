@@ -6,7 +6,7 @@ use super::{guarded, hooks, is_refused, notice_fork_at, passes};
 use crate::signal_safe::descriptors::{self, Entry, State, Word, CLOSE_ON_EXEC, NON_BLOCKING};
 use crate::signal_safe::sys::{self, Errno};
 use crate::signal_safe::{child, fence, generation};
-use crate::watch;
+use crate::tracker;
 
 /// What the table said of a number before a call.
 struct Before {
@@ -45,12 +45,12 @@ fn duplicate(
     guarded((), || {
         if result >= 0 && result != old && generation::is_own_memory() {
             // Before the first session this may be a child of `vfork`, and the number
-            // its parent's: see `watch::closed`.
+            // its parent's: see `tracker::closed`.
             if let Some(over) = over.as_ref().filter(|_| generation::has_had_session()) {
                 over.entry.forget_if(over.word);
             }
             if let Some(from) = &from {
-                watch::duplicated(from.entry, result, close_on_exec);
+                tracker::duplicated(from.entry, result, close_on_exec);
             }
         }
     });
@@ -78,7 +78,7 @@ fn control(fd: c_int, command: c_int, argument: usize, real: impl FnOnce() -> c_
 fn set(fd: c_int, flag: u64, on: bool) {
     guarded((), || match before(fd) {
         Some(found) if generation::is_own_memory() && flag == NON_BLOCKING => {
-            watch::set_flag_everywhere(found.entry, flag, on);
+            tracker::set_flag_everywhere(found.entry, flag, on);
         }
         Some(found) if generation::is_own_memory() => found.entry.set_flag(flag, on),
         _ => {}
@@ -91,7 +91,7 @@ fn closed(fd: c_int, found: Option<Before>, result: c_int) {
         // Linux frees the number whatever close returns, except for EBADF.
         let freed = result == 0 || sys::errno() != Errno::EBADF;
         if let (true, Some(found)) = (freed, found) {
-            watch::closed(fd, found.entry, found.word);
+            tracker::closed(fd, found.entry, found.word);
         }
     });
 }

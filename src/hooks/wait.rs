@@ -9,11 +9,11 @@ use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, time
 
 use super::socket::copied;
 use super::{guarded, hooks, is_refused, notice_fork, notice_fork_at, passes};
-use crate::gate::thread;
+use crate::session::thread;
 use crate::signal_safe::descriptors::{self, State};
 use crate::signal_safe::generation;
 use crate::signal_safe::sys::{self, Errno};
-use crate::{load, registrations};
+use crate::{epoll_fixups, load};
 
 /// Marks the refused descriptors of a `poll` as hung up, and nothing else as
 /// ready, if there are any: how many, or `None`. The others' turn comes at the
@@ -131,7 +131,7 @@ fn entered(epoll: c_int, command: c_int, fd: c_int, event: *const epoll_event) {
         if descriptors::find(fd).is_some_and(abandoned) && generation::is_own_memory() {
             // SAFETY: null, or the caller's event, which the kernel has just read.
             let event = (!event.is_null()).then(|| unsafe { event.read_unaligned() });
-            registrations::note(epoll, command, fd, event);
+            epoll_fixups::note(epoll, command, fd, event);
         }
     });
 }

@@ -11,7 +11,7 @@ use crate::signal_safe::descriptors::{self, Entry, State};
 use crate::signal_safe::exclusion::Place;
 use crate::signal_safe::sys::{self, Errno};
 use crate::signal_safe::{fence, generation, steps};
-use crate::{detector, load, watch, wire};
+use crate::{detector, load, tracker, wire};
 
 /// The bytes of a call that sends.
 enum Outgoing {
@@ -139,7 +139,7 @@ fn sent(fd: c_int, place: Place<'static>, bytes: Outgoing, result: ssize_t) {
             let mut beginning = [0; MOST];
             // SAFETY: the kernel has sent `length` bytes from there.
             let length = unsafe { bytes.copy_sent(&mut beginning[..length.min(MOST)]) };
-            watch::first_bytes(fd, entry, &beginning[..length], true);
+            tracker::first_bytes(fd, entry, &beginning[..length], true);
         }
         let mut first = [0];
         // SAFETY: as above.
@@ -163,7 +163,7 @@ fn sending(call: &str, fd: c_int, bytes: &Outgoing) -> Sending {
     let mut is_late = false;
     let refused = guarded(false, || match look(fd) {
         Found::Nothing => {
-            watch::sending(fd);
+            tracker::sending(fd);
             false
         }
         Found::Refused => true,
@@ -203,7 +203,7 @@ fn refuses_first(fd: c_int, entry: Entry, bytes: &Outgoing) -> bool {
     fn read<const MOST: usize>(fd: c_int, entry: Entry, bytes: &Outgoing) -> bool {
         let mut beginning = [0; MOST];
         let length = bytes.copy(&mut beginning);
-        watch::first_bytes(fd, entry, &beginning[..length], false)
+        tracker::first_bytes(fd, entry, &beginning[..length], false)
     }
     let mut first = [0];
     if bytes.copy(&mut first) == 1 && wire::needs_more(first[0]) {
@@ -233,12 +233,12 @@ fn refuses_incoming(call: &str, fd: c_int) -> bool {
 fn connecting(fd: c_int, address: *const sockaddr, length: socklen_t) -> bool {
     guarded(false, || {
         if !generation::has_had_session() {
-            watch::connecting_unseen(fd);
+            tracker::connecting_unseen(fd);
             return true;
         }
         let mut bytes = [0; size_of::<libc::sockaddr_storage>()];
         let length = sys::read_memory(address.cast(), length as usize, &mut bytes);
-        watch::connecting(fd, &bytes[..length]);
+        tracker::connecting(fd, &bytes[..length]);
         false
     })
 }
@@ -254,7 +254,7 @@ fn connected(fd: c_int, unseen: bool, address: *const sockaddr, length: socklen_
             Errno::EISCONN,
         ];
         if result != 0 && !lasting.contains(&sys::errno()) {
-            watch::not_connected(fd);
+            tracker::not_connected(fd);
         } else if unseen && !address.is_null() {
             let mut bytes = [0; size_of::<libc::sockaddr_storage>()];
             let length = bytes.len().min(length as usize);
@@ -264,7 +264,7 @@ fn connected(fd: c_int, unseen: bool, address: *const sockaddr, length: socklen_
                 let from = address.cast::<u8>();
                 from.copy_to_nonoverlapping(bytes.as_mut_ptr(), length);
             }
-            watch::connected_unseen(fd, &bytes[..length]);
+            tracker::connected_unseen(fd, &bytes[..length]);
         }
     });
 }
