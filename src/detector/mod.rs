@@ -26,6 +26,7 @@ use core::sync::atomic::{AtomicBool, Ordering::*};
 
 use crate::hooks::guarded;
 use crate::libpq::entry_points::{entry, NAMES};
+use crate::libpq::types::PGconn;
 use crate::libpq::Library;
 use crate::session::thread;
 use crate::shims::cancel;
@@ -130,7 +131,9 @@ pub fn crossed(library: &Library, function: usize, object: usize, frame: usize) 
         return;
     }
     let found = if function == entry::PQrequestCancel {
-        inherited_at(library.socket(object)).map(|(fd, entry)| (fd, entry.word().generation()))
+        // SAFETY: the first argument of that function.
+        let pgconn = unsafe { PGconn::at(object) };
+        inherited_at(library.socket(pgconn)).map(|(fd, entry)| (fd, entry.word().generation()))
     } else {
         cancel::of_another(object)
     };

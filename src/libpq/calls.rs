@@ -1,13 +1,14 @@
-//! Calling a libpq.
+//! Calling a libpq, through its real functions and past the gate.
 //!
-//! Through its real functions, past the gate. All arguments and results of
-//! these functions are of the integer class, one machine word each, so a call
-//! needs their number alone. An entry point that this libpq lacks answers 0.
+//! A method for each function that is called, with the types of libpq-fe.h ([`super::types`]). Where
+//! this libpq lacks the function, the answer is 0, null or nothing.
 
-use core::ffi::{c_char, CStr};
+use core::ffi::{c_char, c_int, c_void, CStr};
 use core::mem::transmute;
+use core::ptr::null_mut;
 use std::string::String;
 
+use super::types::{FromWord, NoticeReceiver, Oid, PGcancel, PGconn, PGresult, Text, ToWord};
 use super::{entry, Library};
 
 /// `CONNECTION_OK` (libpq-fe.h, `ConnStatusType`).
@@ -50,84 +51,165 @@ pub const PIPELINE_ABORTED: i32 = 11;
 pub const TUPLES_CHUNK: i32 = 12;
 
 /// `PG_DIAG_SQLSTATE` (postgres_ext.h).
-pub const SQLSTATE: usize = b'C' as usize;
+pub const SQLSTATE: c_int = b'C' as c_int;
+/// `PG_DIAG_MESSAGE_PRIMARY`.
+pub const MESSAGE_PRIMARY: c_int = b'M' as c_int;
 
-/// A string that libpq, or its caller, holds at an address; `None` for null.
-/// Valid until the next call on the object that it is of.
-pub fn string<'a>(address: usize) -> Option<&'a [u8]> {
-    let address = address as *const c_char;
-    // SAFETY: libpq's strings, and those it is given, end with a NUL.
-    (!address.is_null()).then(|| unsafe { CStr::from_ptr(address) }.to_bytes())
+/// libpq's `PGnotify` (libpq-fe.h).
+#[repr(C)]
+pub struct Notification {
+    channel: *const c_char,
+    backend: c_int,
+    payload: *const c_char,
+    /// The next one; null in those that libpq gives away.
+    pub next: *mut Notification,
+}
+
+/// libpq's `PQconninfoOption` (libpq-fe.h).
+#[repr(C)]
+struct ConnectionOption {
+    keyword: *const c_char,
+    _variable: *const c_char,
+    _compiled: *const c_char,
+    value: *const c_char,
+    _label: *const c_char,
+    _character: *const c_char,
+    _size: c_int,
+}
+
+/// The parameters of one execution, as libpq takes them: null, or so many elements each.
+#[derive(Clone, Copy)]
+pub struct Parameters {
+    /// How many there are.
+    pub count: c_int,
+    /// The types' ids.
+    pub types: *const Oid,
+    /// C strings, or bytes of the length that stands in `lengths`.
+    pub values: *const *const c_char,
+    /// Read for binary values only.
+    pub lengths: *const c_int,
+    /// 1 for a binary value.
+    pub formats: *const c_int,
 }
 
 macro_rules! calls {
-    ($($name:ident ( $($argument:ident : $kind:ty),* );)*) => {$(
-        /// Calls an entry point with so many words.
+    ($($(#[$more:meta])* $visible:vis $method:ident = $name:ident ( $($argument:ident : $kind:ty),* ) $(-> $result:ty)?;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        $(#[$more])*
         #[inline]
-        #[allow(clippy::too_many_arguments)] // PQexecParams's
-        pub fn $name(&self, entry: usize, $($argument: usize),*) -> usize {
-            let real = self.real(entry);
-            if real.is_null() {
-                return 0;
-            }
-            // SAFETY: libpq's function of this entry point, whose arguments and
-            // result are so many words; what they point to is the caller's.
-            unsafe {
-                transmute::<*const (), unsafe extern "C-unwind" fn($($kind),*) -> usize>(real)($($argument),*)
-            }
+        $visible fn $method<'a>(&'a self, $($argument: $kind),*) $(-> $result)? {
+            let real = self.real(entry::$name);
+            let word = if real.is_null() {
+                0
+            } else {
+                // SAFETY: libpq's function of this name, whose arguments and result are so many
+                // words (entry_points.rs); the types say what stands in them (libpq-fe.h).
+                unsafe {
+                    transmute::<*const (), unsafe extern "C-unwind" fn($(word!($argument)),*) -> usize>(real)($($argument.word()),*)
+                }
+            };
+            // SAFETY: the word is the function's result, or 0, which each of these types takes.
+            unsafe { FromWord::of_word(word) }
         }
     )*};
 }
+macro_rules! word {
+    ($argument:ident) => {
+        usize
+    };
+}
 
+// Of a connection. A text is good until the next call on it.
 impl Library {
     calls! {
-        call1(a: usize);
-        call2(a: usize, b: usize);
-        call3(a: usize, b: usize, c: usize);
-        call5(a: usize, b: usize, c: usize, d: usize, e: usize);
-        call8(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize, g: usize, h: usize);
+        pub socket = PQsocket(pgconn: PGconn) -> c_int;
+        pub status = PQstatus(pgconn: PGconn) -> c_int;
+        pub transaction_status = PQtransactionStatus(pgconn: PGconn) -> c_int;
+        pub pipeline_status = PQpipelineStatus(pgconn: PGconn) -> c_int;
+        pub backend_pid = PQbackendPID(pgconn: PGconn) -> c_int;
+        pub server_version = PQserverVersion(pgconn: PGconn) -> c_int;
+        pub database = PQdb(pgconn: PGconn) -> Text<'a>;
+        pub user = PQuser(pgconn: PGconn) -> Text<'a>;
+        pub error_message = PQerrorMessage(pgconn: PGconn) -> Text<'a>;
+        pub parameter_status = PQparameterStatus(pgconn: PGconn, name: Text) -> Text<'a>;
+        pub client_encoding = PQclientEncoding(pgconn: PGconn) -> c_int;
+        pub encoding_name = pg_encoding_to_char(encoding: c_int) -> Text<'a>;
+        pub ssl_in_use = PQsslInUse(pgconn: PGconn) -> c_int;
+        pub gss_encryption_in_use = PQgssEncInUse(pgconn: PGconn) -> c_int;
+        pub gss_context = PQgetgssctx(pgconn: PGconn) -> *const c_void;
+        pub is_nonblocking = PQisnonblocking(pgconn: PGconn) -> c_int;
+        pub set_nonblocking = PQsetnonblocking(pgconn: PGconn, yes: c_int) -> c_int;
+        pub set_notice_receiver = PQsetNoticeReceiver(pgconn: PGconn, receiver: NoticeReceiver, argument: *mut c_void) -> NoticeReceiver;
+        pub reset = PQreset(pgconn: PGconn);
+        pub get_cancel = PQgetCancel(pgconn: PGconn) -> PGcancel;
+        /// The caller's to free.
+        pub take_notification = PQnotifies(pgconn: PGconn) -> *mut Notification;
+        options_list = PQconninfo(pgconn: PGconn) -> *const ConnectionOption;
+        free_options = PQconninfoFree(list: *const ConnectionOption);
+        escape_string = PQescapeStringConn(pgconn: PGconn, to: *mut u8, from: Text, length: usize, error: *mut c_int) -> usize;
+    }
+}
+
+// Commands.
+impl Library {
+    calls! {
+        pub execute = PQexec(pgconn: PGconn, text: Text) -> Option<PGresult>;
+        pub send_query = PQsendQuery(pgconn: PGconn, text: Text) -> c_int;
+        pub send_prepare = PQsendPrepare(pgconn: PGconn, name: Text, text: Text, count: c_int, types: *const Oid) -> c_int;
+        send_query_params = PQsendQueryParams(pgconn: PGconn, text: Text, count: c_int, types: *const Oid, values: *const *const c_char, lengths: *const c_int, formats: *const c_int, format: c_int) -> c_int;
+        pub pipeline_sync = PQpipelineSync(pgconn: PGconn) -> c_int;
+        pub enter_pipeline_mode = PQenterPipelineMode(pgconn: PGconn) -> c_int;
+        pub exit_pipeline_mode = PQexitPipelineMode(pgconn: PGconn) -> c_int;
+        pub is_busy = PQisBusy(pgconn: PGconn) -> c_int;
+        pub consume_input = PQconsumeInput(pgconn: PGconn) -> c_int;
+        pub get_result = PQgetResult(pgconn: PGconn) -> Option<PGresult>;
     }
 
+    /// `PQsendQueryParams`, with results as text.
+    ///
+    /// # Safety
+    /// The arrays are null or of `count` elements each, and what they point to is there.
+    pub unsafe fn send_with(&self, pgconn: PGconn, text: Text, given: &Parameters) -> c_int {
+        self.send_query_params(
+            pgconn,
+            text,
+            given.count,
+            given.types,
+            given.values,
+            given.lengths,
+            given.formats,
+            0,
+        )
+    }
+}
+
+// Results.
+impl Library {
+    calls! {
+        pub make_empty_result = PQmakeEmptyPGresult(pgconn: PGconn, status: c_int) -> Option<PGresult>;
+        pub fire_create_events = PQfireResultCreateEvents(pgconn: PGconn, result: &PGresult) -> c_int;
+        pub result_status = PQresultStatus(result: &PGresult) -> c_int;
+        pub result_error_message = PQresultErrorMessage(result: &'a PGresult) -> Text<'a>;
+        pub result_error_field = PQresultErrorField(result: &'a PGresult, code: c_int) -> Text<'a>;
+        pub command_tag = PQcmdStatus(result: &'a PGresult) -> Text<'a>;
+        /// As an array of the result's own.
+        pub command_tag_array = PQcmdStatus(result: &PGresult) -> *mut c_char;
+        pub row_count = PQntuples(result: &PGresult) -> c_int;
+        pub value = PQgetvalue(result: &'a PGresult, row: c_int, column: c_int) -> Text<'a>;
+        pub clear = PQclear(result: Option<PGresult>);
+    }
+}
+
+impl Library {
     /// Whether this libpq has the entry point.
     pub fn has(&self, entry: usize) -> bool {
         !self.real(entry).is_null()
     }
 
-    /// `PQsocket`.
-    pub fn socket(&self, pgconn: usize) -> i32 {
-        self.call1(entry::PQsocket, pgconn) as i32
-    }
-
-    /// `PQstatus`.
-    pub fn status(&self, pgconn: usize) -> i32 {
-        self.call1(entry::PQstatus, pgconn) as i32
-    }
-
-    /// `PQtransactionStatus`.
-    pub fn transaction_status(&self, pgconn: usize) -> i32 {
-        self.call1(entry::PQtransactionStatus, pgconn) as i32
-    }
-
-    /// `PQbackendPID`.
-    pub fn backend_pid(&self, pgconn: usize) -> i32 {
-        self.call1(entry::PQbackendPID, pgconn) as i32
-    }
-
     /// Calls `each` with every option of the connection that has a value. False: no memory.
-    pub fn options(&self, pgconn: usize, mut each: impl FnMut(&CStr, &CStr)) -> bool {
-        /// `PQconninfoOption` (libpq-fe.h).
-        #[repr(C)]
-        struct Setting {
-            keyword: *const c_char,
-            _variable: usize,
-            _compiled: usize,
-            value: *const c_char,
-            _label: usize,
-            _character: usize,
-            _size: i32,
-        }
-        let list = self.call1(entry::PQconninfo, pgconn);
-        let mut next = list as *const Setting;
+    pub fn options(&self, pgconn: PGconn, mut each: impl FnMut(&CStr, &CStr)) -> bool {
+        let list = self.options_list(pgconn);
+        let mut next = list;
         // SAFETY: libpq's list ends with a null keyword; its strings end with a NUL.
         unsafe {
             while !next.is_null() && !(*next).keyword.is_null() {
@@ -140,19 +222,34 @@ impl Library {
                 next = next.add(1);
             }
         }
-        self.call1(entry::PQconninfoFree, list);
-        list != 0
-    }
-
-    /// A text that libpq keeps of an object, on one line; empty for none.
-    pub fn text(&self, entry: usize, object: usize) -> String {
-        let text = string(self.call1(entry, object)).unwrap_or_default();
-        let text = String::from_utf8_lossy(text);
-        text.trim_end().replace('\n', " ")
+        self.free_options(list);
+        !list.is_null()
     }
 
     /// `PQerrorMessage`, on one line.
-    pub fn error(&self, pgconn: usize) -> String {
-        self.text(entry::PQerrorMessage, pgconn)
+    pub fn error(&self, pgconn: PGconn) -> String {
+        on_one_line(self.error_message(pgconn))
     }
+
+    /// Clears libpq's error message of a connection, as a command does (fe-exec.c, PQexecStart).
+    /// Since 15 escaping does so as well, and touches nothing else (PQescapeStringInternal's callers,
+    /// `pqClearConnErrorState`). False where a message stays.
+    pub fn clear_error(&self, pgconn: PGconn) -> bool {
+        let is_clear = || {
+            self.error_message(pgconn)
+                .bytes()
+                .is_some_and(<[u8]>::is_empty)
+        };
+        is_clear() || {
+            let mut nothing = [0_u8; 1];
+            self.escape_string(pgconn, nothing.as_mut_ptr(), c"".into(), 0, null_mut());
+            is_clear()
+        }
+    }
+}
+
+/// A text without the ends of its lines; empty for null.
+pub fn on_one_line(text: Text) -> String {
+    let text = String::from_utf8_lossy(text.bytes().unwrap_or_default());
+    text.trim_end().replace('\n', " ")
 }

@@ -10,6 +10,7 @@
 pub mod calls;
 pub mod elf;
 pub mod entry_points;
+pub mod types;
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
 

@@ -4,6 +4,7 @@ use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
+use crate::libpq::types::PGconn;
 use crate::libpq::{entry, Library};
 use crate::session::connection::Connection;
 use crate::session::endpoint::{Client, Dial};
@@ -25,7 +26,7 @@ pub enum Judgement {
 }
 
 /// What a dial of the connection would go through.
-fn dial(library: &Library, pgconn: usize, unix: bool) -> Dial {
+fn dial(library: &Library, pgconn: PGconn, unix: bool) -> Dial {
     const FILES: [&CStr; 5] = [
         c"sslrootcert",
         c"sslcert",
@@ -45,7 +46,7 @@ fn dial(library: &Library, pgconn: usize, unix: bool) -> Dial {
     });
     // The context of a ticket stays with its connection, whether it vouched for the client or
     // encrypts, too (`gctx` in fe-auth.c and fe-secure-gssapi.c). Before libpq 12 nothing tells.
-    let ticket = || library.call1(entry::PQgetgssctx, pgconn) != 0;
+    let ticket = || !library.gss_context(pgconn).is_null();
     Dial {
         unix,
         // Neither is tried over a Unix socket (PQconnectPoll in fe-connect.c).
@@ -117,9 +118,7 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     ) {
         return lost(Reason::NotIdle);
     }
-    if library.has(entry::PQpipelineStatus)
-        && library.call1(entry::PQpipelineStatus, pgconn) as i32 != 0
-    {
+    if library.pipeline_status(pgconn) != 0 {
         return lost(Reason::PipelineMode);
     }
     if !(state.journal.is_answered() && state.sent.is_none()) {

@@ -13,9 +13,10 @@ use super::replay;
 use super::replay::Replay;
 use super::reported_parameters::Told;
 use crate::hooks::guarded;
-use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR};
-use crate::libpq::{entry, Library};
-use crate::session::connection::{Connection, Inside, Notification};
+use crate::libpq::calls::{Notification, CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR};
+use crate::libpq::types::PGconn;
+use crate::libpq::Library;
+use crate::session::connection::{Connection, Inside};
 use crate::session::endpoint;
 use crate::session::loss::Loss;
 use crate::session::thread::{self, Dialling};
@@ -55,7 +56,7 @@ pub fn resume(library: &Library, connection: &'static Connection, inside: &mut I
         Box::into_raw(Box::new(Task {
             fd: connection.fd.load(Relaxed),
             before: Told::of(library, pgconn),
-            non_blocking: library.call1(entry::PQisnonblocking, pgconn) as i32 != 0,
+            non_blocking: library.is_nonblocking(pgconn) != 0,
             parent: library.backend_pid(pgconn),
             transaction: connection.transaction_status(library),
             replay: Replay::default(),
@@ -94,26 +95,24 @@ pub fn resume(library: &Library, connection: &'static Connection, inside: &mut I
 
 /// Shuts this process's own session. libpq finds it closed, in the words that
 /// clients know; where a replay was cut off, out of its pipeline first.
-fn hang_up(library: &Library, pgconn: usize, sent: usize) {
+fn hang_up(library: &Library, pgconn: PGconn, sent: usize) {
     sys::shutdown(library.socket(pgconn));
-    library.call1(entry::PQconsumeInput, pgconn);
+    library.consume_input(pgconn);
     // A result and a null for each command and the sync, and some to spare: what
     // is left is made up by libpq, without waiting.
     for _ in 0..2 * sent + 4 {
-        library.call1(entry::PQclear, library.call1(entry::PQgetResult, pgconn));
+        library.clear(library.get_result(pgconn));
     }
-    if library.has(entry::PQexitPipelineMode) {
-        library.call1(entry::PQexitPipelineMode, pgconn);
-    }
+    library.exit_pipeline_mode(pgconn);
 }
 
 /// Takes what libpq has queued of notifications: the dial would forget it.
 fn keep_notifications(library: &Library, connection: &Connection) {
-    let mut first = 0;
-    let mut last: *mut Notification = core::ptr::null_mut();
+    let mut first: *mut Notification = core::ptr::null_mut();
+    let mut last = first;
     loop {
-        let next = library.call1(entry::PQnotifies, connection.pgconn());
-        if next == 0 {
+        let next = library.take_notification(connection.pgconn());
+        if next.is_null() {
             break;
         }
         if last.is_null() {
@@ -122,18 +121,18 @@ fn keep_notifications(library: &Library, connection: &Connection) {
             // SAFETY: given to us by libpq just now.
             unsafe { (*last).next = next };
         }
-        last = next as *mut Notification;
+        last = next;
     }
-    if first != 0 {
+    if !first.is_null() {
         connection.keep_notifications(first);
     }
 }
 
-fn dial(library: &Library, pgconn: usize, fd: i32) {
+fn dial(library: &Library, pgconn: PGconn, fd: i32) {
     let ends_us = sys::now_us() + 1_000_000 * shims::connect_wait_s();
     thread::set_dialling(Dialling::begin(library.index(), fd, ends_us));
     let step = steps::enter();
-    library.call1(entry::PQreset, pgconn);
+    library.reset(pgconn);
     steps::leave(step);
     let dialling = thread::dialling();
     thread::set_dialling(dialling.replaying());
@@ -248,12 +247,10 @@ impl Task {
             return false;
         }
         if self.non_blocking {
-            library.call2(entry::PQsetnonblocking, pgconn, 1);
+            library.set_nonblocking(pgconn, 1);
         }
         connection.own();
-        connection
-            .cancel
-            .store(library.call1(entry::PQgetCancel, pgconn), Relaxed);
+        connection.set_own_cancel(library.get_cancel(pgconn));
         let state = inside.state();
         state
             .journal

@@ -14,9 +14,10 @@ use std::vec::Vec;
 use super::question::{Answer, Parent, Question};
 use crate::hooks::guarded;
 use crate::libpq::calls::{
-    string, COMMAND_OK, FATAL_ERROR, PIPELINE_SYNC, PQTRANS_IDLE, PQTRANS_INERROR, SINGLE_TUPLE,
-    SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
+    on_one_line, Parameters, COMMAND_OK, FATAL_ERROR, MESSAGE_PRIMARY, PIPELINE_SYNC, PQTRANS_IDLE,
+    PQTRANS_INERROR, SINGLE_TUPLE, SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
 };
+use crate::libpq::types::{Oid, PGconn, PGresult, Text};
 use crate::libpq::{entry, Library};
 use crate::memory;
 use crate::session::journal::{Journal, Step};
@@ -70,7 +71,7 @@ struct Message {
     form: Form,
     expected: Expected,
     text: CString,
-    types: Vec<u32>,
+    types: Vec<Oid>,
     values: Vec<*const c_char>,
     lengths: Vec<i32>,
     formats: Vec<i32>,
@@ -173,7 +174,7 @@ impl Replay {
     /// program's begins with its `BEGIN`: its time, its snapshots and what it has read of statistics.
     pub fn of(
         library: &Library,
-        pgconn: usize,
+        pgconn: PGconn,
         journal: &Journal,
         parent: &Parent,
         asks: bool,
@@ -184,9 +185,8 @@ impl Replay {
         }
         let mut messages = Vec::new();
         if asks {
-            let version = library.call1(entry::PQserverVersion, pgconn) as i32;
             let question = Question::of(
-                version,
+                library.server_version(pgconn),
                 library.backend_pid(pgconn),
                 parent,
                 &journal.left_settings(),
@@ -272,7 +272,7 @@ impl Replay {
 
 /// Does it all. Holds nothing with a `Drop` across libpq's calls, which wait for
 /// the server.
-pub fn run(library: &Library, pgconn: usize, replay: &mut Replay) {
+pub fn run(library: &Library, pgconn: PGconn, replay: &mut Replay) {
     if replay.messages.is_empty() {
         return;
     }
@@ -290,7 +290,7 @@ pub fn run(library: &Library, pgconn: usize, replay: &mut Replay) {
 
 /// How long the server may take for each answer: a `PREPARE` may wait for a lock on its table. As
 /// `connect_timeout` says: seconds, 0 for ever, and 1 means 2 (libpq-connect.html); else the setting.
-fn patience_s(library: &Library, pgconn: usize) -> u64 {
+fn patience_s(library: &Library, pgconn: PGconn) -> u64 {
     let mut said = 0_i32;
     library.options(pgconn, |keyword, value| {
         if keyword == c"connect_timeout" {
@@ -307,58 +307,50 @@ fn patience_s(library: &Library, pgconn: usize) -> u64 {
     }
 }
 
-fn send(library: &Library, pgconn: usize, message: &Message) -> bool {
-    let types = if message.types.is_empty() {
-        null()
-    } else {
-        message.types.as_ptr()
-    };
-    let values = if message.values.is_empty() {
-        null()
-    } else {
-        message.values.as_ptr()
-    };
-    let or_null = |array: &Vec<i32>| match array.is_empty() {
-        true => null(),
-        false => array.as_ptr(),
-    };
-    let (lengths, formats) = (or_null(&message.lengths), or_null(&message.formats));
-    let text = message.text.as_ptr() as usize;
+fn send(library: &Library, pgconn: PGconn, message: &Message) -> bool {
+    fn or_null<T>(array: &[T]) -> *const T {
+        match array.is_empty() {
+            true => null(),
+            false => array.as_ptr(),
+        }
+    }
+    let text = Text::from(&*message.text);
+    let types = or_null(&message.types);
     let sent = match &message.form {
-        Form::Simple => library.call2(entry::PQsendQuery, pgconn, text),
-        Form::Query => library.call8(
-            entry::PQsendQueryParams,
-            pgconn,
-            text,
-            message.values.len(),
-            types as usize,
-            values as usize,
-            lengths as usize,
-            formats as usize,
-            0,
-        ),
-        Form::Sync => library.call1(entry::PQpipelineSync, pgconn),
-        Form::Prepare(name) => library.call5(
-            entry::PQsendPrepare,
-            pgconn,
-            name.as_ptr() as usize,
-            text,
-            message.types.len(),
-            types as usize,
-        ),
+        Form::Simple => library.send_query(pgconn, text),
+        Form::Query => {
+            let given = Parameters {
+                count: message.values.len() as i32,
+                types,
+                values: or_null(&message.values),
+                lengths: or_null(&message.lengths),
+                formats: or_null(&message.formats),
+            };
+            // SAFETY: the message's own arrays, of one length where they are not empty
+            // (`Message::of`), and what its pointers point to is its own.
+            unsafe { library.send_with(pgconn, text, &given) }
+        }
+        Form::Sync => library.pipeline_sync(pgconn),
+        Form::Prepare(name) => {
+            let count = message.types.len() as i32;
+            library.send_prepare(pgconn, (&**name).into(), text, count, types)
+        }
     };
-    sent as i32 == 1
+    sent == 1
 }
 
 /// Waits until `PQgetResult` need not, within a time.
-fn is_answered(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
+fn is_answered(library: &Library, pgconn: PGconn, replay: &mut Replay) -> bool {
     let end = sys::now_us() / 1000 + replay.patience_ms;
-    while library.call1(entry::PQisBusy, pgconn) as i32 != 0 {
+    while library.is_busy(pgconn) != 0 {
         // The server's error is a result, and then libpq is not busy. One beside a
         // result that is still to come is libpq's own: it had no memory for one that
         // came (a pipeline's sync: fe-protocol3.c), and would wait for ever (tried).
         if !replay.has_failed
-            && !string(library.call1(entry::PQerrorMessage, pgconn)).is_none_or(<[u8]>::is_empty)
+            && !library
+                .error_message(pgconn)
+                .bytes()
+                .is_none_or(<[u8]>::is_empty)
         {
             return false;
         }
@@ -375,7 +367,7 @@ fn is_answered(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
         };
         // SAFETY: one pollfd, ours. By its name: a thread that is cancelled waits here.
         unsafe { libc::poll(&mut wait, 1, left as i32) };
-        if library.call1(entry::PQconsumeInput, pgconn) as i32 != 1 {
+        if library.consume_input(pgconn) != 1 {
             return false;
         }
     }
@@ -384,31 +376,29 @@ fn is_answered(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
 
 /// The server's complaint, for the log: without the lines behind the first, which quote the statement
 /// and with it what nobody may read there.
-fn error_of(library: &Library, result: usize) -> String {
-    let field = |code: u8| {
-        let text = library.call2(entry::PQresultErrorField, result, usize::from(code));
-        string(text).map(String::from_utf8_lossy)
+fn error_of(library: &Library, result: &PGresult) -> String {
+    let field = |code| {
+        let text = library.result_error_field(result, code);
+        text.bytes().map(String::from_utf8_lossy)
     };
-    // postgres_ext.h: PG_DIAG_MESSAGE_PRIMARY, PG_DIAG_SQLSTATE.
-    match (field(b'M'), field(b'C')) {
+    match (field(MESSAGE_PRIMARY), field(SQLSTATE)) {
         (Some(primary), Some(state)) => format!("{primary} (SQLSTATE {state})"),
         // libpq's own complaint, of the connection.
-        _ => library.text(entry::PQresultErrorMessage, result),
+        _ => on_one_line(library.result_error_message(result)),
     }
 }
 
 /// Reads a command's results. False: one was not what was expected.
-fn answers(library: &Library, pgconn: usize, replay: &mut Replay, expected: Expected) -> bool {
+fn answers(library: &Library, pgconn: PGconn, replay: &mut Replay, expected: Expected) -> bool {
     loop {
         if !is_answered(library, pgconn, replay) {
             return false;
         }
-        let result = library.call1(entry::PQgetResult, pgconn);
-        if result == 0 {
+        let Some(result) = library.get_result(pgconn) else {
             return true;
-        }
-        let fine = take(library, replay, result, expected);
-        library.call1(entry::PQclear, result);
+        };
+        let fine = take(library, replay, &result, expected);
+        library.clear(Some(result));
         if !fine {
             return false;
         }
@@ -416,24 +406,27 @@ fn answers(library: &Library, pgconn: usize, replay: &mut Replay, expected: Expe
 }
 
 /// Takes one result.
-fn take(library: &Library, replay: &mut Replay, result: usize, expected: Expected) -> bool {
-    let status = library.call1(entry::PQresultStatus, result) as i32;
+fn take(library: &Library, replay: &mut Replay, result: &PGresult, expected: Expected) -> bool {
+    let status = library.result_status(result);
     // Single rows or chunks, where the client's last command had asked for them:
     // libpq forgets that only with a command outside a pipeline.
     let done = matches!(status, COMMAND_OK | TUPLES_OK | SINGLE_TUPLE | TUPLES_CHUNK);
     if expected == Expected::Failure {
         replay.has_failed = status == FATAL_ERROR
-            && string(library.call2(entry::PQresultErrorField, result, SQLSTATE)).is_some();
+            && library
+                .result_error_field(result, SQLSTATE)
+                .bytes()
+                .is_some();
         return replay.has_failed;
     }
     if !done {
         replay.failed(|| Loss::with(Reason::ReplayFailed, error_of(library, result).as_bytes()));
         return false;
     }
-    if library.call1(entry::PQntuples, result) as i32 <= 0 {
+    if library.row_count(result) <= 0 {
         return true;
     }
-    let value = string(library.call3(entry::PQgetvalue, result, 0, 0));
+    let value = library.value(result, 0, 0).bytes();
     match expected {
         Expected::Answer if replay.answer.is_none() => replay.answer = value.and_then(Answer::of),
         Expected::Isolation if !value.is_some_and(|its| OF_EACH_STATEMENT.contains(&its)) => {
@@ -445,8 +438,8 @@ fn take(library: &Library, replay: &mut Replay, result: usize, expected: Expecte
     true
 }
 
-fn in_one(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
-    if library.call1(entry::PQenterPipelineMode, pgconn) as i32 != 1 {
+fn in_one(library: &Library, pgconn: PGconn, replay: &mut Replay) -> bool {
+    if library.enter_pipeline_mode(pgconn) != 1 {
         return false;
     }
     for message in &replay.messages {
@@ -467,21 +460,22 @@ fn in_one(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
             return false;
         }
     }
-    library.call1(entry::PQexitPipelineMode, pgconn) as i32 == 1
+    library.exit_pipeline_mode(pgconn) == 1
 }
 
 /// Reads a sync's one result.
-fn is_synced(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
+fn is_synced(library: &Library, pgconn: PGconn, replay: &mut Replay) -> bool {
     if !is_answered(library, pgconn, replay) {
         return false;
     }
-    let result = library.call1(entry::PQgetResult, pgconn);
-    let status = library.call1(entry::PQresultStatus, result) as i32;
-    library.call1(entry::PQclear, result);
-    status == PIPELINE_SYNC
+    let result = library.get_result(pgconn);
+    let is_sync = |result| library.result_status(result) == PIPELINE_SYNC;
+    let synced = result.as_ref().is_some_and(is_sync);
+    library.clear(result);
+    synced
 }
 
-fn one_by_one(library: &Library, pgconn: usize, replay: &mut Replay) -> bool {
+fn one_by_one(library: &Library, pgconn: PGconn, replay: &mut Replay) -> bool {
     for place in 0..replay.messages.len() {
         let Some(message) = replay.messages.get(place) else {
             return false;

@@ -2,8 +2,8 @@
 
 use std::vec::Vec;
 
-use crate::libpq::calls::string;
-use crate::libpq::{entry, Library};
+use crate::libpq::types::{self, PGconn};
+use crate::libpq::Library;
 use crate::session::REPORTED;
 
 /// How many of them name the server: nothing a client sets later.
@@ -22,19 +22,16 @@ pub struct Told {
 
 impl Told {
     /// As of now.
-    pub fn of(library: &Library, pgconn: usize) -> Told {
-        let text = |address| string(address).map(<[u8]>::to_vec);
-        let flag = |entry| library.has(entry) && library.call1(entry, pgconn) as i32 != 0;
+    pub fn of(library: &Library, pgconn: PGconn) -> Told {
+        let copy = |text: types::Text| text.bytes().map(<[u8]>::to_vec);
         Told {
-            database: text(library.call1(entry::PQdb, pgconn)),
-            user: text(library.call1(entry::PQuser, pgconn)),
-            tls: flag(entry::PQsslInUse),
-            gss: flag(entry::PQgssEncInUse),
+            database: copy(library.database(pgconn)),
+            user: copy(library.user(pgconn)),
+            tls: library.ssl_in_use(pgconn) != 0,
+            gss: library.gss_encryption_in_use(pgconn) != 0,
             reported: REPORTED
                 .iter()
-                .map(|name| {
-                    text(library.call2(entry::PQparameterStatus, pgconn, name.as_ptr() as usize))
-                })
+                .map(|name| copy(library.parameter_status(pgconn, (*name).into())))
                 .collect(),
         }
     }

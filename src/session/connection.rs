@@ -1,14 +1,17 @@
 //! What the gate knows of each `PGconn`.
 
 use core::cell::UnsafeCell;
+use core::ffi::c_void;
+use core::ptr::null_mut;
 use core::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering::*,
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering::*,
 };
 
 use super::progress::Progress;
 use super::table::{Record, Table};
 use super::thread::frame;
-use crate::libpq::calls::{PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
+use crate::libpq::calls::{Notification, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
+use crate::libpq::types::{NoticeReceiver, PGcancel, PGconn};
 use crate::libpq::Library;
 use crate::session::endpoint::Place;
 use crate::session::journal::{Effects, Journal, Standing};
@@ -48,7 +51,7 @@ pub struct Connection {
     judged_in: AtomicU32,
     /// A `PGcancel` of our own, for a session that was resumed: what the program
     /// made before the fork names the parent's backend.
-    pub cancel: AtomicUsize,
+    cancel: AtomicUsize,
     left_to_us: AtomicBool,
     /// A call on it was left without its end, or two threads were in one.
     left: AtomicBool,
@@ -64,11 +67,11 @@ pub struct Connection {
     /// Tells children whether this process has gone on with the session.
     pub progress: Progress,
     /// The program's notice receiver, while a dial keeps its own.
-    pub receiver: AtomicUsize,
+    receiver: AtomicUsize,
     /// Notifications that libpq had queued before a dial: the first `PGnotify`.
-    notifications: AtomicUsize,
+    notifications: AtomicPtr<Notification>,
     /// What the program gave `PQsetNoticeReceiver` beside the function.
-    pub notice_argument: AtomicUsize,
+    pub notice_argument: AtomicPtr<c_void>,
     state: UnsafeCell<SessionState>,
 }
 
@@ -96,16 +99,6 @@ impl Role {
             Role::Sends | Role::Other => 0,
         }
     }
-}
-
-/// libpq's `PGnotify` (libpq-fe.h).
-#[repr(C)]
-pub struct Notification {
-    channel: usize,
-    backend: i32,
-    payload: usize,
-    /// The next one; null in those that libpq gives away.
-    pub next: usize,
 }
 
 /// What only the thread inside the call may touch.
@@ -190,8 +183,8 @@ impl Record for Connection {
             ended: AtomicBool::new(false),
             progress: Progress::none(),
             receiver: AtomicUsize::new(0),
-            notifications: AtomicUsize::new(0),
-            notice_argument: AtomicUsize::new(0),
+            notifications: AtomicPtr::new(null_mut()),
+            notice_argument: AtomicPtr::new(null_mut()),
             state: UnsafeCell::new(SessionState::new()),
         }
     }
@@ -207,24 +200,53 @@ static CONNECTIONS: Table<Connection, 16384> = Table::empty();
 
 /// The record of a `PGconn`.
 #[inline]
-pub fn find(pgconn: usize) -> Option<&'static Connection> {
-    CONNECTIONS.find(pgconn)
+pub fn find(pgconn: PGconn) -> Option<&'static Connection> {
+    CONNECTIONS.find(pgconn.address())
 }
 
 /// A `PGconn` was made.
-pub fn made(pgconn: usize) -> Option<&'static Connection> {
-    CONNECTIONS.insert(pgconn, |connection| {
+pub fn made(pgconn: PGconn) -> Option<&'static Connection> {
+    CONNECTIONS.insert(pgconn.address(), |connection| {
         connection.serial.fetch_add(1, Relaxed);
         connection.inside.store(0, Relaxed);
-        connection.notice_argument.store(0, Relaxed);
+        connection.notice_argument.store(null_mut(), Relaxed);
         connection.begin_anew();
     })
 }
 
 impl Connection {
-    /// Its `PGconn`.
-    pub fn pgconn(&self) -> usize {
-        self.key.load(Relaxed)
+    /// Its `PGconn`; null once that is freed.
+    pub fn pgconn(&self) -> PGconn {
+        // SAFETY: `made` was given it, and `forget` takes it out before libpq frees it.
+        unsafe { PGconn::at(self.key.load(Relaxed)) }
+    }
+
+    /// The `PGcancel` of our own, if there is one.
+    pub fn own_cancel(&self) -> PGcancel {
+        // SAFETY: `set_own_cancel` was given it, and it is never freed.
+        unsafe { PGcancel::at(self.cancel.load(Relaxed)) }
+    }
+
+    /// It has one now.
+    pub fn set_own_cancel(&self, cancel: PGcancel) {
+        self.cancel.store(cancel.address(), Relaxed);
+    }
+
+    /// Takes it out.
+    pub fn take_own_cancel(&self) -> PGcancel {
+        // SAFETY: as in `own_cancel`.
+        unsafe { PGcancel::at(self.cancel.swap(0, Relaxed)) }
+    }
+
+    /// The program's notice receiver, while a dial keeps its own.
+    pub fn kept_receiver(&self) -> NoticeReceiver {
+        // SAFETY: `keep_receiver` was given it.
+        unsafe { NoticeReceiver::at(self.receiver.load(Relaxed)) }
+    }
+
+    /// Keeps it.
+    pub fn keep_receiver(&self, receiver: NoticeReceiver) {
+        self.receiver.store(receiver.address(), Relaxed);
     }
 
     /// Tells a record's uses apart.
@@ -259,7 +281,7 @@ impl Connection {
         self.left.store(false, Relaxed);
         self.dialled_in_vain.store(false, Relaxed);
         self.half_dialled.store(false, Relaxed);
-        self.notifications.store(0, Relaxed);
+        self.notifications.store(null_mut(), Relaxed);
         self.inside.store(0, Relaxed);
         self.empty_state();
         self.own();
@@ -396,23 +418,18 @@ impl Connection {
     }
 
     /// Keeps a chain of `PGnotify` that libpq would forget.
-    pub fn keep_notifications(&self, first: usize) {
+    pub fn keep_notifications(&self, first: *mut Notification) {
         self.notifications.store(first, Relaxed);
     }
 
     /// The next of those kept, the program's to free.
-    pub fn next_notification(&self) -> Option<usize> {
+    pub fn next_notification(&self) -> Option<*mut Notification> {
         let first = self.notifications.load(Relaxed);
-        if first == 0 {
-            return None;
-        }
-        let notification = first as *mut Notification;
-        // SAFETY: kept by `redial`, from libpq, and handed out once; one thread
-        // is in a call on the connection.
-        unsafe {
-            self.notifications.store((*notification).next, Relaxed);
-            (*notification).next = 0;
-        }
+        // SAFETY: null, or kept by `redial`, from libpq, and handed out once; one thread is in a
+        // call on the connection.
+        let notification = unsafe { first.as_mut() }?;
+        self.notifications.store(notification.next, Relaxed);
+        notification.next = null_mut();
         Some(first)
     }
 

@@ -3,6 +3,8 @@
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use crate::libpq::types::PGconn;
+
 /// This process, or one before it, has dialled a session anew.
 static EVER: AtomicBool = AtomicBool::new(false);
 
@@ -14,16 +16,16 @@ std::thread_local! {
     /// The call of libpq's under way, where the detector is on.
     static CALL: Cell<Call> = const { Cell::new(NO_CALL) };
     /// The connection that was made last, by a call inside the one under way.
-    static MADE: Cell<usize> = const { Cell::new(0) };
+    static MADE: Cell<PGconn> = const { Cell::new(PGconn::NULL) };
 }
 
 /// Notes a connection that was made, or none.
-pub fn set_made(pgconn: usize) {
+pub fn set_made(pgconn: PGconn) {
     let _ = MADE.try_with(|made| made.set(pgconn));
 }
 
 /// Whether a call inside the one under way made it.
-pub fn has_made(pgconn: usize) -> bool {
+pub fn has_made(pgconn: PGconn) -> bool {
     MADE.try_with(Cell::get) == Ok(pgconn)
 }
 

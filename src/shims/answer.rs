@@ -8,8 +8,9 @@
 use std::boxed::Box;
 
 use super::{guarded, rules, Request};
-use crate::libpq::calls::{string, COMMAND_OK};
-use crate::libpq::{entry, Library};
+use crate::libpq::calls::COMMAND_OK;
+use crate::libpq::types::{PGconn, PGresult};
+use crate::libpq::Library;
 use crate::session::connection::{Connection, Inside};
 use crate::session::journal::{Journal, Rules, Standing};
 use crate::signal_safe::sink::{self, Level};
@@ -22,10 +23,10 @@ fn left_by(
     rules: &Rules,
 ) -> Option<(Option<Box<Journal>>, &'static [u8])> {
     let (after, tag) = match request {
-        Request::Simple(text) => journal.removed(string(text)?, false, standing, rules)?,
-        Request::Extended(text) => journal.removed(string(text)?, true, standing, rules)?,
+        Request::Simple(text) => journal.removed(text.bytes()?, false, standing, rules)?,
+        Request::Extended(text) => journal.removed(text.bytes()?, true, standing, rules)?,
         Request::ClosePrepared(name) => (
-            journal.closed(string(name)?, standing, rules)?,
+            journal.closed(name.bytes()?, standing, rules)?,
             b"".as_slice(),
         ),
         // There is none outside of a transaction, nor in one that has only read, and to close none is
@@ -36,80 +37,61 @@ fn left_by(
     Some((Some(Box::new(after)), tag))
 }
 
-/// The result of a call that waits, if it can be told without a server; else 0. The session is
+/// The result of a call that waits, if it can be told without a server. The session is
 /// inherited, resumable, and has not been made again.
 pub fn without_server(
     library: &Library,
     connection: &Connection,
     inside: &mut Inside,
     request: Request,
-) -> usize {
+) -> Option<PGresult> {
     let pgconn = connection.pgconn();
-    let result = guarded(0, || {
+    let result = guarded(None, || {
         let state = inside.state();
         let standing = Standing::of(connection.transaction_status(library));
         let left = left_by(&state.journal, request, standing, &rules(state));
-        let Some((after, tag)) = left else {
-            return 0;
-        };
-        let result = empty_result(library, pgconn, tag);
-        if result != 0 {
-            if let Some(after) = after {
-                state.journal = *after;
-                if standing != Standing::Idle && !state.journal.is_in_transaction() {
-                    connection.end_transaction();
-                }
+        let (after, tag) = left?;
+        let result = empty_result(library, pgconn, tag)?;
+        if let Some(after) = after {
+            state.journal = *after;
+            if standing != Standing::Idle && !state.journal.is_in_transaction() {
+                connection.end_transaction();
             }
-            let fd = i64::from(library.socket(pgconn));
-            sink::say(Level::Debug, |line| {
-                line.push(b"answered for the inherited session on descriptor ")
-                    .push_number(fd)
-                    .push(b", without its server: ")
-                    .push(if tag.is_empty() { b"close" } else { tag });
-                line.string("event", b"answered").number("descriptor", fd);
-            });
         }
-        result
+        let fd = i64::from(library.socket(pgconn));
+        sink::say(Level::Debug, |line| {
+            line.push(b"answered for the inherited session on descriptor ")
+                .push_number(fd)
+                .push(b", without its server: ")
+                .push(if tag.is_empty() { b"close" } else { tag });
+            line.string("event", b"answered").number("descriptor", fd);
+        });
+        Some(result)
     });
-    if result != 0 {
+    if let Some(result) = &result {
         // As libpq does with each result. Not guarded: the program's own, which may unwind.
-        library.call2(entry::PQfireResultCreateEvents, pgconn, result);
+        library.fire_create_events(pgconn, result);
     }
     result
 }
 
 /// `PGRES_COMMAND_OK` with this command tag, and nothing of an earlier error in the connection.
-fn empty_result(library: &Library, pgconn: usize, tag: &[u8]) -> usize {
-    let error = || string(library.call1(entry::PQerrorMessage, pgconn));
-    if error().is_none_or(|text| !text.is_empty()) {
-        // A command clears it (fe-exec.c, PQexecStart). Since 15 escaping does so as well, and
-        // touches nothing else (PQescapeStringInternal's callers, `pqClearConnErrorState`).
-        let mut nothing = [0_u8; 1];
-        let to = nothing.as_mut_ptr() as usize;
-        library.call5(
-            entry::PQescapeStringConn,
-            pgconn,
-            to,
-            c"".as_ptr() as usize,
-            0,
-            0,
-        );
-        if error().is_none_or(|text| !text.is_empty()) {
-            return 0;
-        }
+fn empty_result(library: &Library, pgconn: PGconn, tag: &[u8]) -> Option<PGresult> {
+    if !library.clear_error(pgconn) {
+        return None;
     }
-    let result = library.call2(entry::PQmakeEmptyPGresult, pgconn, COMMAND_OK as usize);
-    // The address of the result's own `cmdStatus`, an array of CMDSTATUS_LEN, 64, bytes in every
-    // version (libpq-int.h); the longest tag here has 17.
-    let status = library.call1(entry::PQcmdStatus, result) as *mut u8;
-    if result == 0 || status.is_null() {
-        library.call1(entry::PQclear, result);
-        return 0;
+    let result = library.make_empty_result(pgconn, COMMAND_OK)?;
+    // The result's own `cmdStatus`, an array of CMDSTATUS_LEN, 64, bytes in every version
+    // (libpq-int.h); the longest tag here has 17.
+    let status = library.command_tag_array(&result).cast::<u8>();
+    if status.is_null() {
+        library.clear(Some(result));
+        return None;
     }
     // SAFETY: as above; nobody else knows the result yet.
     unsafe {
         core::ptr::copy_nonoverlapping(tag.as_ptr(), status, tag.len());
         *status.add(tag.len()) = 0;
     }
-    result
+    Some(result)
 }

@@ -5,13 +5,14 @@
 //! which process made each. `PQcancel` may be called in a signal handler
 //! (libpq-cancel.html): what is done for it neither allocates nor locks.
 
-use core::ffi::{c_char, c_int};
+use core::ffi::{c_int, CStr};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
 
 use super::{cross, fate, guarded, is_quiet, real, Crossing, Request};
 use crate::hooks::notice_fork;
 use crate::libpq::calls::CONNECTION_BAD;
-use crate::libpq::{entry, Library};
+use crate::libpq::types::{PGcancel, PGcancelConn, PGconn, Text};
+use crate::libpq::Library;
 use crate::session::connection::{self, Connection, Fate, Role};
 use crate::session::table::{Record, Table};
 use crate::signal_safe::stats::{self, Count};
@@ -43,9 +44,9 @@ impl Record for Cancel {
 
 static CANCELS: Table<Cancel, 16384> = Table::empty();
 
-fn made(cancel: usize, of: Option<&'static Connection>) {
+fn made(address: usize, of: Option<&'static Connection>) {
     guarded((), || {
-        CANCELS.insert(cancel, |record| {
+        CANCELS.insert(address, |record| {
             // The process whose session's key it holds.
             let owner = of.map_or_else(generation::current, Connection::owner);
             record.owner.store(owner, Relaxed);
@@ -62,18 +63,18 @@ fn made(cancel: usize, of: Option<&'static Connection>) {
 enum Whose {
     /// This process's own: go on.
     Own,
-    /// This process's own, by the `PGcancel` at this address.
-    OwnBy(usize),
+    /// This process's own, by this `PGcancel`.
+    OwnBy(PGcancel),
     /// Nobody's: the session is idle and has not been made anew.
     Nobodys,
     /// Another process's.
     Anothers,
 }
 
-/// Of a `PGcancel` or `PGcancelConn`. In a signal handler, too.
-fn whose(cancel: usize) -> Whose {
+/// Of a `PGcancel`. In a signal handler, too.
+fn whose(cancel: PGcancel) -> Whose {
     notice_fork();
-    let Some(record) = CANCELS.find(cancel) else {
+    let Some(record) = CANCELS.find(cancel.address()) else {
         // Made before the gate stood, or past it: in the process that made it
         // that is fine, in another it cannot be told.
         return if ownership::is_child() {
@@ -89,23 +90,24 @@ fn whose(cancel: usize) -> Whose {
     let Some(connection) = (unsafe { record.connection.load(Relaxed).as_ref() }) else {
         return Whose::Anothers;
     };
-    if connection.serial() != record.serial.load(Relaxed) || connection.pgconn() == 0 {
+    if connection.serial() != record.serial.load(Relaxed) || connection.pgconn().is_null() {
         return Whose::Anothers;
     }
-    match (connection.is_inherited(), connection.cancel.load(Relaxed)) {
-        (false, 0) if connection.was_left_to_us() => Whose::Own,
-        (false, 0) => Whose::Anothers,
-        (false, own) => Whose::OwnBy(own),
-        (true, _) if connection.fate() == Fate::Resumable => Whose::Nobodys,
-        (true, _) => Whose::Anothers,
+    let own = connection.own_cancel();
+    match connection.is_inherited() {
+        true if connection.fate() == Fate::Resumable => Whose::Nobodys,
+        true => Whose::Anothers,
+        false if !own.is_null() => Whose::OwnBy(own),
+        false if connection.was_left_to_us() => Whose::Own,
+        false => Whose::Anothers,
     }
 }
 
 /// Where inherited sessions are left alone: the descriptor (-1 where it is closed)
-/// and the generation of the session whose statement a `PGcancel` or `PGcancelConn`
-/// would end, if it is another process's. In a signal handler, too.
-pub fn of_another(cancel: usize) -> Option<(c_int, u64)> {
-    let record = CANCELS.find(cancel)?;
+/// and the generation of the session whose statement the `PGcancel` or `PGcancelConn` at an
+/// address would end, if it is another process's. In a signal handler, too.
+pub fn of_another(address: usize) -> Option<(c_int, u64)> {
+    let record = CANCELS.find(address)?;
     let owner = record.owner.load(Relaxed);
     if !ownership::is_left_alone(owner) {
         return None;
@@ -128,16 +130,15 @@ pub fn of_another(cancel: usize) -> Option<(c_int, u64)> {
     detector::inherited_at(fd).map_or(gone, |(fd, entry)| Some((fd, entry.word().generation())))
 }
 
-const REFUSAL: &[u8] =
-    b"libforkguard: not cancelled: the session belongs to the process that opened it\n\0";
+const REFUSAL: &CStr =
+    c"libforkguard: not cancelled: the session belongs to the process that opened it\n";
 
-fn refuse(errbuf: usize, size: usize) {
-    let room = (size as i32).max(0) as usize;
-    let buffer = errbuf as *mut u8;
+fn refuse(buffer: *mut u8, size: c_int) {
+    let room = size.max(0) as usize;
     if buffer.is_null() || room == 0 {
         return;
     }
-    let text = &REFUSAL[..REFUSAL.len() - 1];
+    let text = REFUSAL.to_bytes();
     let length = text.len().min(room - 1);
     // SAFETY: the caller's buffer of `size` bytes, which libpq would write.
     unsafe {
@@ -153,12 +154,12 @@ fn refuse(errbuf: usize, size: usize) {
 #[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQcancel(
-    cancel: usize,
-    errbuf: usize,
-    size: usize,
+    cancel: PGcancel,
+    errbuf: *mut u8,
+    size: c_int,
     library: &Library,
-) -> usize {
-    if is_quiet() || cancel == 0 {
+) -> c_int {
+    if is_quiet() || cancel.is_null() {
         return real!(library, PQcancel, cancel, errbuf, size);
     }
     match whose(cancel) {
@@ -177,16 +178,16 @@ pub unsafe extern "C-unwind" fn PQcancel(
 }
 
 macro_rules! frees {
-    ($($name:ident)*) => {$(
+    ($($name:ident of $kind:ident;)*) => {$(
         /// See the entry point of this name.
         ///
         /// # Safety
         /// The caller's argument is libpq's.
         #[allow(non_snake_case)]
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name(cancel: usize, library: &Library) -> usize {
+        pub unsafe extern "C-unwind" fn $name(cancel: $kind, library: &Library) {
             // Before the real one frees the address for another.
-            if let Some(record) = CANCELS.find(cancel) {
+            if let Some(record) = CANCELS.find(cancel.address()) {
                 CANCELS.forget(record);
             }
             real!(library, $name, cancel)
@@ -194,11 +195,14 @@ macro_rules! frees {
     )*};
 }
 
-frees! { PQfreeCancel PQcancelFinish }
+frees! {
+    PQfreeCancel of PGcancel;
+    PQcancelFinish of PGcancelConn;
+}
 
 /// Whether the `PGconn` holds the key of this process's own session. An
 /// inherited one that can be is made anew for that.
-fn holds_own_key(library: &Library, pgconn: usize) -> bool {
+fn holds_own_key(library: &Library, pgconn: PGconn) -> bool {
     if is_quiet() {
         return true;
     }
@@ -222,13 +226,13 @@ fn holds_own_key(library: &Library, pgconn: usize) -> bool {
 /// The caller's argument is libpq's.
 #[allow(non_snake_case)]
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQgetCancel(pgconn: usize, library: &Library) -> usize {
+pub unsafe extern "C-unwind" fn PQgetCancel(pgconn: PGconn, library: &Library) -> PGcancel {
     if !holds_own_key(library, pgconn) {
-        return 0;
+        return PGcancel::NULL;
     }
-    let cancel = real!(library, PQgetCancel, pgconn);
-    if cancel != 0 {
-        made(cancel, connection::find(pgconn));
+    let cancel: PGcancel = real!(library, PQgetCancel, pgconn);
+    if !cancel.is_null() {
+        made(cancel.address(), connection::find(pgconn));
     }
     cancel
 }
@@ -239,13 +243,13 @@ pub unsafe extern "C-unwind" fn PQgetCancel(pgconn: usize, library: &Library) ->
 /// The caller's argument is libpq's.
 #[allow(non_snake_case)]
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQrequestCancel(pgconn: usize, library: &Library) -> usize {
+pub unsafe extern "C-unwind" fn PQrequestCancel(pgconn: PGconn, library: &Library) -> c_int {
     if !is_quiet() {
         notice_fork();
         match connection::find(pgconn) {
             Some(connection) if connection.is_inherited() => {
                 stats::count(Count::CancelsHeld, 1);
-                return usize::from(fate(library, connection) == Fate::Resumable);
+                return c_int::from(fate(library, connection) == Fate::Resumable);
             }
             None if ownership::is_child() => {
                 stats::count(Count::CancelsHeld, 1);
@@ -263,25 +267,25 @@ pub unsafe extern "C-unwind" fn PQrequestCancel(pgconn: usize, library: &Library
 /// The caller's argument is libpq's.
 #[allow(non_snake_case)]
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQcancelCreate(pgconn: usize, library: &Library) -> usize {
+pub unsafe extern "C-unwind" fn PQcancelCreate(pgconn: PGconn, library: &Library) -> PGcancelConn {
     if !holds_own_key(library, pgconn) {
         // libpq finds the dead socket, and then makes an object that says so.
-        library.call1(entry::PQconsumeInput, pgconn);
+        library.consume_input(pgconn);
         if library.status(pgconn) != CONNECTION_BAD {
-            return 0;
+            return PGcancelConn::NULL;
         }
     }
-    let cancel = real!(library, PQcancelCreate, pgconn);
-    if cancel != 0 {
-        made(cancel, connection::find(pgconn));
+    let cancel: PGcancelConn = real!(library, PQcancelCreate, pgconn);
+    if !cancel.is_null() {
+        made(cancel.address(), connection::find(pgconn));
     }
     cancel
 }
 
-fn is_anothers(cancel: usize) -> bool {
-    !is_quiet() && cancel != 0 && {
+fn is_anothers(cancel: PGcancelConn) -> bool {
+    !is_quiet() && !cancel.is_null() && {
         notice_fork();
-        match CANCELS.find(cancel) {
+        match CANCELS.find(cancel.address()) {
             Some(record) => ownership::is_inherited(record.owner.load(Relaxed)),
             None => ownership::is_child(),
         }
@@ -289,14 +293,14 @@ fn is_anothers(cancel: usize) -> bool {
 }
 
 macro_rules! cancels {
-    ($($name:ident = $refusal:expr, step $step:literal, held $held:literal;)*) => {$(
+    ($($name:ident = $refusal:expr => $kind:ty, step $step:literal, held $held:literal;)*) => {$(
         /// See the entry point of this name.
         ///
         /// # Safety
         /// The caller's argument is libpq's.
         #[allow(non_snake_case)]
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name(cancel: usize, library: &Library) -> usize {
+        pub unsafe extern "C-unwind" fn $name(cancel: PGcancelConn, library: &Library) -> $kind {
             if is_anothers(cancel) {
                 stats::count(Count::CancelsHeld, $held);
                 return $refusal;
@@ -313,13 +317,13 @@ macro_rules! cancels {
 
 cancels! {
     // These two begin one; the others only go on with it.
-    PQcancelStart = 0, step true, held 1;
+    PQcancelStart = 0 => c_int, step true, held 1;
     // Waits for the server between its steps, which it makes past the gate.
-    PQcancelBlocking = 0, step false, held 1;
-    PQcancelPoll = 0, step true, held 0; // PGRES_POLLING_FAILED
-    PQcancelStatus = CONNECTION_BAD as usize, step false, held 0;
-    PQcancelSocket = -1_i32 as usize, step false, held 0;
-    PQcancelErrorMessage = REFUSAL.as_ptr().cast::<c_char>() as usize, step false, held 0;
+    PQcancelBlocking = 0 => c_int, step false, held 1;
+    PQcancelPoll = 0 => c_int, step true, held 0; // PGRES_POLLING_FAILED
+    PQcancelStatus = CONNECTION_BAD => c_int, step false, held 0;
+    PQcancelSocket = -1 => c_int, step false, held 0;
+    PQcancelErrorMessage = REFUSAL.into() => Text<'static>, step false, held 0;
 }
 
 /// See the entry point of this name.
@@ -328,9 +332,8 @@ cancels! {
 /// The caller's argument is libpq's.
 #[allow(non_snake_case)]
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQcancelReset(cancel: usize, library: &Library) -> usize {
+pub unsafe extern "C-unwind" fn PQcancelReset(cancel: PGcancelConn, library: &Library) {
     let step = steps::enter();
-    let answer = real!(library, PQcancelReset, cancel);
+    let () = real!(library, PQcancelReset, cancel);
     steps::leave(step);
-    answer
 }

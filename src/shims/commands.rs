@@ -1,27 +1,30 @@
 //! The entry points that send commands and read their results.
 
+use core::ffi::{c_char, c_int, c_void};
 use core::mem::take;
+use core::ptr::null;
 use std::format;
 
 use super::{cross, failed_result, guarded, real, rules, Crossing, Request};
 use crate::libpq::calls::{
-    string, COMMAND_OK, COPY_BOTH, COPY_IN, COPY_OUT, EMPTY_QUERY, NONFATAL_ERROR,
+    Parameters, COMMAND_OK, COPY_BOTH, COPY_IN, COPY_OUT, EMPTY_QUERY, NONFATAL_ERROR,
     PIPELINE_ABORTED, PIPELINE_SYNC, SINGLE_TUPLE, SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
 };
-use crate::libpq::{entry, Library};
+use crate::libpq::types::{FromWord, Oid, PGconn, PGresult, Text};
+use crate::libpq::Library;
 use crate::session::connection::{Inside, Role, SessionState};
 use crate::session::journal::{Effects, Journal, Outcome, Rules, Standing};
 use crate::session::set_config::Parameter;
 use forkguard_sql::Reason;
 
-fn standing(library: &Library, pgconn: usize) -> Standing {
+fn standing(library: &Library, pgconn: PGconn) -> Standing {
     Standing::of(library.transaction_status(pgconn))
 }
 
 /// Notes what is about to be sent. Nothing of it counts before it is answered.
 fn about_to_send(
     library: &Library,
-    pgconn: usize,
+    pgconn: PGconn,
     inside: &mut Inside,
     read: impl FnOnce(&mut Journal, &Rules) -> Effects,
 ) {
@@ -40,20 +43,19 @@ fn about_to_send(
 /// Before a call about a prepared statement: a replay's own unnamed one is dropped where it is
 /// meant. By a simple query, which drops it (exec_simple_query in postgres.c): a round trip that
 /// hardly any program causes, and not every replay.
-fn drop_unnamed_of_ours(library: &Library, pgconn: usize, inside: &mut Inside, name: usize) {
+fn drop_unnamed_of_ours(library: &Library, pgconn: PGconn, inside: &mut Inside, name: Text) {
     // A null name is none, and libpq says so.
-    if string(name).is_some_and(<[u8]>::is_empty) {
+    if name.bytes().is_some_and(<[u8]>::is_empty) {
         drop_unnamed(library, pgconn, inside);
     }
 }
 
 #[inline]
-fn drop_unnamed(library: &Library, pgconn: usize, inside: &mut Inside) {
+fn drop_unnamed(library: &Library, pgconn: PGconn, inside: &mut Inside) {
     let idle = || !matches!(standing(library, pgconn), Standing::Other);
     if inside.state().journal.unnamed_is_ours() && idle() {
         let allowed = inside.allow(Role::Many); // what it sends is ours
-        let result = library.call2(entry::PQexec, pgconn, c"".as_ptr() as usize);
-        library.call1(entry::PQclear, result);
+        library.clear(library.execute(pgconn, c"".into()));
         inside.allow_again(allowed);
         inside.state().journal.set_unnamed_is_ours(false);
     }
@@ -81,7 +83,7 @@ fn was_sent(inside: &mut Inside, taken: bool) {
 }
 
 /// After a call that sends and waits for the one result that counts.
-fn was_done(library: &Library, pgconn: usize, inside: &mut Inside, result: usize) {
+fn was_done(library: &Library, pgconn: PGconn, inside: &mut Inside, result: Option<&PGresult>) {
     let state = inside.state();
     if state.sending.is_none() && state.sent.is_none() {
         return;
@@ -93,9 +95,9 @@ fn was_done(library: &Library, pgconn: usize, inside: &mut Inside, result: usize
             // libpq threw the results of the command before away.
             return state.journal.set_opaque(Reason::CommandsOverlapped);
         }
-        if result == 0 {
+        let Some(result) = result else {
             return state.journal.set_opaque(Reason::NoResult);
-        }
+        };
         state.expect_an_answer();
         take_result(library, state, result);
         finish(library, pgconn, state, effects);
@@ -103,11 +105,10 @@ fn was_done(library: &Library, pgconn: usize, inside: &mut Inside, result: usize
 }
 
 /// Notes how one result of a command with effects came out.
-fn take_result(library: &Library, state: &mut SessionState, result: usize) {
-    match library.call1(entry::PQresultStatus, result) as i32 {
+fn take_result(library: &Library, state: &mut SessionState, result: &PGresult) {
+    match library.result_status(result) {
         EMPTY_QUERY | COMMAND_OK | TUPLES_OK | SINGLE_TUPLE | TUPLES_CHUNK | NONFATAL_ERROR => {
-            let tag = string(library.call1(entry::PQcmdStatus, result));
-            state.rolled_back = tag == Some(b"ROLLBACK");
+            state.rolled_back = library.command_tag(result).bytes() == Some(b"ROLLBACK");
         }
         COPY_OUT | COPY_IN | COPY_BOTH => {
             state.journal.set_opaque(Reason::CopyAmongChanges);
@@ -116,9 +117,8 @@ fn take_result(library: &Library, state: &mut SessionState, result: usize) {
             state.failed = true;
             // Every error of the server's has a code. One without is libpq's own, which
             // had no memory for the answer, say: the server may well have done it.
-            if status != PIPELINE_ABORTED
-                && library.call2(entry::PQresultErrorField, result, SQLSTATE) == 0
-            {
+            let code = library.result_error_field(result, SQLSTATE);
+            if status != PIPELINE_ABORTED && code.bytes().is_none() {
                 let reason = Reason::AnswerLost;
                 state.journal.set_opaque(reason);
             }
@@ -126,7 +126,7 @@ fn take_result(library: &Library, state: &mut SessionState, result: usize) {
     }
 }
 
-fn finish(library: &Library, pgconn: usize, state: &mut SessionState, effects: Effects) {
+fn finish(library: &Library, pgconn: PGconn, state: &mut SessionState, effects: Effects) {
     let outcome = Outcome {
         failed: state.failed,
         rolled_back: state.rolled_back,
@@ -140,23 +140,23 @@ fn finish(library: &Library, pgconn: usize, state: &mut SessionState, effects: E
 
 /// A call that sends a command and returns its result.
 macro_rules! waits {
-    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) $(of $prepared:ident)? asks $request:expr => |$journal:ident, $rules:ident| $read:expr;)*) => {$(
+    ($($name:ident ( $pgconn:ident $(, $argument:ident : $kind:ty)* ) $(of $prepared:ident)? asks $request:expr => |$journal:ident, $rules:ident| $read:expr;)*) => {$(
         /// See the entry point of this name.
         ///
         /// # Safety
         /// The caller's arguments are libpq's.
         #[allow(non_snake_case, clippy::too_many_arguments)]
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name($pgconn: usize $(, $argument: usize)*, library: &Library) -> usize {
+        pub unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: $kind)*, library: &Library) -> Option<PGresult> {
             match cross(library, $pgconn, $request, Role::Waits) {
-                Crossing::Answered(result) => result,
+                Crossing::Answered(result) => Some(result),
                 Crossing::Pass => real!(library, $name, $pgconn $(, $argument)*),
                 Crossing::Failed => failed_result(library, $pgconn),
                 Crossing::In(mut inside) => {
                     $(drop_unnamed_of_ours(library, $pgconn, &mut inside, $prepared);)?
                     about_to_send(library, $pgconn, &mut inside, |$journal, $rules| $read);
-                    let result = real!(library, $name, $pgconn $(, $argument)*);
-                    was_done(library, $pgconn, &mut inside, result);
+                    let result: Option<PGresult> = real!(library, $name, $pgconn $(, $argument)*);
+                    was_done(library, $pgconn, &mut inside, result.as_ref());
                     inside.leave();
                     result
                 }
@@ -167,14 +167,14 @@ macro_rules! waits {
 
 /// A call that sends a command and leaves its results to `PQgetResult`.
 macro_rules! sends {
-    ($($name:ident ( $pgconn:ident $(, $argument:ident)* ) $(of $prepared:ident)? => |$journal:ident, $rules:ident| $read:expr;)*) => {$(
+    ($($name:ident ( $pgconn:ident $(, $argument:ident : $kind:ty)* ) $(of $prepared:ident)? => |$journal:ident, $rules:ident| $read:expr;)*) => {$(
         /// See the entry point of this name.
         ///
         /// # Safety
         /// The caller's arguments are libpq's.
         #[allow(non_snake_case, clippy::too_many_arguments)]
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name($pgconn: usize $(, $argument: usize)*, library: &Library) -> usize {
+        pub unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: $kind)*, library: &Library) -> c_int {
             match cross(library, $pgconn, Request::Other, Role::Sends) {
                 Crossing::Pass => real!(library, $name, $pgconn $(, $argument)*),
                 Crossing::Failed | Crossing::Answered(_) => 0,
@@ -184,7 +184,7 @@ macro_rules! sends {
                     let taken = real!(library, $name, $pgconn $(, $argument)*);
                     let state = inside.state();
                     if state.pipeline || !state.sending.is_none() {
-                        was_sent(&mut inside, taken as i32 == 1);
+                        was_sent(&mut inside, taken == 1);
                     }
                     inside.leave();
                     taken
@@ -194,119 +194,111 @@ macro_rules! sends {
     )*};
 }
 
-fn simple(journal: &mut Journal, rules: &Rules, text: usize) -> Effects {
-    string(text).map_or_else(Effects::default, |text| journal.read_simple(text, rules))
+fn simple(journal: &mut Journal, rules: &Rules, text: Text) -> Effects {
+    text.bytes()
+        .map_or_else(Effects::default, |text| journal.read_simple(text, rules))
 }
 
-/// The arrays of one execution, as the caller gave them to libpq.
-struct Sent {
-    count: usize,
-    types: usize,
-    values: usize,
-    lengths: usize,
-    formats: usize,
-}
-
-impl Sent {
-    /// The parameter `$number`.
-    fn parameter<'a>(&self, number: u16) -> Option<Parameter<'a>> {
-        let place = usize::from(number).checked_sub(1)?;
-        // libpq's own bounds (fe-exec.c, `PQ_QUERY_PARAM_MAX_LIMIT`), and it reads no null array.
-        let count = usize::try_from(self.count as i32).ok()?;
-        if place >= count.min(65_535) || self.values == 0 {
-            return None;
-        }
-        // SAFETY: the caller's arrays of `count` elements each, or null, which libpq reads, too,
-        // as soon as this call goes on: the types, a C string or so many bytes, and 1 for binary.
-        unsafe {
-            let at = |array: usize| (array as *const u32).add(place);
-            let or_0 = |array: usize| if array == 0 { 0 } else { *at(array) };
-            let binary = or_0(self.formats) != 0;
-            let value = *(self.values as *const *const u8).add(place);
-            let value = match (value.is_null(), binary) {
-                (true, _) => None,
-                (false, false) => Some(string(value as usize)?),
-                (false, true) if self.lengths == 0 => return None, // libpq refuses it
-                (false, true) => {
-                    let length = i32::try_from(or_0(self.lengths)).ok()?;
-                    Some(core::slice::from_raw_parts(value, length as usize))
-                }
-            };
-            Some(Parameter {
-                kind: or_0(self.types),
-                binary,
-                value,
-            })
-        }
+/// The parameter `$number` of an execution, whose arrays are the caller's.
+fn parameter<'a>(sent: &Parameters, number: u16) -> Option<Parameter<'a>> {
+    let place = usize::from(number).checked_sub(1)?;
+    // libpq's own bounds (fe-exec.c, `PQ_QUERY_PARAM_MAX_LIMIT`), and it reads no null array.
+    let count = usize::try_from(sent.count).ok()?;
+    if place >= count.min(65_535) || sent.values.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's arrays of `count` elements each, or null, which libpq reads, too,
+    // as soon as this call goes on: the types, a C string or so many bytes, and 1 for binary.
+    unsafe {
+        let binary = !sent.formats.is_null() && *sent.formats.add(place) != 0;
+        let value = *sent.values.add(place);
+        let value = match (value.is_null(), binary) {
+            (true, _) => None,
+            (false, false) => Some(Text::of_word(value as usize).bytes()?),
+            (false, true) if sent.lengths.is_null() => return None, // libpq refuses it
+            (false, true) => {
+                let length = usize::try_from(*sent.lengths.add(place)).ok()?;
+                Some(core::slice::from_raw_parts(value.cast(), length))
+            }
+        };
+        Some(Parameter {
+            kind: match sent.types.is_null() {
+                true => 0,
+                false => *sent.types.add(place),
+            },
+            binary,
+            value,
+        })
     }
 }
 
-fn extended(journal: &mut Journal, rules: &Rules, text: usize, sent: Sent) -> Effects {
-    string(text).map_or_else(Effects::default, |text| {
-        journal.read_extended(text, &|number| sent.parameter(number), rules)
+fn extended(journal: &mut Journal, rules: &Rules, text: Text, sent: Parameters) -> Effects {
+    text.bytes().map_or_else(Effects::default, |text| {
+        journal.read_extended(text, &|number| parameter(&sent, number), rules)
     })
 }
 
 fn prepare(
     journal: &mut Journal,
     rules: &Rules,
-    name: usize,
-    query: usize,
-    count: usize,
-    types: usize,
+    name: Text,
+    query: Text,
+    count: c_int,
+    types: *const Oid,
 ) -> Effects {
-    let (Some(name), Some(query)) = (string(name), string(query)) else {
+    let (Some(name), Some(query)) = (name.bytes(), query.bytes()) else {
         return Effects::default();
     };
-    let count = if types == 0 { 0 } else { count as u32 as usize };
-    let types: &[u32] = if count == 0 || count > 65_535 {
-        &[]
-    } else {
-        // SAFETY: the caller's array of so many type ids, which libpq reads, too.
-        unsafe { core::slice::from_raw_parts(types as *const u32, count) }
+    let types: &[Oid] = match u16::try_from(count) {
+        Ok(count @ 1..) if !types.is_null() => {
+            // SAFETY: the caller's array of so many type ids, which libpq reads, too.
+            unsafe { core::slice::from_raw_parts(types, count.into()) }
+        }
+        _ => &[],
     };
     journal.prepare(name, query, types, rules)
 }
 
-fn execute(journal: &mut Journal, rules: &Rules, name: usize, sent: Sent) -> Effects {
-    string(name).map_or_else(Effects::default, |name| {
-        journal.execute(name, rules, &|number| sent.parameter(number))
+fn execute(journal: &mut Journal, rules: &Rules, name: Text, sent: Parameters) -> Effects {
+    name.bytes().map_or_else(Effects::default, |name| {
+        journal.execute(name, rules, &|number| parameter(&sent, number))
     })
 }
 
-fn close(journal: &mut Journal, name: usize) -> Effects {
-    string(name).map_or_else(Effects::default, |name| journal.close(name))
+fn close(journal: &mut Journal, name: Text) -> Effects {
+    name.bytes()
+        .map_or_else(Effects::default, |name| journal.close(name))
 }
 
 waits! {
-    PQexec(pgconn, query) asks Request::Simple(query) => |journal, rules| simple(journal, rules, query);
-    PQexecParams(pgconn, query, count, types, values, lengths, formats, format)
-        asks if count as i32 == 0 { Request::Extended(query) } else { Request::Other } =>
-        |journal, rules| extended(journal, rules, query, Sent { count, types, values, lengths, formats });
-    PQprepare(pgconn, name, query, count, types) asks Request::Other =>
+    PQexec(pgconn, query: Text) asks Request::Simple(query) => |journal, rules| simple(journal, rules, query);
+    PQexecParams(pgconn, query: Text, count: c_int, types: *const Oid, values: *const *const c_char, lengths: *const c_int, formats: *const c_int, format: c_int)
+        asks if count == 0 { Request::Extended(query) } else { Request::Other } =>
+        |journal, rules| extended(journal, rules, query, Parameters { count, types, values, lengths, formats });
+    PQprepare(pgconn, name: Text, query: Text, count: c_int, types: *const Oid) asks Request::Other =>
         |journal, rules| prepare(journal, rules, name, query, count, types);
-    PQexecPrepared(pgconn, name, count, values, lengths, formats, format) of name asks Request::Other =>
-        |journal, rules| execute(journal, rules, name, Sent { count, types: 0, values, lengths, formats });
-    PQdescribePrepared(pgconn, name) of name asks Request::Other => |_journal, _rules| Effects::default();
-    PQdescribePortal(pgconn, name) asks Request::Other => |_journal, _rules| Effects::default();
-    PQclosePrepared(pgconn, name) asks Request::ClosePrepared(name) => |journal, _rules| close(journal, name);
-    PQclosePortal(pgconn, name) asks Request::ClosePortal => |_journal, _rules| Effects::default();
-    PQfn(pgconn, function, buffer, length, is_int, arguments, count) asks Request::Other =>
+    PQexecPrepared(pgconn, name: Text, count: c_int, values: *const *const c_char, lengths: *const c_int, formats: *const c_int, format: c_int) of name asks Request::Other =>
+        |journal, rules| execute(journal, rules, name, Parameters { count, types: null(), values, lengths, formats });
+    PQdescribePrepared(pgconn, name: Text) of name asks Request::Other => |_journal, _rules| Effects::default();
+    PQdescribePortal(pgconn, name: Text) asks Request::Other => |_journal, _rules| Effects::default();
+    PQclosePrepared(pgconn, name: Text) asks Request::ClosePrepared(name) => |journal, _rules| close(journal, name);
+    PQclosePortal(pgconn, name: Text) asks Request::ClosePortal => |_journal, _rules| Effects::default();
+    PQfn(pgconn, function: Oid, buffer: *mut c_int, length: *mut c_int, is_int: c_int, arguments: *const c_void, count: c_int) asks Request::Other =>
         |journal, _rules| journal.unknown(Reason::FunctionByNumber);
 }
 
 sends! {
-    PQsendQuery(pgconn, query) => |journal, rules| simple(journal, rules, query);
-    PQsendQueryParams(pgconn, query, count, types, values, lengths, formats, format) =>
-        |journal, rules| extended(journal, rules, query, Sent { count, types, values, lengths, formats });
-    PQsendPrepare(pgconn, name, query, count, types) =>
+    PQsendQuery(pgconn, query: Text) => |journal, rules| simple(journal, rules, query);
+    PQsendQueryParams(pgconn, query: Text, count: c_int, types: *const Oid, values: *const *const c_char, lengths: *const c_int, formats: *const c_int, format: c_int) =>
+        |journal, rules| extended(journal, rules, query, Parameters { count, types, values, lengths, formats });
+    PQsendPrepare(pgconn, name: Text, query: Text, count: c_int, types: *const Oid) =>
         |journal, rules| prepare(journal, rules, name, query, count, types);
-    PQsendQueryPrepared(pgconn, name, count, values, lengths, formats, format) of name =>
-        |journal, rules| execute(journal, rules, name, Sent { count, types: 0, values, lengths, formats });
-    PQsendDescribePrepared(pgconn, name) of name => |_journal, _rules| Effects::default();
-    PQsendDescribePortal(pgconn, name) => |_journal, _rules| Effects::default();
-    PQsendClosePrepared(pgconn, name) => |journal, _rules| close(journal, name);
-    PQsendClosePortal(pgconn, name) => |_journal, _rules| Effects::default();
+    PQsendQueryPrepared(pgconn, name: Text, count: c_int, values: *const *const c_char, lengths: *const c_int, formats: *const c_int, format: c_int) of name =>
+        |journal, rules| execute(journal, rules, name, Parameters { count, types: null(), values, lengths, formats });
+    PQsendDescribePrepared(pgconn, name: Text) of name => |_journal, _rules| Effects::default();
+    PQsendDescribePortal(pgconn, name: Text) => |_journal, _rules| Effects::default();
+    PQsendClosePrepared(pgconn, name: Text) => |journal, _rules| close(journal, name);
+    PQsendClosePortal(pgconn, name: Text) => |_journal, _rules| Effects::default();
 }
 
 /// See the entry point of this name.
@@ -315,16 +307,18 @@ sends! {
 /// The caller's argument is libpq's.
 #[allow(non_snake_case)]
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQgetResult(pgconn: usize, library: &Library) -> usize {
+pub unsafe extern "C-unwind" fn PQgetResult(pgconn: PGconn, library: &Library) -> Option<PGresult> {
     match cross(library, pgconn, Request::None, Role::Other) {
         Crossing::Pass | Crossing::Failed | Crossing::Answered(_) => {
             real!(library, PQgetResult, pgconn)
         }
         Crossing::In(mut inside) => {
-            let result = real!(library, PQgetResult, pgconn);
+            let result: Option<PGresult> = real!(library, PQgetResult, pgconn);
             let state = inside.state();
             if state.pipeline || !state.sent.is_none() {
-                guarded((), || got_result(library, pgconn, inside.state(), result));
+                guarded((), || {
+                    got_result(library, pgconn, inside.state(), result.as_ref());
+                });
             }
             inside.leave();
             result
@@ -332,18 +326,23 @@ pub unsafe extern "C-unwind" fn PQgetResult(pgconn: usize, library: &Library) ->
     }
 }
 
-fn got_result(library: &Library, pgconn: usize, state: &mut SessionState, result: usize) {
+fn got_result(
+    library: &Library,
+    pgconn: PGconn,
+    state: &mut SessionState,
+    result: Option<&PGresult>,
+) {
     if !state.pipeline {
-        if result != 0 {
+        if let Some(result) = result {
             return take_result(library, state, result);
         }
         let effects = take(&mut state.sent);
         return finish(library, pgconn, state, effects);
     }
-    if result == 0 {
+    let Some(result) = result else {
         return state.journal.end_in_pipeline();
-    }
-    if library.call1(entry::PQresultStatus, result) as i32 == PIPELINE_SYNC {
+    };
+    if library.result_status(result) == PIPELINE_SYNC {
         let rules = rules(state);
         let after = standing(library, pgconn);
         state.journal.sync_in_pipeline(after, &rules);
@@ -364,27 +363,27 @@ fn got_result(library: &Library, pgconn: usize, state: &mut SessionState, result
 #[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQsetClientEncoding(
-    pgconn: usize,
-    encoding: usize,
+    pgconn: PGconn,
+    encoding: Text,
     library: &Library,
-) -> usize {
+) -> c_int {
     let Crossing::In(mut inside) = cross(library, pgconn, Request::Other, Role::Many) else {
         return real!(library, PQsetClientEncoding, pgconn, encoding);
     };
     about_to_send(library, pgconn, &mut inside, |journal, rules| {
-        let Some(name) = string(encoding) else {
+        let Some(name) = encoding.bytes() else {
             return Effects::default();
         };
         let name = std::string::String::from_utf8_lossy(name).replace('\'', "''");
         // What libpq itself sends (fe-connect.c).
         journal.read_simple(format!("set client_encoding to '{name}'").as_bytes(), rules)
     });
-    let result = real!(library, PQsetClientEncoding, pgconn, encoding);
+    let result: c_int = real!(library, PQsetClientEncoding, pgconn, encoding);
     guarded((), || {
         let state = inside.state();
         let effects = take(&mut state.sending);
         state.expect_an_answer();
-        state.failed = result as i32 != 0;
+        state.failed = result != 0;
         finish(library, pgconn, state, effects);
     });
     inside.leave();
@@ -392,7 +391,7 @@ pub unsafe extern "C-unwind" fn PQsetClientEncoding(
 }
 
 /// Before a call that is more than a read for the transaction it is made in: large objects, a password.
-fn does_more(_library: &Library, _pgconn: usize, inside: &mut Inside) {
+fn does_more(_: &Library, _: PGconn, inside: &mut Inside) {
     guarded((), || inside.state().journal.does_more(b"a call of libpq"));
 }
 
@@ -405,7 +404,7 @@ macro_rules! seen {
         /// The caller's arguments are libpq's.
         #[allow(non_snake_case, clippy::too_many_arguments)]
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name($pgconn: usize $(, $argument: usize)*, library: &Library) -> usize {
+        pub unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: usize)*, library: &Library) -> usize {
             match cross(library, $pgconn, Request::$request, Role::$role) {
                 Crossing::Pass | Crossing::Failed | Crossing::Answered(_) => real!(library, $name, $pgconn $(, $argument)*),
                 Crossing::In(mut inside) => {

@@ -1,12 +1,15 @@
 //! The entry points that begin and end connections.
 
+use core::ffi::{c_int, c_void};
+use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering::*};
 use std::boxed::Box;
 
 use super::{guarded, real};
 use crate::hooks::notice_fork;
-use crate::libpq::calls::{string, CONNECTION_OK};
-use crate::libpq::{entry, Library};
+use crate::libpq::calls::CONNECTION_OK;
+use crate::libpq::types::{NoticeReceiver, PGcancel, PGconn};
+use crate::libpq::Library;
 use crate::session::connection::{self, Connection, SessionState};
 use crate::session::endpoint::Place;
 use crate::session::thread;
@@ -15,7 +18,7 @@ use crate::{memory, tracker};
 use forkguard_sql::Reason;
 
 /// libpq-fe.h, `PGRES_POLLING_OK`.
-const POLLING_OK: i32 = 3;
+const POLLING_OK: c_int = 3;
 
 /// Encodings of clients in which a byte of a longer character may be an ASCII
 /// one, a quote or a backslash among them (src/include/mb/pg_wchar.h, those that
@@ -31,14 +34,14 @@ const NOT_ASCII_SAFE: [&[u8]; 7] = [
 ];
 
 /// How the server reads strings now.
-pub fn read_mode(library: &Library, pgconn: usize, state: &mut SessionState) {
-    let name = c"standard_conforming_strings".as_ptr() as usize;
+pub fn read_mode(library: &Library, pgconn: PGconn, state: &mut SessionState) {
     // Null where the server does not report it.
-    let value = string(library.call2(entry::PQparameterStatus, pgconn, name));
-    state.standard_strings = value != Some(b"off");
-    let encoding = library.call1(entry::PQclientEncoding, pgconn);
-    let name = string(library.call1(entry::pg_encoding_to_char, encoding));
-    state.ascii_safe = name.is_some_and(|name| !NOT_ASCII_SAFE.contains(&name));
+    let value = library.parameter_status(pgconn, c"standard_conforming_strings".into());
+    state.standard_strings = value.bytes() != Some(b"off");
+    let name = library.encoding_name(library.client_encoding(pgconn));
+    state.ascii_safe = name
+        .bytes()
+        .is_some_and(|name| !NOT_ASCII_SAFE.contains(&name));
 }
 
 /// A connection is up, and is this process's.
@@ -54,9 +57,11 @@ fn established(library: &Library, connection: &'static Connection) {
         if super::resumes() {
             state.place = Place::of(fd);
             read_mode(library, pgconn, state);
-            let name = |entry| string(library.call1(entry, pgconn)).unwrap_or_default();
-            let journal = &mut state.journal;
-            journal.set_login(name(entry::PQuser), name(entry::PQdb));
+            let (user, database) = (library.user(pgconn), library.database(pgconn));
+            state.journal.set_login(
+                user.bytes().unwrap_or_default(),
+                database.bytes().unwrap_or_default(),
+            );
         }
         stands_at(connection, fd, state);
     });
@@ -85,29 +90,25 @@ fn polled(library: &Library, connection: &'static Connection) {
 
 /// A receiver that says nothing: the notices of a dial and its replay are not
 /// the program's.
-unsafe extern "C" fn nothing(_argument: usize, _result: usize) {}
+unsafe extern "C" fn nothing(_argument: *mut c_void, _result: *const c_void) {}
 
 /// Keeps libpq's notices from the program.
 pub fn silence(library: &Library, connection: &Connection) {
-    let nothing = nothing as *const () as usize;
-    let receiver = library.call3(entry::PQsetNoticeReceiver, connection.pgconn(), nothing, 0);
+    // SAFETY: a function of a notice receiver's type (libpq-fe.h).
+    let nothing = unsafe { NoticeReceiver::at(nothing as *const () as usize) };
+    let receiver = library.set_notice_receiver(connection.pgconn(), nothing, null_mut());
     // Ours where a dial before was left.
     if receiver != nothing {
-        connection.receiver.store(receiver, Relaxed);
+        connection.keep_receiver(receiver);
     }
 }
 
 /// Gives it back.
 pub fn unsilence(library: &Library, connection: &Connection) {
-    let receiver = connection.receiver.load(Relaxed);
-    if receiver != 0 {
+    let receiver = connection.kept_receiver();
+    if !receiver.is_null() {
         let argument = connection.notice_argument.load(Relaxed);
-        library.call3(
-            entry::PQsetNoticeReceiver,
-            connection.pgconn(),
-            receiver,
-            argument,
-        );
+        library.set_notice_receiver(connection.pgconn(), receiver, argument);
     }
 }
 
@@ -118,13 +119,13 @@ pub fn unsilence(library: &Library, connection: &Connection) {
 #[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQsetNoticeReceiver(
-    pgconn: usize,
-    receiver: usize,
-    argument: usize,
+    pgconn: PGconn,
+    receiver: NoticeReceiver,
+    argument: *mut c_void,
     library: &Library,
-) -> usize {
+) -> NoticeReceiver {
     // A null function asks for the one that is set (fe-connect.c).
-    if receiver != 0 {
+    if !receiver.is_null() {
         if let Some(connection) = connection::find(pgconn) {
             connection.notice_argument.store(argument, Relaxed);
         }
@@ -134,8 +135,8 @@ pub unsafe extern "C-unwind" fn PQsetNoticeReceiver(
 
 /// A connection was made. Where a blocking call did, its own steps inside have
 /// said so already.
-fn made(library: &Library, pgconn: usize) {
-    if pgconn == 0 {
+fn made(library: &Library, pgconn: PGconn) {
+    if pgconn.is_null() {
         return;
     }
     guarded((), || {
@@ -161,9 +162,9 @@ macro_rules! begins {
         /// The caller's arguments are libpq's.
         #[allow(non_snake_case, clippy::too_many_arguments)]
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name($($argument: usize,)* library: &Library) -> usize {
+        pub unsafe extern "C-unwind" fn $name($($argument: usize,)* library: &Library) -> PGconn {
             notice_fork();
-            thread::set_made(0);
+            thread::set_made(PGconn::NULL);
             let step = if $step { Some(steps::enter()) } else { None };
             let pgconn = real!(library, $name, $($argument),*);
             if let Some(step) = step {
@@ -191,13 +192,13 @@ macro_rules! polls {
         /// The caller's argument is libpq's.
         #[allow(non_snake_case)]
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name(pgconn: usize, library: &Library) -> usize {
+        pub unsafe extern "C-unwind" fn $name(pgconn: PGconn, library: &Library) -> c_int {
             notice_fork();
             let step = steps::enter();
             let answer = real!(library, $name, pgconn);
             steps::leave(step);
             // A dial of our own looks after itself.
-            if answer as i32 == POLLING_OK && !thread::is_dialling() {
+            if answer == POLLING_OK && !thread::is_dialling() {
                 if let Some(connection) = connection::find(pgconn) {
                     polled(library, connection);
                 }
@@ -215,7 +216,7 @@ polls! { PQconnectPoll PQresetPoll }
 /// The caller's argument is libpq's.
 #[allow(non_snake_case)]
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQresetStart(pgconn: usize, library: &Library) -> usize {
+pub unsafe extern "C-unwind" fn PQresetStart(pgconn: PGconn, library: &Library) -> c_int {
     notice_fork();
     let known = connection::find(pgconn);
     if let Some(connection) = known {
@@ -237,7 +238,7 @@ pub unsafe extern "C-unwind" fn PQresetStart(pgconn: usize, library: &Library) -
 /// The caller's argument is libpq's.
 #[allow(non_snake_case)]
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQreset(pgconn: usize, library: &Library) -> usize {
+pub unsafe extern "C-unwind" fn PQreset(pgconn: PGconn, library: &Library) {
     notice_fork();
     let known = connection::find(pgconn);
     if let Some(connection) = known {
@@ -246,14 +247,13 @@ pub unsafe extern "C-unwind" fn PQreset(pgconn: usize, library: &Library) -> usi
     }
     // Its first step's end is its own: then it waits for the server.
     let step = steps::enter();
-    let answer = real!(library, PQreset, pgconn);
+    let () = real!(library, PQreset, pgconn);
     steps::leave(step);
     if let Some(connection) = known {
         if connection.fd.load(Relaxed) < 0 && library.status(pgconn) == CONNECTION_OK {
             established(library, connection);
         }
     }
-    answer
 }
 
 /// See the entry point of this name.
@@ -262,7 +262,7 @@ pub unsafe extern "C-unwind" fn PQreset(pgconn: usize, library: &Library) -> usi
 /// The caller's argument is libpq's.
 #[allow(non_snake_case)]
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQfinish(pgconn: usize, library: &Library) -> usize {
+pub unsafe extern "C-unwind" fn PQfinish(pgconn: PGconn, library: &Library) {
     notice_fork();
     // Before the real one frees the address for another.
     if let Some(connection) = connection::find(pgconn) {
@@ -270,22 +270,21 @@ pub unsafe extern "C-unwind" fn PQfinish(pgconn: usize, library: &Library) -> us
         guarded((), || connection.forget());
     }
     let step = steps::enter();
-    let answer = real!(library, PQfinish, pgconn);
+    let () = real!(library, PQfinish, pgconn);
     steps::leave(step);
-    answer
 }
 
 /// Not freed: another thread may be inside `PQcancel` with it, as it may be with
 /// a `PGcancel` of its own while the connection ends. Some 200 bytes a resume.
 fn forget_cancel(connection: &Connection) {
-    let cancel = connection.cancel.swap(0, Relaxed);
-    if cancel == 0 || !memory::is_plenty(64) {
+    let cancel = connection.take_own_cancel();
+    if cancel.is_null() || !memory::is_plenty(64) {
         return;
     }
     // In a list, so that a leak checker finds them still held.
     let retired = Box::into_raw(Box::new(Retired {
         _cancel: cancel,
-        next: core::ptr::null_mut(),
+        next: null_mut(),
     }));
     let mut first = RETIRED.load(Relaxed);
     loop {
@@ -300,8 +299,8 @@ fn forget_cancel(connection: &Connection) {
 
 /// A `PGcancel` of ours whose connection is no more.
 struct Retired {
-    _cancel: usize,
+    _cancel: PGcancel,
     next: *mut Retired,
 }
 
-static RETIRED: AtomicPtr<Retired> = AtomicPtr::new(core::ptr::null_mut());
+static RETIRED: AtomicPtr<Retired> = AtomicPtr::new(null_mut());

@@ -23,7 +23,8 @@ use std::boxed::Box;
 
 use crate::hooks::{guarded, notice_fork};
 use crate::libpq::calls::{CONNECTION_OK, FATAL_ERROR};
-use crate::libpq::entry_points::{entry, entry_points, NAMES, REDIRECTED};
+use crate::libpq::entry_points::{entry_points, NAMES, REDIRECTED};
+use crate::libpq::types::{FromWord, PGconn, PGresult, Text, ToWord};
 use crate::libpq::{library, Library, LIBRARIES};
 use crate::resume::{judge, redial, Judgement};
 use crate::session::connection::{self, Connection, Fate, Inside, Role, SessionState};
@@ -123,14 +124,18 @@ macro_rules! real {
     ($library:expr, $name:ident, $first:expr $(, $argument:expr)*) => {{
         let library: &$crate::libpq::Library = $library;
         let real = library.real($crate::libpq::entry_points::entry::$name);
+        let first = $crate::libpq::types::ToWord::word($first);
         type Function = unsafe extern "C-unwind" fn(usize $(, $crate::shims::word!($argument))*) -> usize;
         // SAFETY: an entrance is only called once `bind` has stored the
         // function it stands for, with so many arguments, all of the integer
         // class (entry_points.rs). They are the caller's.
-        let call = || unsafe { core::mem::transmute::<*const (), Function>(real)($first $(, $argument)*) };
-        if $crate::shims::is_observed() {
+        let call = || unsafe {
+            let call = core::mem::transmute::<*const (), Function>(real);
+            call(first $(, $crate::libpq::types::ToWord::word($argument))*)
+        };
+        let word = if $crate::shims::is_observed() {
             let number = $crate::libpq::entry_points::entry::$name;
-            let begun = $crate::shims::observe(library, number, $first, $crate::session::thread::frame());
+            let begun = $crate::shims::observe(library, number, first, $crate::session::thread::frame());
             let result = call();
             if begun {
                 $crate::session::thread::end_call();
@@ -138,7 +143,9 @@ macro_rules! real {
             result
         } else {
             call()
-        }
+        };
+        // SAFETY: the function's result, of the type that its entry point has.
+        unsafe { $crate::libpq::types::FromWord::of_word(word) }
     }};
 }
 macro_rules! word {
@@ -163,20 +170,20 @@ pub enum Crossing {
     /// An inherited session could not be dialled anew: libpq holds the reason.
     Failed,
     /// It was not dialled: this is the result that the server's answer would have made.
-    Answered(usize),
+    Answered(PGresult),
 }
 
 /// What a call asks of the server.
 #[derive(Clone, Copy)]
-pub enum Request {
+pub enum Request<'a> {
     /// Nothing.
     None,
-    /// A statement, by the simple protocol; the text's address.
-    Simple(usize),
+    /// A statement, by the simple protocol.
+    Simple(Text<'a>),
     /// A statement without parameters, by the extended protocol.
-    Extended(usize),
+    Extended(Text<'a>),
     /// To close the prepared statement of this name.
-    ClosePrepared(usize),
+    ClosePrepared(Text<'a>),
     /// To close a portal.
     ClosePortal,
     /// Anything else.
@@ -185,7 +192,7 @@ pub enum Request {
 
 /// A call on a connection comes to the gate.
 #[inline]
-fn cross(library: &Library, pgconn: usize, request: Request, role: Role) -> Crossing {
+fn cross(library: &Library, pgconn: PGconn, request: Request, role: Role) -> Crossing {
     if !is_quiet() {
         return cross_in_child(library, pgconn, request, role);
     }
@@ -196,7 +203,7 @@ fn cross(library: &Library, pgconn: usize, request: Request, role: Role) -> Cros
 }
 
 #[inline(always)]
-fn enter(pgconn: usize, role: Role) -> Crossing {
+fn enter(pgconn: PGconn, role: Role) -> Crossing {
     match connection::find(pgconn).and_then(|known| known.enter(role)) {
         Some(inside) => Crossing::In(inside),
         None => Crossing::Pass,
@@ -205,7 +212,7 @@ fn enter(pgconn: usize, role: Role) -> Crossing {
 
 #[cold]
 #[inline(never)]
-fn cross_in_child(library: &Library, pgconn: usize, request: Request, role: Role) -> Crossing {
+fn cross_in_child(library: &Library, pgconn: PGconn, request: Request, role: Role) -> Crossing {
     notice_fork();
     if thread::is_dialling() {
         return Crossing::Pass; // libpq calls itself, or an event procedure does
@@ -256,7 +263,7 @@ fn resume(
     };
     if role == Role::Waits {
         let result = answer::without_server(library, connection, &mut inside, request);
-        if result != 0 {
+        if let Some(result) = result {
             inside.leave();
             return Crossing::Answered(result);
         }
@@ -327,8 +334,8 @@ pub fn lose(connection: &Connection, loss: &Loss) {
 }
 
 /// A result that says what the dial said, as `PQexec` returns on a lost connection.
-fn failed_result(library: &Library, pgconn: usize) -> usize {
-    library.call2(entry::PQmakeEmptyPGresult, pgconn, FATAL_ERROR as usize)
+fn failed_result(library: &Library, pgconn: PGconn) -> Option<PGresult> {
+    library.make_empty_result(pgconn, FATAL_ERROR)
 }
 
 /// A function's address, for the tables.
@@ -352,8 +359,13 @@ impl Entrance {
 macro_rules! entrance {
     ($shared:path: $($argument:ident)*) => {{
         unsafe extern "C-unwind" fn entrance<const L: usize>($($argument: usize),*) -> usize {
+            type Shared = unsafe extern "C-unwind" fn($(word!($argument),)* &Library) -> usize;
+            // Compiled and never called: so many arguments, and they and the result are words.
             // SAFETY: the caller's arguments.
-            unsafe { $shared($($argument,)* library(L)) }
+            let _ = || unsafe { $shared($(FromWord::of_word($argument),)* library(L)).word() };
+            // As words and not by their types, for then this is a jump: nobody touches the result.
+            // SAFETY: the caller's arguments; words, as above, each in a register or a place of its own.
+            unsafe { transmute::<*const (), Shared>($shared as *const ())($($argument,)* library(L)) }
         }
         Entrance(entrance::<L> as *const ())
     }};

@@ -1,10 +1,11 @@
 //! The entry points that tell where a connection stands, without the server.
 
-use core::ffi::CStr;
+use core::ffi::{c_int, CStr};
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::{fate, is_quiet, real};
-use crate::libpq::calls::{CONNECTION_BAD, CONNECTION_OK, PQTRANS_UNKNOWN};
+use crate::libpq::calls::{Notification, CONNECTION_BAD, CONNECTION_OK, PQTRANS_UNKNOWN};
+use crate::libpq::types::{PGconn, Text};
 use crate::libpq::Library;
 use crate::session::connection::{self, Connection, Fate};
 use crate::session::thread;
@@ -12,7 +13,7 @@ use crate::session::thread;
 /// The inherited connection that is meant, if one is.
 #[cold]
 #[inline(never)]
-extern "C" fn inherited(library: &Library, pgconn: usize) -> Option<&'static Connection> {
+extern "C" fn inherited(library: &Library, pgconn: PGconn) -> Option<&'static Connection> {
     crate::hooks::notice_fork();
     if thread::is_dialling() {
         return None; // libpq asks itself
@@ -34,14 +35,14 @@ fn is_lost_unnoticed(library: &Library, connection: &Connection) -> bool {
 }
 
 macro_rules! truths {
-    ($($name:ident = $answer:expr;)*) => {$(
+    ($($name:ident = $answer:expr => $kind:ty;)*) => {$(
         /// See the entry point of this name.
         ///
         /// # Safety
         /// The caller's argument is libpq's.
         #[allow(non_snake_case)]
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name(pgconn: usize, library: &Library) -> usize {
+        pub unsafe extern "C-unwind" fn $name(pgconn: PGconn, library: &Library) -> $kind {
             if !is_quiet() {
                 if let Some(connection) = inherited(library, pgconn) {
                     if is_lost_unnoticed(library, connection) {
@@ -55,9 +56,9 @@ macro_rules! truths {
 }
 
 truths! {
-    PQstatus = CONNECTION_BAD as usize;
-    PQsocket = -1_i32 as usize;
-    PQerrorMessage = CLOSED.as_ptr() as usize;
+    PQstatus = CONNECTION_BAD => c_int;
+    PQsocket = -1 => c_int;
+    PQerrorMessage = CLOSED.into() => Text<'static>;
 }
 
 /// See the entry point of this name. libpq does not know of an end that was answered here.
@@ -66,14 +67,14 @@ truths! {
 /// The caller's argument is libpq's.
 #[allow(non_snake_case)]
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQtransactionStatus(pgconn: usize, library: &Library) -> usize {
+pub unsafe extern "C-unwind" fn PQtransactionStatus(pgconn: PGconn, library: &Library) -> c_int {
     if !is_quiet() {
         if let Some(connection) = inherited(library, pgconn) {
             if is_lost_unnoticed(library, connection) {
-                return PQTRANS_UNKNOWN as usize;
+                return PQTRANS_UNKNOWN;
             }
             let status = real!(library, PQtransactionStatus, pgconn);
-            return connection.stands(status as i32) as usize;
+            return connection.stands(status);
         }
     }
     real!(library, PQtransactionStatus, pgconn)
@@ -87,7 +88,7 @@ const CLOSED: &CStr = c"server closed the connection unexpectedly\n\
 
 /// Whether libpq may escape for the connection. A dial that failed has left it
 /// without the client's encoding, and it would pass what it refused before.
-fn escapes(pgconn: usize) -> bool {
+fn escapes(pgconn: PGconn) -> bool {
     is_quiet() || connection::find(pgconn).is_none_or(|known| !known.dialled_in_vain.load(Relaxed))
 }
 
@@ -97,11 +98,11 @@ fn escapes(pgconn: usize) -> bool {
 /// The caller's arguments are libpq's.
 #[allow(non_snake_case)]
 pub unsafe extern "C-unwind" fn PQescapeStringConn(
-    pgconn: usize,
-    to: usize,
-    from: usize,
+    pgconn: PGconn,
+    to: *mut u8,
+    from: Text,
     length: usize,
-    error: usize,
+    error: *mut c_int,
     library: &Library,
 ) -> usize {
     if escapes(pgconn) {
@@ -110,8 +111,8 @@ pub unsafe extern "C-unwind" fn PQescapeStringConn(
     // As it fails itself (fe-exec.c): nothing written, and said so.
     // SAFETY: the caller's buffer, of one byte at least, and null or its int.
     unsafe {
-        *(to as *mut u8) = 0;
-        if let Some(error) = (error as *mut i32).as_mut() {
+        *to = 0;
+        if let Some(error) = error.as_mut() {
             *error = 1;
         }
     }
@@ -124,7 +125,7 @@ pub unsafe extern "C-unwind" fn PQescapeStringConn(
 /// # Safety
 /// The caller's argument is libpq's.
 #[allow(non_snake_case)]
-pub unsafe extern "C-unwind" fn PQnotifies(pgconn: usize, library: &Library) -> usize {
+pub unsafe extern "C-unwind" fn PQnotifies(pgconn: PGconn, library: &Library) -> *mut Notification {
     if !is_quiet() {
         if let Some(kept) = connection::find(pgconn).and_then(Connection::next_notification) {
             return kept;
@@ -140,7 +141,7 @@ macro_rules! escapes {
         /// # Safety
         /// The caller's arguments are libpq's.
         #[allow(non_snake_case)]
-        pub unsafe extern "C-unwind" fn $name($pgconn: usize, $($argument: usize),*, library: &Library) -> usize {
+        pub unsafe extern "C-unwind" fn $name($pgconn: PGconn, $($argument: usize),*, library: &Library) -> usize {
             if escapes($pgconn) {
                 real!(library, $name, $pgconn, $($argument),*)
             } else {
@@ -163,7 +164,7 @@ escapes! {
 /// The caller's argument is libpq's.
 #[allow(non_snake_case)]
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQbackendPID(pgconn: usize, library: &Library) -> usize {
+pub unsafe extern "C-unwind" fn PQbackendPID(pgconn: PGconn, library: &Library) -> c_int {
     if !is_quiet() && inherited(library, pgconn).is_some() {
         return 0;
     }
