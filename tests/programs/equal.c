@@ -94,6 +94,7 @@ struct sequence {
     uint64_t seed;
     PGconn *conn;
     bool resumable;   /* only steps that can be made again: it must be resumed */
+    bool left;        /* in the middle of a pipeline: nothing more is done to it */
     bool must_be_lost; /* something was done that no question shows, and nobody can do again */
     unsigned prepared;   /* names that were, in bits */
     int first_use;
@@ -1269,156 +1270,112 @@ static void administer(const char *sql)
     PQfinish(admin);
 }
 
-/* A session's life. */
-static void live(struct sequence *sequence)
+/* The steps of a life, each as often as its weight says among all of its table; where `chance` is above 1, one in so
+ * many of those is made. */
+struct step {
+    unsigned weight, chance;
+    void (*make)(void);
+};
+
+static void make_one(const struct step *steps, size_t many)
 {
-    now = sequence;
-    if (tenants) {
-        run("select 1"); /* one on which nothing was ever run begins as a new one does */
-        for (unsigned left = 1 + below(7); left > 0; left--)
-            tenant_step();
-        if (PQtransactionStatus(now->conn) != PQTRANS_IDLE && !one_in(4))
-            simple(one_in(2) ? "commit" : "rollback");
-        return;
+    unsigned all = 0;
+    for (size_t i = 0; i < many; i++)
+        all += steps[i].weight;
+    unsigned at = below(all);
+    while (at >= steps->weight)
+        at -= steps++->weight;
+    if (steps->chance <= 1 || one_in(steps->chance))
+        steps->make();
+}
+
+#define MAKE_ONE(steps) make_one(steps, sizeof(steps) / sizeof *(steps))
+
+static void set_for_the_session(void)
+{
+    set(one_in(8) ? "session " : "");
+}
+
+static void set_for_either(void)
+{
+    set(one_in(4) ? "local " : "");
+}
+
+static void fail_or_deallocate(void)
+{
+    if (one_in(2))
+        failing();
+    else
+        deallocate();
+}
+
+static void begin_anew_or_use_a_large_object(void)
+{
+    if (one_in(4))
+        simple(one_in(2) ? "reset all" : "discard all");
+    else if (one_in(2))
+        large();
+}
+
+static void tame_pipeline(void)
+{
+    if (PQtransactionStatus(now->conn) == PQTRANS_IDLE)
+        pipeline(true);
+}
+
+static void any_pipeline(void)
+{
+    now->left = !pipeline(false);
+}
+
+static void control(void)
+{
+    static const char *const texts[] = {
+        "begin", "commit", "rollback", "savepoint a", "savepoint b", "rollback to a", "rollback to b", "release a", "release b",
+        "commit and chain", "rollback and chain", "begin read only", "start transaction isolation level serializable", "end", "abort",
+        "reset all", "discard all", "unlisten *", "deallocate all", "close all", "set transaction read only",
+    };
+    run(PICK(texts));
+}
+
+/* What can be made again. */
+static const struct step TAME[] = {
+    {1, 1, transaction}, {1, 1, prepare}, {1, 1, listen_}, {1, 1, harmless}, {1, 1, fail_or_deallocate}, {1, 1, several},
+    {1, 1, begin_anew_or_use_a_large_object}, {1, 1, libpq}, {1, 2, tame_pipeline}, {3, 1, set_for_the_session}, {1, 2, strings},
+};
+
+/* Anything. */
+static const struct step WILD[] = {
+    {1, 1, prepare}, {1, 1, execute}, {1, 1, listen_}, {1, 1, deallocate}, {1, 1, failing}, {1, 1, several}, {1, 2, text},
+    {1, 1, libpq}, {1, 1, any_pipeline}, {1, 3, wild}, {1, 10, hidden}, {1, 4, overlapping}, {1, 3, large}, {2, 1, control},
+    {1, 1, transaction}, {1, 1, harmless}, {3, 1, set_for_either}, {1, 3, strings}, {1, 3, odd_prepared},
+};
+
+static void live_among_tenants(void)
+{
+    run("select 1"); /* one on which nothing was ever run begins as a new one does */
+    for (unsigned left = 1 + below(7); left > 0; left--)
+        tenant_step();
+    if (PQtransactionStatus(now->conn) != PQTRANS_IDLE && !one_in(4))
+        simple(one_in(2) ? "commit" : "rollback");
+}
+
+static void live_by_settings(void)
+{
+    static const char *const texts[] = {"begin", "commit", "rollback", "savepoint a", "rollback to a", "reset all", "discard all"};
+    for (unsigned left = 4 + below(12); left > 0; left--) {
+        if (one_in(6))
+            simple(PICK(texts));
+        else
+            settings_step();
     }
-    if (traps) {
-        trap(sequence->seed);
-        return;
-    }
-    if (settings) {
-        static const char *const control[] = {"begin", "commit", "rollback", "savepoint a", "rollback to a", "reset all", "discard all"};
-        for (unsigned left = 4 + below(12); left > 0; left--) {
-            if (one_in(6))
-                simple(PICK(control));
-            else
-                settings_step();
-        }
-        for (int i = 0; i < 3 && PQtransactionStatus(now->conn) != PQTRANS_IDLE; i++)
-            simple(i ? "rollback" : "commit");
-        return;
-    }
-    unsigned steps = 1 + below(12);
-    for (unsigned step = 0; step < steps && PQstatus(now->conn) == CONNECTION_OK; step++) {
-        if (now->resumable) {
-            switch (below(13)) {
-            case 12:
-                if (one_in(2))
-                    strings();
-                break;
-            case 0:
-                transaction();
-                break;
-            case 1:
-                prepare();
-                break;
-            case 2:
-                listen_();
-                break;
-            case 3:
-                harmless();
-                break;
-            case 4:
-                if (one_in(2))
-                    failing();
-                else
-                    deallocate();
-                break;
-            case 5:
-                several();
-                break;
-            case 6:
-                if (one_in(4))
-                    simple(one_in(2) ? "reset all" : "discard all");
-                else if (one_in(2))
-                    large();
-                break;
-            case 7:
-                libpq();
-                break;
-            case 8:
-                if (one_in(2) && PQtransactionStatus(now->conn) == PQTRANS_IDLE)
-                    pipeline(true);
-                break;
-            default:
-                set(one_in(8) ? "session " : "");
-            }
-            continue;
-        }
-        static const char *const control[] = {
-            "begin", "commit", "rollback", "savepoint a", "savepoint b", "rollback to a", "rollback to b", "release a", "release b",
-            "commit and chain", "rollback and chain", "begin read only", "start transaction isolation level serializable", "end", "abort",
-            "reset all", "discard all", "unlisten *", "deallocate all", "close all", "set transaction read only",
-        };
-        switch (below(22)) {
-        case 20:
-            if (one_in(3))
-                strings();
-            break;
-        case 21:
-            if (one_in(3))
-                odd_prepared();
-            break;
-        case 0:
-            prepare();
-            break;
-        case 1:
-            execute();
-            break;
-        case 2:
-            listen_();
-            break;
-        case 3:
-            deallocate();
-            break;
-        case 4:
-            failing();
-            break;
-        case 5:
-            several();
-            break;
-        case 6:
-            if (one_in(2))
-                text();
-            break;
-        case 7:
-            libpq();
-            break;
-        case 8:
-            if (!pipeline(false))
-                return;
-            break;
-        case 9:
-            if (one_in(3))
-                wild();
-            break;
-        case 10:
-            if (one_in(10))
-                hidden();
-            break;
-        case 11:
-            if (one_in(4))
-                overlapping();
-            break;
-        case 12:
-            if (one_in(3))
-                large();
-            break;
-        case 13:
-        case 14:
-            run(PICK(control));
-            break;
-        case 15:
-            transaction();
-            break;
-        case 16:
-            harmless();
-            break;
-        default:
-            set(one_in(4) ? "local " : "");
-        }
-    }
-    if (now->resumable || PQtransactionStatus(now->conn) != PQTRANS_IDLE)
-        return;
+    for (int i = 0; i < 3 && PQtransactionStatus(now->conn) != PQTRANS_IDLE; i++)
+        simple(i ? "rollback" : "commit");
+}
+
+/* Some sessions end with a command that nobody has waited for. */
+static void leave_a_command(void)
+{
     if (one_in(20)) {
         note("PQsendQuery, not read");
         PQsendQuery(now->conn, "set my.a to 'late'");
@@ -1429,6 +1386,28 @@ static void live(struct sequence *sequence)
     } else if (one_in(20)) {
         note("COPY, in the middle");
         PQclear(PQexec(now->conn, "copy sink from stdin"));
+    }
+}
+
+/* A session's life. */
+static void live(struct sequence *sequence)
+{
+    now = sequence;
+    if (tenants) {
+        live_among_tenants();
+    } else if (traps) {
+        trap(sequence->seed);
+    } else if (settings) {
+        live_by_settings();
+    } else {
+        for (unsigned left = 1 + below(12); left > 0 && !now->left && PQstatus(now->conn) == CONNECTION_OK; left--) {
+            if (now->resumable)
+                MAKE_ONE(TAME);
+            else
+                MAKE_ONE(WILD);
+        }
+        if (!now->left && !now->resumable && PQtransactionStatus(now->conn) == PQTRANS_IDLE)
+            leave_a_command();
     }
 }
 
