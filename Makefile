@@ -100,7 +100,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTFLAGS='--cfg forkguard_other_processor' cargo clippy --lib --target-dir target/other -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items -p forkguard -p forkguard-sql -p forkguard-cli
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items -p forkguard -p forkguard-sql -p forkguard-proto -p forkguard-cli
 	tools/dependencies
 
 # Builds nothing: `make build`, then `sudo make install`, and root needs no Rust. Pages and

@@ -6,7 +6,7 @@
 //! linked (`-lforkguard`) and keeps the child off:
 //!
 //! 1. [`hooks`] exports libc's socket and descriptor functions. A first
-//!    write on a fresh connection is read ([`wire`]); where it opens a
+//!    write on a fresh connection is read ([`forkguard_proto::wire`]); where it opens a
 //!    PostgreSQL session, the number becomes a candidate in the table of
 //!    descriptors ([`tracker`], [`signal_safe::descriptors`]).
 //! 2. At a fork our handlers run ([`fork`]). In the child each candidate whose
@@ -26,10 +26,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`load`] | the constructor |
-//! | [`beside`] | other libraries that stand before libc; pure |
 //! | [`auxv`] | what the kernel tells at the start |
-//! | [`config`] | `FORKGUARD_*` into one `Config`; pure |
-//! | [`wire`] | what a client's first bytes say; pure |
 //! | [`hooks`] | every exported libc symbol |
 //! | [`tracker`] | what becomes of a number: connecting, a session, duplicated, closed |
 //! | [`sessions`] | the sessions, for who asks; normal context only |
@@ -59,8 +56,6 @@
 extern crate std;
 
 pub mod auxv;
-pub mod beside;
-pub mod config;
 // What calls and binds libpq is left out below.
 #[cfg_attr(test, allow(dead_code, unused_imports))]
 pub mod libpq;
@@ -70,7 +65,6 @@ pub mod python_frames;
 pub mod resume;
 pub mod session;
 pub mod signal_safe;
-pub mod wire;
 
 pub mod epoll_fixups;
 pub mod may_allocate;

@@ -6,10 +6,10 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::vec::Vec;
 
-use crate::config::{self, Config, Policy};
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::{generation, steps, tree};
 use crate::{auxv, bind, detector, fork, hooks, processor, report, shims};
+use forkguard_proto::config::{self, Config, Policy};
 
 /// False where the policy is off: the hooks look at nothing.
 static ACTIVE: AtomicBool = AtomicBool::new(false);

@@ -8,6 +8,7 @@
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
+use crate::peer;
 use crate::signal_safe::abandon::{DeadSockets, Outcome};
 use crate::signal_safe::child::connection;
 use crate::signal_safe::descriptors::{
@@ -18,7 +19,7 @@ use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::sys::{self, Errno};
 use crate::signal_safe::{child, fence, generation};
-use crate::{peer, wire};
+use forkguard_proto::wire;
 
 /// Hashes of the addresses at which this process has had sessions. Few: a
 /// program talks to few servers, and what does not fit is only not expected.
@@ -153,7 +154,7 @@ pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8], was_sent: bool) -> boo
     };
     match wire::recognise(first, bytes) {
         wire::Verdict::Undecided(next) => entry.set_head(next.head, next.seen),
-        wire::Verdict::Stranger => {
+        wire::Verdict::Unrelated => {
             entry.forget_if(word);
         }
         wire::Verdict::Session(opening) => {

@@ -9,8 +9,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::processes::Process;
-use crate::signal_safe::page::{self, Page, Slot, COUNTS, TEXT};
 use crate::terminal;
+use forkguard_proto::page::{self, Page, Slot, COUNTS, TEXT};
 use forkguard_sql::Reason;
 
 /// What `/proc` calls it: [`page::NAME`] as a memfd's.
@@ -292,7 +292,7 @@ fn reason(slot: &Slot) -> Option<Why> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signal_safe::page::SLOTS;
+    use forkguard_proto::page::SLOTS;
 
     #[test]
     fn the_name_is_the_layouts() {

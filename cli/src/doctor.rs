@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::arguments::{Doctor, VARIABLES};
-use crate::beside;
-use crate::config::{self, Policy};
 use crate::counters::{Counted, Counters};
 use crate::elf::{self, Elf};
 use crate::library::{self, Libc};
 use crate::terminal::{self, colours, Screen};
 use crate::{kernel, processes, program, Failure};
+use forkguard_proto::config::{self, Policy};
+use forkguard_proto::interposers;
 
 /// What a finding means for the sessions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -862,7 +862,7 @@ fn judge_preloads(own: Option<&Path>, place: &Place, report: &mut Report) {
                 format!("{shown}: defines none of our functions"),
             );
         } else if is_before
-            && !beside::passes_on(entry)
+            && !interposers::passes_on(entry)
             && shared
                 .iter()
                 .any(|name| name != "dlsym" && name != "dlvsym")

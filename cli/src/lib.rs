@@ -13,7 +13,7 @@
 //! | `status.rs`, `metrics.rs`, `doctor.rs` | the sub-commands that look |
 //! | `terminal.rs` | width, colours, what may be printed |
 //!
-//! The settings and the page's layout are the library's own files.
+//! The settings and the layout of the page come from `forkguard_proto`, the reasons from `forkguard_sql`.
 
 pub mod arguments;
 mod counters;
@@ -28,18 +28,6 @@ mod program;
 mod run;
 mod status;
 mod terminal;
-
-#[allow(dead_code)]
-#[path = "../../src/beside.rs"]
-mod beside;
-#[path = "../../src/config.rs"]
-mod config;
-#[path = "../../src/signal_safe"]
-#[allow(dead_code)]
-mod signal_safe {
-    pub mod level;
-    pub mod page;
-}
 
 use arguments::{Action, Arguments};
 use clap::error::ErrorKind;

@@ -13,8 +13,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::arguments::Metrics;
 use crate::counters::{Counted, Counters, Identity, Sheet};
 use crate::processes::{self, Process, Seen};
-use crate::signal_safe::page::{Count, COUNTS};
 use crate::{terminal, Failure};
+use forkguard_proto::page::{Count, COUNTS};
 use forkguard_sql::Reason;
 
 /// Name, help, and which count, of the counters.

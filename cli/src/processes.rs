@@ -250,7 +250,7 @@ fn policy(environment: &[u8]) -> Option<String> {
     {
         return None;
     }
-    let (config, _) = crate::config::read(variables.into_iter());
+    let (config, _) = forkguard_proto::config::read(variables.into_iter());
     Some(format!("{:?}", config.policy).to_lowercase())
 }
 

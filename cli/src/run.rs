@@ -7,9 +7,10 @@ use std::path::Path;
 use clap::ValueEnum;
 
 use crate::arguments::{Run, Settings};
-use crate::beside::is_sanitizer;
 use crate::elf::Elf;
-use crate::{config, library, program, Failure};
+use crate::{library, program, Failure};
+use forkguard_proto::config;
+use forkguard_proto::interposers::is_sanitizer;
 
 /// The exit status of a refusal: as env(1) and nohup(1) have it.
 pub const REFUSED: i32 = 125;

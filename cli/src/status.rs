@@ -12,9 +12,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use crate::arguments::Status;
 use crate::counters::{Counted, Counters, Why};
 use crate::processes::{self, Process, Seen};
-use crate::signal_safe::page::{Count, COUNTS};
 use crate::terminal::{self, colours, Screen};
 use crate::Failure;
+use forkguard_proto::page::{Count, COUNTS};
 
 /// The names of the counts in JSON, by [`Count`].
 pub const COUNT_NAMES: [&str; COUNTS] = [

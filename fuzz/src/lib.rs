@@ -1,31 +1,21 @@
 //! What hostile bytes can reach, each with what must hold of it: a panic is a finding.
 //!
-//! The sources under test are the library's own files. Each function takes one input;
+//! Each function takes one input;
 //! `targets/` gives it libFuzzer's, and `tests/replay.rs` those kept in `corpus/`.
 
-#[allow(dead_code)]
-#[path = "../../src/config.rs"]
-mod config;
 #[path = "../../tests/reader/said.rs"]
 mod said;
-#[allow(dead_code)]
-#[path = "../../src/signal_safe"]
-mod signal_safe {
-    pub mod level;
-}
 #[path = "../../tests/reader/tree.rs"]
 mod tree;
-#[allow(dead_code)]
-#[path = "../../src/wire.rs"]
-mod wire;
 
+use forkguard_proto::config;
+use forkguard_proto::wire::{recognise, First, Verdict};
 use forkguard_sql::{is_plain_select, read, Mode, Trusted, What};
 use said::{said, MODE};
 use tree::{does, Does};
-use wire::{recognise, First, Verdict};
 
 /// The recogniser of first bytes, as a client's writes bring them: the first byte of the input
-/// tells where the rest is cut. However it is cut, a session is never taken for a stranger's,
+/// tells where the rest is cut. However it is cut, a session is never taken for an unrelated socket,
 /// but for TLS without a request, which nobody cuts.
 pub fn first_bytes(input: &[u8]) {
     let Some((cut, bytes)) = input.split_first() else {
@@ -44,7 +34,7 @@ pub fn first_bytes(input: &[u8]) {
     match (at_once, in_two) {
         _ if tls => {}
         // What follows the head is judged by as much of it as one write has.
-        (Verdict::Session(_), Verdict::Session(_)) | (Verdict::Stranger, _) => {}
+        (Verdict::Session(_), Verdict::Session(_)) | (Verdict::Unrelated, _) => {}
         (at_once, in_two) => assert_eq!(at_once, in_two),
     }
 }
@@ -125,9 +115,9 @@ pub fn configuration(input: &[u8]) {
     for complaint in complaints {
         assert!(complaint.len() < 1024, "{complaint}");
     }
-    let strangers = variables().filter(|variable| !variable.starts_with(b"FORKGUARD_"));
+    let others = variables().filter(|variable| !variable.starts_with(b"FORKGUARD_"));
     assert_eq!(
-        config::read(strangers),
+        config::read(others),
         (config::Config::default(), Vec::new())
     );
 }

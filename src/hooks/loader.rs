@@ -17,12 +17,12 @@ use core::ffi::{c_char, c_void, CStr};
 use std::string::String;
 
 use super::notice_fork;
-use crate::bind;
 use crate::libpq::elf::Object;
 use crate::processor;
 use crate::signal_safe::sys::KeepErrno;
 use crate::signal_safe::{fence, generation, threads};
-use crate::{beside, detector};
+use crate::{bind, detector};
+use forkguard_proto::interposers;
 
 static DLSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static DLVSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
@@ -209,7 +209,7 @@ pub fn before_us(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) -> Option
             }
             return false;
         }
-        if found.is_none() && !path.is_empty() && !beside::passes_on(path.to_bytes()) {
+        if found.is_none() && !path.is_empty() && !interposers::passes_on(path.to_bytes()) {
             let (mut first, mut count) = (String::new(), 0);
             each(&mut |name, _| {
                 if object.find(name).is_some() {

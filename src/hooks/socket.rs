@@ -11,7 +11,8 @@ use crate::signal_safe::descriptors::{self, Entry, State};
 use crate::signal_safe::exclusion::Place;
 use crate::signal_safe::sys::{self, Errno};
 use crate::signal_safe::{fence, generation, steps};
-use crate::{detector, load, tracker, wire};
+use crate::{detector, load, tracker};
+use forkguard_proto::wire;
 
 /// The bytes of a call that sends.
 enum Outgoing {

@@ -6,7 +6,7 @@
 //! the line is full, what comes out is valid: the room that its end takes is kept
 //! back from the beginning.
 
-use super::level::Format;
+use forkguard_proto::level::Format;
 
 /// As long as a line may be, its newline included: `PIPE_BUF`, so that lines of
 /// many processes in one pipe or file never mix (pipe(7)).

@@ -10,9 +10,9 @@ use core::ffi::{c_char, CStr};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering::*};
 
 use super::kept::Kept;
-pub use super::level::{Format, Level};
 use super::line::Line;
 use super::sys;
+pub use forkguard_proto::level::{Format, Level};
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
 static IS_JSON: AtomicBool = AtomicBool::new(false);

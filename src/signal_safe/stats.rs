@@ -1,16 +1,16 @@
 //! What this process has counted since it began or was forked.
 //!
 //! The counters stand in the process's slot of the page that its tree of processes
-//! shares ([`super::page`], [`super::tree`]), or, where it has none, in a slot of its
+//! shares ([`forkguard_proto::page`], [`super::tree`]), or, where it has none, in a slot of its
 //! own memory. Besides them only the waits of forks are counted, for the C interface.
 
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
 use super::exclusion::Waited;
-pub use super::page::Count;
-use super::page::{Slot, COUNTS, TEXT};
 use super::sys;
 use super::{generation, tree};
+pub use forkguard_proto::page::Count;
+use forkguard_proto::page::{Slot, COUNTS, TEXT};
 
 /// Adds to a counter. Nothing happens in a child of `vfork`, which runs in its
 /// parent's memory, nor in a forked child that has not been looked after.

@@ -21,9 +21,9 @@ use core::sync::atomic::Ordering::*;
 use core::sync::atomic::{fence, AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicU8};
 
 use super::kept::Kept;
-use super::page::{Page, Slot, COUNTS, MAGIC, NAME, SLOTS, TEXT, VERSION};
 use super::sink::{self, Level};
 use super::{stats, sys};
+use forkguard_proto::page::{Page, Slot, COUNTS, MAGIC, NAME, SLOTS, TEXT, VERSION};
 
 /// Stands in for a slot of a page.
 static PRIVATE: Slot = Slot {

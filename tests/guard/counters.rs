@@ -1,12 +1,8 @@
 //! The page of counters, read from outside while its processes run: what it tells is what
 //! happened, and nobody needs to be asked.
 
-#[path = "../../src/signal_safe/page.rs"]
-#[allow(dead_code)]
-mod page;
-
 use crate::support::*;
-use page::{Count, Page, Slot, COUNTS, MAGIC, SLOTS, VERSION};
+use forkguard_proto::page::{self, Count, Page, Slot, COUNTS, MAGIC, SLOTS, VERSION};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;

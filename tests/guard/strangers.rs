@@ -76,7 +76,7 @@ fn sessions_are_known_however_their_first_bytes_are_written() {
             is_known(family, "send");
         }
         for how in WRITES {
-            // TLS libraries write their first record at once: src/wire.rs.
+            // TLS libraries write their first record at once: crates/proto/src/wire.rs.
             if !(message.starts_with("ALPN") && how.starts_with("by")) {
                 is_known("v4", how);
             }

@@ -1,7 +1,6 @@
-//! How much a line matters, and what it looks like. A file of its own: `cli/` and `fuzz/` read the
-//! configuration with the library's code, and need no more of this folder.
+//! The level of a log line, and its format.
 
-/// How much trouble, or detail, a line tells. As the `log` crate orders them.
+/// How important a line is. In the order of the `log` crate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Level {
@@ -37,8 +36,8 @@ impl Level {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Format {
-    /// For who reads a terminal.
+    /// For people at a terminal.
     Text,
-    /// One JSON object, for what collects logs.
+    /// One JSON object, for log collectors.
     Json,
 }

@@ -1,10 +1,10 @@
-//! Other libraries that stand before libc's functions, as this one does.
+//! Other libraries that interpose libc's functions, as this one does.
 //!
-//! Whoever is looked up first gets the call. What it passes on to the next definition
-//! reaches us; what it sends to libc directly (socket_wrapper, torsocks) does not. That
-//! cannot be tried in a constructor, before the other one's, so it is known by name: what
-//! was tried, before us and behind us (`tests/guard/behind.rs`). This file names nothing
-//! but `core`: the command `forkguard` is built with it, too.
+//! The library that the loader finds first gets the call. If it passes the call on to the
+//! next definition, the call reaches us; if it calls libc directly (socket_wrapper,
+//! torsocks), it does not. A constructor cannot try this out, because it runs before the
+//! other library's own. So the libraries are known by name: those that were tried, before
+//! us and behind us (`tests/guard/behind.rs`).
 
 /// A path's last part.
 pub fn file_name(path: &[u8]) -> &[u8] {
@@ -16,7 +16,7 @@ fn begins_with_one_of(path: &[u8], names: &[&str]) -> bool {
     names.iter().any(|known| name.starts_with(known.as_bytes()))
 }
 
-/// The runtimes of AddressSanitizer and its kin, GCC's and Clang's: some must be the first.
+/// The runtimes of AddressSanitizer and its kin, GCC's and Clang's. Some of them must be loaded first.
 pub fn is_sanitizer(path: &[u8]) -> bool {
     begins_with_one_of(
         path,
@@ -36,7 +36,7 @@ pub fn is_sanitizer(path: &[u8]) -> bool {
     )
 }
 
-/// Whether a library is known to pass each call on to whoever stands behind it.
+/// Whether a library is known to pass each call on to the next definition.
 pub fn passes_on(path: &[u8]) -> bool {
     is_sanitizer(path)
         || begins_with_one_of(path, &["libproxychains", "libfakechroot.so", "libfaketime"])

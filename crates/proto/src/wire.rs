@@ -4,10 +4,10 @@
 //! Formats" (StartupMessage, SSLRequest, GSSENCRequest, CancelRequest), and of
 //! RFC 8446, section 4.1.2 (ClientHello) and RFC 7301 (ALPN).
 //!
-//! The rule for doubt is: a stranger. A stranger taken for a session would lose
-//! its socket in a forked child; so the eight bytes of a startup packet's head
-//! are not enough (a Kafka metadata request begins with the same ones), and
-//! what follows them must be parameters.
+//! In doubt, a socket is unrelated. An unrelated socket that is taken for a session
+//! would be lost in a forked child. So the eight bytes of a startup packet's head are
+//! not enough (a Kafka metadata request begins with the same ones): what follows them
+//! must be parameters.
 
 /// How a session was opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +35,7 @@ pub enum Verdict {
     /// A PostgreSQL session.
     Session(Opening),
     /// Anything else, a CancelRequest among it: that connection carries no session.
-    Stranger,
+    Unrelated,
     /// Too few bytes so far; the state to come back with.
     Undecided(First),
 }
@@ -79,17 +79,17 @@ pub fn recognise(before: First, bytes: &[u8]) -> Verdict {
     let rest = &bytes[taken..];
 
     if first.seen > 0 && first.head[0] == TLS_HANDSHAKE {
-        // Written at once by every TLS library; one that dribbles is a stranger.
+        // Written at once by every TLS library; one that comes in pieces is not ours.
         let offers = before.seen == 0 && offers_postgresql(bytes).unwrap_or(false);
         return if offers {
             Verdict::Session(Opening::TlsDirect)
         } else {
-            Verdict::Stranger
+            Verdict::Unrelated
         };
     }
     // A length's first byte: no packet here has 16 MB.
     if first.seen > 0 && first.head[0] != 0 {
-        return Verdict::Stranger;
+        return Verdict::Unrelated;
     }
     if first.seen < 8 {
         return Verdict::Undecided(first);
@@ -105,7 +105,7 @@ pub fn recognise(before: First, bytes: &[u8]) -> Verdict {
             }
             startup(length as usize - 8, rest)
         }
-        _ => Verdict::Stranger,
+        _ => Verdict::Unrelated,
     }
 }
 
@@ -116,7 +116,7 @@ fn startup(length: usize, bytes: &[u8]) -> Verdict {
     let bytes = &bytes[..bytes.len().min(length)];
     let body = match (whole, bytes.split_last()) {
         (true, Some((0, body))) => body,
-        (true, _) => return Verdict::Stranger,
+        (true, _) => return Verdict::Unrelated,
         (false, _) => bytes,
     };
     let mut strings = body.split(|byte| *byte == 0);
@@ -125,13 +125,13 @@ fn startup(length: usize, bytes: &[u8]) -> Verdict {
         if name.is_empty() {
             // Behind the last NUL so far; a name is never empty.
             if strings.next().is_some() || names == 0 {
-                return Verdict::Stranger;
+                return Verdict::Unrelated;
             }
             break;
         }
         let plausible = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
         if !name[0].is_ascii_alphabetic() && name[0] != b'_' || !name.iter().all(plausible) {
-            return Verdict::Stranger;
+            return Verdict::Unrelated;
         }
         names += 1;
         let value = strings.next();
@@ -141,7 +141,7 @@ fn startup(length: usize, bytes: &[u8]) -> Verdict {
     // The server refuses a packet without a user (ProcessStartupPacket,
     // src/backend/tcop/backend_startup.c).
     if whole && !names_a_user {
-        return Verdict::Stranger;
+        return Verdict::Unrelated;
     }
     Verdict::Session(Opening::Startup {
         physical_replication,
@@ -305,11 +305,11 @@ mod tests {
             Verdict::Session(Opening::TlsDirect)
         );
         for other in [b"h2".as_slice(), b"http/1.1", b"postgresqlx", b""] {
-            assert_eq!(at_once(&hello(other)), Verdict::Stranger);
+            assert_eq!(at_once(&hello(other)), Verdict::Unrelated);
         }
         let whole = hello(b"postgresql");
         for cut in 1..whole.len() - 1 {
-            assert_eq!(at_once(&whole[..cut]), Verdict::Stranger, "cut at {cut}");
+            assert_eq!(at_once(&whole[..cut]), Verdict::Unrelated, "cut at {cut}");
         }
     }
 
@@ -317,7 +317,7 @@ mod tests {
     fn a_cancel_request_is_no_session() {
         assert_eq!(
             at_once(&packet(80_877_102, &[0, 0, 1, 2, 3, 4, 5, 6])),
-            Verdict::Stranger
+            Verdict::Unrelated
         );
     }
 
@@ -341,13 +341,13 @@ mod tests {
     }
 
     #[test]
-    fn protocols_that_begin_alike_are_strangers() {
+    fn protocols_that_begin_alike_are_unrelated() {
         let kafka_metadata = [
             0, 0, 0, 20, 0, 3, 0, 0, 0, 0, 0, 1, 0, 6, b'c', b'l', b'i', b'e', b'n', b't', 0, 0, 0,
             0,
         ];
-        assert_eq!(at_once(&kafka_metadata), Verdict::Stranger);
-        assert_eq!(in_pieces(&kafka_metadata, 8), Verdict::Stranger);
+        assert_eq!(at_once(&kafka_metadata), Verdict::Unrelated);
+        assert_eq!(in_pieces(&kafka_metadata, 8), Verdict::Unrelated);
         for other in [
             b"GET / HTTP/1.1\r\n".as_slice(),
             b"\0\0\0\x08\x04\xd2\x16\x2e", // a cancel request's code
@@ -356,7 +356,7 @@ mod tests {
             b"\0\0\0\x13\0\x03\0\0data\0xxxxx\0", // no user
             b"\0\0\0\x13\0\x03\0\0user\0alice\x01", // does not end
         ] {
-            assert_eq!(at_once(other), Verdict::Stranger, "{other:?}");
+            assert_eq!(at_once(other), Verdict::Unrelated, "{other:?}");
         }
     }
 

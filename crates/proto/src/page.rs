@@ -1,13 +1,12 @@
-//! The counters page: what the processes of a tree tell about themselves.
+//! The page of counters: its layout.
 //!
-//! One piece of memory, shared by a process and everything it forks, in which
-//! each of them has a slot. It is a `memfd` whose descriptor stays open on a
-//! high number: who may look into `/proc/PID/fd` may map it and read, without
-//! stopping anybody or asking anything. Writers use atomics and wait for nobody.
+//! A process and everything it forks share one piece of memory, and each process has a
+//! slot in it. The memory is a `memfd` whose descriptor stays open under a high number.
+//! Anyone who may open `/proc/PID/fd` may map it and read it; no process is stopped or
+//! asked for that. Writers use atomics and never wait.
 //!
-//! This file is the layout and nothing else, and names nothing but `core`: the
-//! command `forkguard` is built with the same file. A change of the layout is a
-//! change of [`VERSION`].
+//! Change [`VERSION`] whenever you change the layout: the library and the command may
+//! come from different releases.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicU8};
 
@@ -107,7 +106,7 @@ pub struct Slot {
     pub reason_turn: AtomicU32,
     /// Bytes of the reason.
     pub reason_length: AtomicU32,
-    /// Why the last session became opaque: the code of a reason (`crates/sql/src/reason.rs`), and behind
+    /// Why the last session became opaque: the code of a reason (`forkguard_sql::Reason`), and behind
     /// `: ` what it is about, where that is known.
     pub reason: [AtomicU8; TEXT],
 }

@@ -1,10 +1,10 @@
 //! `FORKGUARD_*` into one [`Config`]. Pure: the environment is an argument.
 
-use std::string::String;
-use std::vec::Vec;
-use std::{borrow::ToOwned, format};
+use alloc::string::String;
+use alloc::vec::Vec;
+use alloc::{borrow::ToOwned, format};
 
-use crate::signal_safe::level::{Format, Level};
+use crate::level::{Format, Level};
 use forkguard_sql::Trusted;
 
 /// What happens to a session that a child inherits.
@@ -202,7 +202,7 @@ fn shown(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec;
+    use alloc::vec;
 
     fn read_all(variables: &[&str]) -> (Config, Vec<String>) {
         read(variables.iter().map(|variable| variable.as_bytes()))
