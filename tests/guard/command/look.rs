@@ -191,6 +191,16 @@ fn a_celery_worker_is_told_as_it_is() {
     outcome.check(resumed > 0, "and come back");
     let drawn = std::fs::read_to_string(picture).unwrap();
     assert!(drawn.starts_with("<svg") && drawn.contains("RESUMED"));
+    // Viewers show it whole: no font from elsewhere, and no line past the terminal's width.
+    assert!(!drawn.contains("url(\"http"), "a font from elsewhere");
+    assert!(!drawn.contains("session-line-"), "a line is clipped");
+    let lengths = drawn.split("textLength=\"").skip(1);
+    let longest = lengths.map(|rest| rest.split('"').next().unwrap().parse::<f64>().unwrap());
+    let longest = longest.fold(0.0, f64::max);
+    assert!(
+        (500.0..=1342.0).contains(&longest),
+        "{longest}: 110 columns of 12.2"
+    );
 }
 
 #[test]
