@@ -1,5 +1,5 @@
 //! `make bench`: what the library costs, with and without it side by side in
-//! one run. Prints the table that the README keeps.
+//! one run. Prints the tables of docs/PERFORMANCE.md.
 //!
 //! Each measurement is taken in a process without the library and in one with
 //! it, in turn, and the median of the turns is shown: a noisy machine moves

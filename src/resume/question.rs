@@ -146,7 +146,7 @@ impl Question {
         // From here on, what the parent's backend is now. Where the parent has sent something since the fork
         // (`shims::progress`), that is not what it was at the fork, and the texts alone decide, which were
         // all read: none before the fork took a lock for the session, wrote or made a table. What they do not
-        // show, triggers and the like, is in the list of README. Where functions were vouched for, their word
+        // show, triggers and the like, is in the list of docs/LIMITS.md. Where functions were vouched for, their word
         // alone does not decide, nor do texts that give a lock back: then the answer counts whatever the
         // parent did since.
         let mut ask_now = |when: &str, reason: Reason| {

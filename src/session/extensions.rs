@@ -7,7 +7,7 @@
 //! The answer is of now, and what the parent called was of then. In between:
 //! - The session itself may have made, dropped or replaced such a function: then it is lost
 //!   ([`Journal::function_in_doubt`](super::journal::Journal)).
-//! - What an administrator did meanwhile holds, as for any new session (README).
+//! - What an administrator did meanwhile holds, as for any new session (docs/LIMITS.md).
 //!
 //! What these extensions do to a session is to load their library, as one of their operators does
 //! whom no text shows: with it come settings that have their defaults, and a child has them as soon

@@ -116,3 +116,39 @@ fn every_file_that_a_page_names_is_there() {
     assert!(seen > 60, "{seen} names: the reader of pages is broken");
     assert!(missing.is_empty(), "not there:\n{}", missing.join("\n"));
 }
+
+#[test]
+fn the_readme_is_read_in_a_minute() {
+    let lines = text(Path::new("README.md")).lines().count();
+    assert!(lines <= 150, "{lines} lines: a screen and a half is 150");
+}
+
+/// The words of a text that begin so, and go on with letters and `_`.
+fn words<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
+    text.match_indices(start).map(move |(at, _)| {
+        let rest = &text[at..];
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        &rest[..end.unwrap_or(rest.len())]
+    })
+}
+
+#[test]
+fn the_reference_has_every_setting_and_every_function() {
+    let page = text(Path::new("docs/REFERENCE.md"));
+    let command = text(Path::new("cli/src/arguments.rs"));
+    let settings: Vec<_> = words(&command, "FORKGUARD_")
+        .filter(|name| command.contains(&format!("name: \"{name}\"")))
+        .collect();
+    assert!(settings.len() >= 9, "{settings:?}");
+    for name in settings {
+        assert!(page.contains(&format!("| `{name}` |")), "no row: {name}");
+    }
+    let header = text(Path::new("include/forkguard.h"));
+    let functions: Vec<_> = words(&header, "forkguard_")
+        .filter(|name| header.contains(&format!("{name}(")))
+        .collect();
+    assert!(functions.len() >= 5, "{functions:?}");
+    for name in functions {
+        assert!(page.contains(&format!("{name}(")), "no row: {name}");
+    }
+}

@@ -1261,7 +1261,7 @@ static void __attribute__((noreturn)) child_lives(enum kind kind, struct slot *s
     child_ends();
 }
 
-/* Whether a fork of such a length may have been one that waited in vain (README, "What it does not
+/* Whether a fork of such a length may have been one that waited in vain (docs/LIMITS.md, "What it does not
  * cover"): the bound is 100 ms, and the library counts them. */
 static int was_in_vain(number length)
 {

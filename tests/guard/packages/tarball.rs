@@ -45,6 +45,11 @@ fn used_where_it_lies_installed_and_removed() {
     let name = tarball.file_name().unwrap().to_str().unwrap();
     let here = folder.path().join(name.strip_suffix(".tar.gz").unwrap());
     holds_the_licences(&here);
+    let readme = std::fs::read_to_string(here.join("README.md")).unwrap();
+    for link in readme.split("](").skip(1) {
+        let file = link.split([')', '#']).next().unwrap();
+        assert!(here.join(file).exists(), "README.md leads to {file}");
+    }
     build_plain(folder.path());
     let plain = folder.path().join("plain");
     shows_the_fault(&ask(Run::new(&plain)));
