@@ -24,7 +24,7 @@ COMMAND  = target/release/forkguard
 
 help:
 	@echo 'make build      the library, $(LIBRARY), and the command, target/release/forkguard'
-	@echo 'make demo       a Celery worker without and with it; one table (a minute and a half)'
+	@echo 'make demo       a Celery worker without and with it; one table (a minute and a half); VERBOSE=1: all it saw'
 	@echo 'make picture    records the README'\''s terminal session anew into docs/session.svg'
 	@echo 'make test       every test, against a private PostgreSQL server'
 	@echo 'make test-glibc the clients of Debian 13 and sid in roots of their own, as root (two made once, 3 minutes; then 12)'
@@ -52,7 +52,7 @@ build:
 	cargo build --release -p forkguard-cli
 
 demo: setup build
-	@target/venv/bin/python demo/run.py
+	@target/venv/bin/python demo/run.py $(if $(VERBOSE),--verbose)
 
 picture: setup build
 	@target/venv/bin/python tools/record-session
