@@ -7,17 +7,18 @@ use core::ffi::{c_char, c_int};
 use core::mem::size_of;
 use std::panic::{catch_unwind, UnwindSafe};
 
+use crate::boundary::notice_fork;
 use crate::signal_safe::descriptors::State;
 use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::sys::{self, Errno, KeepErrno};
-use crate::{load, sessions};
+use crate::{policy, sessions};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
 
 /// Runs `body`; a failure or a panic is -1 with `errno`.
 fn answer(body: impl FnOnce() -> Result<c_int, Errno> + UnwindSafe) -> c_int {
     let errno = KeepErrno::now();
-    crate::hooks::notice_fork();
+    notice_fork();
     match catch_unwind(body).unwrap_or(Err(Errno::EIO)) {
         Ok(value) => value,
         Err(why) => {
@@ -52,7 +53,7 @@ pub extern "C" fn forkguard_state(fd: c_int) -> c_int {
 #[no_mangle]
 pub extern "C" fn forkguard_track(fd: c_int) -> c_int {
     answer(move || {
-        if !load::is_active() {
+        if !policy::is_active() {
             return Err(Errno::EPERM);
         }
         sessions::track(fd).map(|()| 0)

@@ -66,10 +66,14 @@ pub mod resume;
 pub mod session;
 pub mod signal_safe;
 
+#[cfg(not(test))]
+pub mod boundary;
 pub mod epoll_fixups;
 pub mod may_allocate;
 pub mod memory;
 pub mod peer;
+#[cfg(not(test))]
+pub mod policy;
 pub mod report;
 pub mod sessions;
 pub mod tracker;

@@ -1,24 +1,15 @@
 //! The constructor: read the configuration, register the fork handlers.
 
 use core::ffi::{c_char, c_int, CStr};
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
+use core::sync::atomic::{AtomicPtr, Ordering::*};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::vec::Vec;
 
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::{generation, steps, tree};
-use crate::{auxv, bind, detector, fork, hooks, processor, report, shims};
+use crate::{auxv, bind, detector, fork, hooks, policy, processor, report};
 use forkguard_proto::config::{self, Config, Policy};
-
-/// False where the policy is off: the hooks look at nothing.
-static ACTIVE: AtomicBool = AtomicBool::new(false);
-
-/// Whether new connections are watched in this process.
-#[inline]
-pub fn is_active() -> bool {
-    ACTIVE.load(Relaxed)
-}
 
 /// The program's arguments and environment, as the loader passes them to
 /// constructors. As the first library to be initialised we run before libc's
@@ -118,7 +109,7 @@ fn start() {
         Policy::Report | Policy::Abort => detector::start(config.policy == Policy::Abort),
         Policy::Resume => {
             steps::start(config.fork_wait);
-            shims::resume_by(shims::Settings {
+            policy::resume_by(policy::ResumeSettings {
                 trusted: config.trusted,
                 journal_limit: config.journal_kb as usize * 1024,
                 connect_wait_s: config.connect_wait.into(),
@@ -127,9 +118,9 @@ fn start() {
         Policy::Abandon | Policy::Off => steps::start(config.fork_wait),
     }
     if detector::is_on() || sink::wants(Level::Trace) {
-        shims::observe_calls();
+        policy::observe_calls();
     }
-    ACTIVE.store(true, Relaxed);
+    policy::activate();
     if processor::HAS_TRAMPOLINE {
         bind::start();
     } else {

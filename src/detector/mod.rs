@@ -24,7 +24,7 @@ pub mod stack;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, Ordering::*};
 
-use crate::hooks::guarded;
+use crate::boundary::{guarded, notice_fork};
 use crate::libpq::entry_points::{entry, NAMES};
 use crate::libpq::types::PGconn;
 use crate::libpq::Library;
@@ -126,7 +126,7 @@ pub fn crossed(library: &Library, function: usize, object: usize, frame: usize) 
         return;
     }
     let _errno = KeepErrno::now();
-    crate::hooks::notice_fork();
+    notice_fork();
     if !generation::is_own_memory() {
         return;
     }

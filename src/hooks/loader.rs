@@ -16,7 +16,7 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 use core::ffi::{c_char, c_void, CStr};
 use std::string::String;
 
-use super::notice_fork;
+use crate::boundary::notice_fork;
 use crate::libpq::elf::Object;
 use crate::processor;
 use crate::signal_safe::sys::KeepErrno;

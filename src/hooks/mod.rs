@@ -5,7 +5,7 @@
 //! `real::…()` (libc's). The rules for a hook:
 //!
 //! - a stranger's call is passed on at once, by a jump;
-//! - what it does besides the real call is [`guarded`]: a panic of ours ends
+//! - what it does besides the real call is [`guarded`](crate::boundary::guarded): a panic of ours ends
 //!   there, before or after the call, and nobody makes the call twice;
 //! - it leaves `errno` as the real call set it;
 //! - what it passes on, it passes on unchanged.
@@ -31,15 +31,16 @@ use core::ffi::c_int;
 use core::sync::atomic::AtomicPtr;
 
 use crate::bind;
+use crate::boundary::notice_fork;
 use crate::signal_safe::descriptors::{self, Entry, State};
-use crate::signal_safe::sys::{self, Errno, KeepErrno};
-use crate::signal_safe::{child, generation};
+use crate::signal_safe::generation;
+use crate::signal_safe::sys::{self, Errno};
 
 /// Defines hooks, and `resolve`, which looks up their real functions.
 ///
 /// `if` says when a call is passed on at once; what that compiles to is a few
 /// loads and a jump, without a frame. Everything else is the block's, out of
-/// line. Nothing of ours in a block may unwind ([`guarded`]); what does is the
+/// line. Nothing of ours in a block may unwind ([`guarded`](crate::boundary::guarded)); what does is the
 /// real call, when `pthread_cancel` ends a thread that waits in it, and a block
 /// has no landing pad that could stop it: with one, glibc ends the process
 /// (tried: "FATAL: exception not rethrown").
@@ -110,28 +111,6 @@ macro_rules! hooks {
     };
 }
 use hooks;
-
-/// Runs our part of a hook. A panic in it ends there: the call is then treated
-/// as a stranger's. Out of line and unable to unwind, so that its landing pads
-/// are not its caller's.
-#[inline(never)]
-pub extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
-    // Our system calls do not touch it; an allocation may, and a panic.
-    let _errno = KeepErrno::now();
-    #[cfg(panic_in_hooks)]
-    let ours = move || {
-        crate::fault_injection::panic_once(&ours, guarded::<R, F> as *const ());
-        ours()
-    };
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(ours)) {
-        Ok(result) => result,
-        Err(payload) => {
-            // What it holds might panic again when dropped.
-            core::mem::forget(payload);
-            otherwise
-        }
-    }
-}
 
 /// Looks up every real function. Called by the constructor. Not by `redhook`: it
 /// asks `dlsym`, at the first call, holding a `Once` that a fork in another thread
@@ -252,13 +231,5 @@ fn is_refused(fd: c_int) -> bool {
 fn notice_fork_at(fd: c_int) {
     if !(generation::compares_pids() && descriptors::is_stranger(fd)) {
         notice_fork();
-    }
-}
-
-/// Looks after a child that was made without fork handlers. `errno` is kept.
-#[inline(always)]
-pub fn notice_fork() {
-    if !generation::is_settled() {
-        child::without_handler();
     }
 }

@@ -10,7 +10,8 @@ use core::ffi::{c_char, c_int};
 
 use libc::{pid_t, termios, winsize};
 
-use super::{guarded, hooks, loader};
+use super::{hooks, loader};
+use crate::boundary::guarded;
 use crate::signal_safe::exclusion::Waited;
 use crate::signal_safe::{child, descriptors, steps};
 

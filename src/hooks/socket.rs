@@ -6,12 +6,13 @@ use core::mem::size_of;
 
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
-use super::{guarded, hooks, look, moves_freely, sends_freely, Found};
+use super::{hooks, look, moves_freely, sends_freely, Found};
+use crate::boundary::{guarded, notice_fork};
 use crate::signal_safe::descriptors::{self, Entry, State};
 use crate::signal_safe::exclusion::Place;
 use crate::signal_safe::sys::{self, Errno};
 use crate::signal_safe::{fence, generation, steps};
-use crate::{detector, load, tracker};
+use crate::{detector, policy, tracker};
 use forkguard_proto::wire;
 
 /// The bytes of a call that sends.
@@ -271,8 +272,8 @@ fn connected(fd: c_int, unseen: bool, address: *const sockaddr, length: socklen_
 }
 
 hooks! {
-    unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int => on_connect if !load::is_active(), else slow_connect {
-        super::notice_fork();
+    unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int => on_connect if !policy::is_active(), else slow_connect {
+        notice_fork();
         let unseen = connecting(fd, address, length);
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { real::connect()(fd, address, length) };

@@ -8,12 +8,13 @@ use core::ffi::{c_int, c_void};
 use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 
 use super::socket::copied;
-use super::{guarded, hooks, is_refused, notice_fork, notice_fork_at, passes};
+use super::{hooks, is_refused, notice_fork_at, passes};
+use crate::boundary::{guarded, notice_fork};
 use crate::session::thread;
 use crate::signal_safe::descriptors::{self, State};
 use crate::signal_safe::generation;
 use crate::signal_safe::sys::{self, Errno};
-use crate::{epoll_fixups, load};
+use crate::{epoll_fixups, policy};
 
 /// Marks the refused descriptors of a `poll` as hung up, and nothing else as
 /// ready, if there are any: how many, or `None`. The others' turn comes at the
@@ -216,7 +217,7 @@ hooks! {
         unsafe { real::pselect()(count, read, write, other, timeout, mask) }
     }
 
-    unsafe fn epoll_create(size: c_int) -> c_int => on_epoll_create if !load::is_active(), else slow_epoll_create {
+    unsafe fn epoll_create(size: c_int) -> c_int => on_epoll_create if !policy::is_active(), else slow_epoll_create {
         notice_fork();
         // SAFETY: the caller's arguments, unchanged.
         let epoll = unsafe { real::epoll_create()(size) };
@@ -224,7 +225,7 @@ hooks! {
         epoll
     }
 
-    unsafe fn epoll_create1(flags: c_int) -> c_int => on_epoll_create1 if !load::is_active(), else slow_epoll_create1 {
+    unsafe fn epoll_create1(flags: c_int) -> c_int => on_epoll_create1 if !policy::is_active(), else slow_epoll_create1 {
         notice_fork();
         // SAFETY: the caller's arguments, unchanged.
         let epoll = unsafe { real::epoll_create1()(flags) };

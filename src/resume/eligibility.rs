@@ -10,7 +10,7 @@ use crate::session::connection::Connection;
 use crate::session::endpoint::{Client, Dial};
 use crate::session::loss::Loss;
 use crate::signal_safe::descriptors::{self, State, UNSEEN};
-use crate::tracker;
+use crate::{policy, tracker};
 use forkguard_sql::{Cause, Reason};
 
 /// What an inherited connection is.
@@ -69,7 +69,7 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     if is_the_same && tracker::is_own_session(fd) {
         return Judgement::Ours;
     }
-    if !crate::shims::resumes() {
+    if !policy::resumes() {
         return Judgement::Nothing;
     }
     let noted = connection.fd.load(Relaxed);

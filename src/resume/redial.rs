@@ -12,7 +12,7 @@ use super::question::Parent;
 use super::replay;
 use super::replay::Replay;
 use super::reported_parameters::Told;
-use crate::hooks::guarded;
+use crate::boundary::guarded;
 use crate::libpq::calls::{Notification, CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR};
 use crate::libpq::types::PGconn;
 use crate::libpq::Library;
@@ -24,7 +24,7 @@ use crate::shims::{self, established};
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::{steps, sys};
-use crate::{memory, tracker};
+use crate::{memory, policy, tracker};
 use forkguard_sql::Reason;
 
 /// What is kept while libpq dials and replays.
@@ -129,7 +129,7 @@ fn keep_notifications(library: &Library, connection: &Connection) {
 }
 
 fn dial(library: &Library, pgconn: PGconn, fd: i32) {
-    let ends_us = sys::now_us() + 1_000_000 * shims::connect_wait_s();
+    let ends_us = sys::now_us() + 1_000_000 * policy::resume_settings().connect_wait_s;
     thread::set_dialling(Dialling::begin(library.index(), fd, ends_us));
     let step = steps::enter();
     library.reset(pgconn);
@@ -156,7 +156,7 @@ impl Task {
         let pgconn = connection.pgconn();
         if library.status(pgconn) != CONNECTION_OK {
             self.error = Some(if thread::dialling().out_of_time {
-                let waited = std::format!("{} s", shims::connect_wait_s());
+                let waited = std::format!("{} s", policy::resume_settings().connect_wait_s);
                 Loss::with(Reason::NoAnswer, waited.as_bytes())
             } else {
                 Loss::with(Reason::DialFailed, library.error(pgconn).as_bytes())

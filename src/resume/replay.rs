@@ -12,7 +12,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::question::{Answer, Parent, Question};
-use crate::hooks::guarded;
+use crate::boundary::guarded;
 use crate::libpq::calls::{
     on_one_line, Parameters, COMMAND_OK, FATAL_ERROR, MESSAGE_PRIMARY, PIPELINE_SYNC, PQTRANS_IDLE,
     PQTRANS_INERROR, SINGLE_TUPLE, SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
@@ -20,10 +20,10 @@ use crate::libpq::calls::{
 use crate::libpq::types::{Oid, PGconn, PGresult, Text};
 use crate::libpq::{entry, Library};
 use crate::memory;
+use crate::policy;
 use crate::session::journal::{Journal, Step};
 use crate::session::loss::Loss;
 use crate::session::set_config::Kept;
-use crate::shims;
 use crate::signal_safe::sys;
 use forkguard_sql::Reason;
 
@@ -302,7 +302,7 @@ fn patience_s(library: &Library, pgconn: PGconn) -> u64 {
         }
     });
     match said {
-        ..=0 => shims::connect_wait_s(),
+        ..=0 => policy::resume_settings().connect_wait_s,
         said => u64::from(said.max(2).unsigned_abs()),
     }
 }

@@ -7,7 +7,8 @@
 
 use std::boxed::Box;
 
-use super::{guarded, rules, Request};
+use super::{rules, Request};
+use crate::boundary::guarded;
 use crate::libpq::calls::COMMAND_OK;
 use crate::libpq::types::{PGconn, PGresult};
 use crate::libpq::Library;

@@ -8,8 +8,8 @@
 use core::ffi::{c_int, CStr};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
 
-use super::{cross, fate, guarded, is_quiet, real, Crossing, Request};
-use crate::hooks::notice_fork;
+use super::{cross, fate, real, Crossing, Request};
+use crate::boundary::{guarded, has_inherited_nothing, notice_fork};
 use crate::libpq::calls::CONNECTION_BAD;
 use crate::libpq::types::{PGcancel, PGcancelConn, PGconn, Text};
 use crate::libpq::Library;
@@ -159,7 +159,7 @@ pub unsafe extern "C-unwind" fn PQcancel(
     size: c_int,
     library: &Library,
 ) -> c_int {
-    if is_quiet() || cancel.is_null() {
+    if has_inherited_nothing() || cancel.is_null() {
         return real!(library, PQcancel, cancel, errbuf, size);
     }
     match whose(cancel) {
@@ -203,7 +203,7 @@ frees! {
 /// Whether the `PGconn` holds the key of this process's own session. An
 /// inherited one that can be is made anew for that.
 fn holds_own_key(library: &Library, pgconn: PGconn) -> bool {
-    if is_quiet() {
+    if has_inherited_nothing() {
         return true;
     }
     // Outside of another call, this dials.
@@ -244,7 +244,7 @@ pub unsafe extern "C-unwind" fn PQgetCancel(pgconn: PGconn, library: &Library) -
 #[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQrequestCancel(pgconn: PGconn, library: &Library) -> c_int {
-    if !is_quiet() {
+    if !has_inherited_nothing() {
         notice_fork();
         match connection::find(pgconn) {
             Some(connection) if connection.is_inherited() => {
@@ -283,7 +283,7 @@ pub unsafe extern "C-unwind" fn PQcancelCreate(pgconn: PGconn, library: &Library
 }
 
 fn is_anothers(cancel: PGcancelConn) -> bool {
-    !is_quiet() && !cancel.is_null() && {
+    !has_inherited_nothing() && !cancel.is_null() && {
         notice_fork();
         match CANCELS.find(cancel.address()) {
             Some(record) => ownership::is_inherited(record.owner.load(Relaxed)),

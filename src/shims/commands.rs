@@ -5,7 +5,8 @@ use core::mem::take;
 use core::ptr::null;
 use std::format;
 
-use super::{cross, failed_result, guarded, real, rules, Crossing, Request};
+use super::{cross, failed_result, real, rules, Crossing, Request};
+use crate::boundary::guarded;
 use crate::libpq::calls::{
     Parameters, COMMAND_OK, COPY_BOTH, COPY_IN, COPY_OUT, EMPTY_QUERY, NONFATAL_ERROR,
     PIPELINE_ABORTED, PIPELINE_SYNC, SINGLE_TUPLE, SQLSTATE, TUPLES_CHUNK, TUPLES_OK,

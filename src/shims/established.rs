@@ -5,8 +5,8 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering::*};
 use std::boxed::Box;
 
-use super::{guarded, real};
-use crate::hooks::notice_fork;
+use super::real;
+use crate::boundary::{guarded, notice_fork};
 use crate::libpq::calls::CONNECTION_OK;
 use crate::libpq::types::{NoticeReceiver, PGcancel, PGconn};
 use crate::libpq::Library;
@@ -14,7 +14,7 @@ use crate::session::connection::{self, Connection, SessionState};
 use crate::session::endpoint::Place;
 use crate::session::thread;
 use crate::signal_safe::{descriptors, steps};
-use crate::{memory, tracker};
+use crate::{memory, policy, tracker};
 use forkguard_sql::Reason;
 
 /// libpq-fe.h, `PGRES_POLLING_OK`.
@@ -54,7 +54,7 @@ fn established(library: &Library, connection: &'static Connection) {
         // SAFETY: this thread is in the call that made it; nobody else knows it yet.
         let mut inside = unsafe { connection.assume_inside() };
         let state = inside.state();
-        if super::resumes() {
+        if policy::resumes() {
             state.place = Place::of(fd);
             read_mode(library, pgconn, state);
             let (user, database) = (library.user(pgconn), library.database(pgconn));
@@ -72,7 +72,7 @@ fn established(library: &Library, connection: &'static Connection) {
 pub fn stands_at(connection: &'static Connection, fd: i32, state: &mut SessionState) {
     let identity = descriptors::identity_of(fd).unwrap_or(0);
     connection.identity.store(identity, Relaxed);
-    if super::resumes() && !tracker::journalled(fd, connection.inside()) {
+    if policy::resumes() && !tracker::journalled(fd, connection.inside()) {
         state.journal.set_opaque(Reason::DescriptorUnknown);
     }
 }

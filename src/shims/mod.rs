@@ -18,10 +18,9 @@ pub mod status_queries;
 
 use core::ffi::c_int;
 use core::mem::transmute;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
-use std::boxed::Box;
+use core::sync::atomic::Ordering::*;
 
-use crate::hooks::{guarded, notice_fork};
+use crate::boundary::{guarded, has_inherited_nothing, notice_fork};
 use crate::libpq::calls::{CONNECTION_OK, FATAL_ERROR};
 use crate::libpq::entry_points::{entry_points, NAMES, REDIRECTED};
 use crate::libpq::types::{FromWord, PGconn, PGresult, Text, ToWord};
@@ -34,48 +33,9 @@ use crate::session::thread;
 use crate::signal_safe::descriptors::State;
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::sys::{self, Errno, KeepErrno};
-use crate::signal_safe::{descriptors, generation, ownership, stats};
-use crate::{detector, epoll_fixups, memory, processor, tracker};
-use forkguard_sql::{Cause, Mode, Trusted};
-
-/// What the gate goes by: set once, by the constructor.
-pub struct Settings {
-    /// Functions the user vouches for.
-    pub trusted: Trusted,
-    /// The most one session's journal may hold, in bytes.
-    pub journal_limit: usize,
-    /// Seconds that a session may take to be made anew, where the client has not said so.
-    pub connect_wait_s: u64,
-}
-
-static SETTINGS: AtomicPtr<Settings> = AtomicPtr::new(core::ptr::null_mut());
-static RESUMES: AtomicBool = AtomicBool::new(false);
-
-/// Inherited sessions are made anew from now on.
-pub fn resume_by(settings: Settings) {
-    SETTINGS.store(Box::into_raw(Box::new(settings)), Release);
-    RESUMES.store(true, Release);
-}
-
-/// Whether inherited sessions are made anew: the policy.
-#[inline(always)]
-pub fn resumes() -> bool {
-    RESUMES.load(Relaxed)
-}
-
-/// Whether each call is looked at: for the log, or by the detector.
-static OBSERVED: AtomicBool = AtomicBool::new(false);
-
-/// Looks at each call from now on.
-pub fn observe_calls() {
-    OBSERVED.store(true, Release);
-}
-
-/// Whether each call is looked at.
-#[inline(always)]
-pub fn is_observed() -> bool {
-    OBSERVED.load(Relaxed)
-}
+use crate::signal_safe::{descriptors, stats};
+use crate::{detector, epoll_fixups, memory, policy, processor, tracker};
+use forkguard_sql::{Cause, Mode};
 
 /// A call to libpq's function of this number begins, on the object that is its first
 /// argument; its entrance stands at `frame`. Whether it is one to be ended. `errno` is kept.
@@ -94,19 +54,8 @@ extern "C" fn observe(library: &Library, function: usize, object: usize, frame: 
     begun
 }
 
-fn settings() -> &'static Settings {
-    // SAFETY: the gate reads statements and dials only where `resume_by` has run; what it
-    // stored is never given back.
-    unsafe { &*SETTINGS.load(Acquire) }
-}
-
-/// Seconds that a session may take to be made anew, where the client has not said so.
-pub fn connect_wait_s() -> u64 {
-    settings().connect_wait_s
-}
-
 fn rules(state: &SessionState) -> Rules<'static> {
-    let settings = settings();
+    let settings = policy::resume_settings();
     Rules {
         mode: Mode {
             standard_conforming_strings: state.standard_strings,
@@ -133,7 +82,7 @@ macro_rules! real {
             let call = core::mem::transmute::<*const (), Function>(real);
             call(first $(, $crate::libpq::types::ToWord::word($argument))*)
         };
-        let word = if $crate::shims::is_observed() {
+        let word = if $crate::policy::observes_calls() {
             let number = $crate::libpq::entry_points::entry::$name;
             let begun = $crate::shims::observe(library, number, first, $crate::session::thread::frame());
             let result = call();
@@ -154,12 +103,6 @@ macro_rules! word {
     };
 }
 use {real, word};
-
-/// Whether this process has inherited nothing: the hot path, two loads.
-#[inline(always)]
-fn is_quiet() -> bool {
-    generation::is_settled() && !ownership::any_inherited()
-}
 
 /// What a call on a connection finds at the gate.
 pub enum Crossing {
@@ -193,10 +136,10 @@ pub enum Request<'a> {
 /// A call on a connection comes to the gate.
 #[inline]
 fn cross(library: &Library, pgconn: PGconn, request: Request, role: Role) -> Crossing {
-    if !is_quiet() {
+    if !has_inherited_nothing() {
         return cross_in_child(library, pgconn, request, role);
     }
-    if !resumes() {
+    if !policy::resumes() {
         return Crossing::Pass;
     }
     enter(pgconn, role)
@@ -229,7 +172,7 @@ fn cross_in_child(library: &Library, pgconn: PGconn, request: Request, role: Rol
             _ => {}
         }
     }
-    if resumes() {
+    if policy::resumes() {
         enter(pgconn, role)
     } else {
         Crossing::Pass
@@ -298,7 +241,7 @@ fn fate(library: &Library, connection: &Connection) -> Fate {
                     connection.nobody_inside();
                     connection.set_fate(Fate::Resumable);
                 }
-                Judgement::Lost(loss) if resumes() => lose(connection, &loss),
+                Judgement::Lost(loss) if policy::resumes() => lose(connection, &loss),
                 Judgement::Lost(_) | Judgement::Nothing => connection.set_fate(Fate::Lost),
             }
         }
@@ -435,7 +378,7 @@ pub static POLL: [Entrance; LIBRARIES] = for_each_libpq!(libpq_poll);
 /// number: a new session gets its socket from libpq's `socket`.
 #[inline(always)]
 fn is_anothers(fd: c_int) -> bool {
-    !is_quiet() && is_anothers_in_child(fd)
+    !has_inherited_nothing() && is_anothers_in_child(fd)
 }
 
 #[cold]

@@ -3,10 +3,12 @@
 use core::ffi::{c_int, CStr};
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::{fate, is_quiet, real};
+use super::{fate, real};
+use crate::boundary::{has_inherited_nothing, notice_fork};
 use crate::libpq::calls::{Notification, CONNECTION_BAD, CONNECTION_OK, PQTRANS_UNKNOWN};
 use crate::libpq::types::{PGconn, Text};
 use crate::libpq::Library;
+use crate::policy;
 use crate::session::connection::{self, Connection, Fate};
 use crate::session::thread;
 
@@ -14,7 +16,7 @@ use crate::session::thread;
 #[cold]
 #[inline(never)]
 extern "C" fn inherited(library: &Library, pgconn: PGconn) -> Option<&'static Connection> {
-    crate::hooks::notice_fork();
+    notice_fork();
     if thread::is_dialling() {
         return None; // libpq asks itself
     }
@@ -29,7 +31,7 @@ extern "C" fn inherited(library: &Library, pgconn: PGconn) -> Option<&'static Co
 /// libpq is left to find out by itself, as at level 1: psycopg2 marks a
 /// connection closed only where a command has failed.
 fn is_lost_unnoticed(library: &Library, connection: &Connection) -> bool {
-    super::resumes()
+    policy::resumes()
         && connection.fate() == Fate::Lost
         && library.status(connection.pgconn()) == CONNECTION_OK
 }
@@ -43,7 +45,7 @@ macro_rules! truths {
         #[allow(non_snake_case)]
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name(pgconn: PGconn, library: &Library) -> $kind {
-            if !is_quiet() {
+            if !has_inherited_nothing() {
                 if let Some(connection) = inherited(library, pgconn) {
                     if is_lost_unnoticed(library, connection) {
                         return $answer;
@@ -68,7 +70,7 @@ truths! {
 #[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQtransactionStatus(pgconn: PGconn, library: &Library) -> c_int {
-    if !is_quiet() {
+    if !has_inherited_nothing() {
         if let Some(connection) = inherited(library, pgconn) {
             if is_lost_unnoticed(library, connection) {
                 return PQTRANS_UNKNOWN;
@@ -89,7 +91,8 @@ const CLOSED: &CStr = c"server closed the connection unexpectedly\n\
 /// Whether libpq may escape for the connection. A dial that failed has left it
 /// without the client's encoding, and it would pass what it refused before.
 fn escapes(pgconn: PGconn) -> bool {
-    is_quiet() || connection::find(pgconn).is_none_or(|known| !known.dialled_in_vain.load(Relaxed))
+    has_inherited_nothing()
+        || connection::find(pgconn).is_none_or(|known| !known.dialled_in_vain.load(Relaxed))
 }
 
 /// See the entry point of this name.
@@ -126,7 +129,7 @@ pub unsafe extern "C-unwind" fn PQescapeStringConn(
 /// The caller's argument is libpq's.
 #[allow(non_snake_case)]
 pub unsafe extern "C-unwind" fn PQnotifies(pgconn: PGconn, library: &Library) -> *mut Notification {
-    if !is_quiet() {
+    if !has_inherited_nothing() {
         if let Some(kept) = connection::find(pgconn).and_then(Connection::next_notification) {
             return kept;
         }
@@ -165,7 +168,7 @@ escapes! {
 #[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQbackendPID(pgconn: PGconn, library: &Library) -> c_int {
-    if !is_quiet() && inherited(library, pgconn).is_some() {
+    if !has_inherited_nothing() && inherited(library, pgconn).is_some() {
         return 0;
     }
     real!(library, PQbackendPID, pgconn)
