@@ -71,6 +71,8 @@ pub mod boundary;
 pub mod epoll_fixups;
 pub mod may_allocate;
 pub mod memory;
+#[cfg(not(test))]
+pub mod observer;
 pub mod peer;
 #[cfg(not(test))]
 pub mod policy;

@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::{generation, steps, tree};
-use crate::{auxv, bind, detector, fork, hooks, policy, processor, report};
+use crate::{auxv, bind, detector, fork, hooks, observer, policy, processor, report};
 use forkguard_proto::config::{self, Config, Policy};
 
 /// The program's arguments and environment, as the loader passes them to
@@ -117,7 +117,7 @@ fn start() {
         }
         Policy::Abandon | Policy::Off => steps::start(config.fork_wait),
     }
-    if detector::is_on() || sink::wants(Level::Trace) {
+    if observer::registered().is_some() || sink::wants(Level::Trace) {
         policy::observe_calls();
     }
     policy::activate();

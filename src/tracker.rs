@@ -291,6 +291,12 @@ pub fn is_own_session(fd: c_int) -> bool {
     })
 }
 
+/// The inherited session at `fd` that is left alone, if there is one.
+pub fn inherited_at(fd: c_int) -> Option<Entry> {
+    descriptors::find(fd)
+        .filter(|entry| entry.word().state() == State::Inherited && entry.is_still(fd))
+}
+
 /// libpq has established a session at `fd`, and its calls pass the gate: `inside`
 /// tells which thread is in one. False if no session is known there.
 pub fn journalled(fd: c_int, inside: &'static AtomicUsize) -> bool {

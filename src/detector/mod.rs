@@ -2,8 +2,8 @@
 //!
 //! Nothing is abandoned, resumed or refused; each *use* of an inherited session in
 //! a child is told, with the stacks that led there, once for each place in the
-//! code. A use is bytes that go out or come in ([`moved`], from the hooks), or a
-//! cancel that would reach the parent's statement ([`crossed`], from the gate).
+//! code. A use is bytes that go out or come in (from the hooks), or a
+//! cancel that would reach the parent's statement (from the shims).
 //! Where libpq sends them, the gate has noted which of its functions was called
 //! ([`crate::session::thread`]), and that call is told once, however much it sends.
 //! To close a descriptor is no use, and what comes in behind what this process
@@ -28,6 +28,7 @@ use crate::boundary::{guarded, notice_fork};
 use crate::libpq::entry_points::{entry, NAMES};
 use crate::libpq::types::PGconn;
 use crate::libpq::Library;
+use crate::observer::Observer;
 use crate::session::thread;
 use crate::shims::cancel;
 use crate::signal_safe::descriptors::{Entry, PeerText, State, ASKED};
@@ -35,21 +36,20 @@ use crate::signal_safe::line::Line;
 use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::sys::{self, KeepErrno};
 use crate::signal_safe::{child, descriptors, generation, sink};
-use crate::{peer, processor};
+use crate::{observer, peer, processor, tracker};
 use deduplication::Seen;
 use python::Python;
 use stack::Stack;
 
-static ON: AtomicBool = AtomicBool::new(false);
 static ABORTS: AtomicBool = AtomicBool::new(false);
 /// A use was told and this process is being ended.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// Whether uses are told in this process.
-#[inline]
-pub fn is_on() -> bool {
-    ON.load(Relaxed)
-}
+static OBSERVER: Observer = Observer {
+    bytes_move: report_moving_bytes,
+    call_begins: report_cancel,
+    objects_came: python::look,
+};
 
 /// Tells uses from now on, and ends the child that is told of, if `aborts`. Once,
 /// by the constructor.
@@ -58,14 +58,7 @@ pub fn start(aborts: bool) {
     child::leave_alone();
     stack::start();
     python::look();
-    ON.store(true, Relaxed);
-}
-
-/// Objects have come: an interpreter may be among them.
-pub fn objects_have_come() {
-    if is_on() {
-        python::look();
-    }
+    observer::register(&OBSERVER);
 }
 
 /// What was done to a session, and whose it is.
@@ -85,7 +78,7 @@ struct Use<'a> {
 /// Bytes are about to move on an inherited session: out, if `sends`. `errno` is kept.
 #[cold]
 #[inline(never)]
-pub fn moved(fd: c_int, entry: Entry, call: &str, sends: bool) {
+fn report_moving_bytes(fd: c_int, entry: Entry, call: &str, sends: bool) {
     let _errno = KeepErrno::now();
     let word = entry.word();
     if word.state() != State::Inherited || !generation::is_own_memory() || !entry.is_still(fd) {
@@ -118,7 +111,7 @@ pub fn moved(fd: c_int, entry: Entry, call: &str, sends: bool) {
 
 /// An outermost call at the gate: whether it cancels what another process runs.
 /// In a signal handler, too. `errno` is kept.
-pub fn crossed(library: &Library, function: usize, object: usize, frame: usize) {
+fn report_cancel(library: &Library, function: usize, object: usize, frame: usize) {
     if !matches!(
         function,
         entry::PQcancel | entry::PQrequestCancel | entry::PQcancelStart | entry::PQcancelBlocking
@@ -133,7 +126,8 @@ pub fn crossed(library: &Library, function: usize, object: usize, frame: usize) 
     let found = if function == entry::PQrequestCancel {
         // SAFETY: the first argument of that function.
         let pgconn = unsafe { PGconn::at(object) };
-        inherited_at(library.socket(pgconn)).map(|(fd, entry)| (fd, entry.word().generation()))
+        let fd = library.socket(pgconn);
+        tracker::inherited_at(fd).map(|entry| (fd, entry.word().generation()))
     } else {
         cancel::of_another(object)
     };
@@ -148,13 +142,6 @@ pub fn crossed(library: &Library, function: usize, object: usize, frame: usize) 
         opened_in,
         frame,
     });
-}
-
-/// The inherited session at `fd`, if there is one.
-pub fn inherited_at(fd: c_int) -> Option<(c_int, Entry)> {
-    let entry = descriptors::find(fd)?;
-    let inherited = entry.word().state() == State::Inherited && entry.is_still(fd);
-    inherited.then_some((fd, entry))
 }
 
 /// Bytes of stack for a report: a signal handler may have called from an alternate

@@ -21,7 +21,7 @@ use crate::libpq::elf::Object;
 use crate::processor;
 use crate::signal_safe::sys::KeepErrno;
 use crate::signal_safe::{fence, generation, threads};
-use crate::{bind, detector};
+use crate::{bind, observer};
 use forkguard_proto::interposers;
 
 static DLSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
@@ -296,7 +296,9 @@ pub extern "C" fn look_around() -> *const () {
             // Another thread may have been here first.
             if bind::is_something_new() {
                 bind::scan();
-                detector::objects_have_come();
+                if let Some(observer) = observer::registered() {
+                    (observer.objects_came)();
+                }
             }
         });
     }

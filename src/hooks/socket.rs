@@ -12,7 +12,7 @@ use crate::signal_safe::descriptors::{self, Entry, State};
 use crate::signal_safe::exclusion::Place;
 use crate::signal_safe::sys::{self, Errno};
 use crate::signal_safe::{fence, generation, steps};
-use crate::{detector, policy, tracker};
+use crate::{observer, policy, tracker};
 use forkguard_proto::wire;
 
 /// The bytes of a call that sends.
@@ -156,6 +156,15 @@ fn sent(fd: c_int, place: Place<'static>, bytes: Outgoing, result: ssize_t) {
     fence::leave(place);
 }
 
+/// Bytes are about to move on an inherited session.
+#[cold]
+#[inline(never)]
+fn bytes_move(fd: c_int, entry: Entry, call: &str, sends: bool) {
+    if let Some(observer) = observer::registered() {
+        (observer.bytes_move)(fd, entry, call, sends);
+    }
+}
+
 /// Before bytes go out on `fd`.
 fn sending(call: &str, fd: c_int, bytes: &Outgoing) -> Sending {
     // Most of what comes here: libpq's own, in a call that the gate saw.
@@ -170,7 +179,7 @@ fn sending(call: &str, fd: c_int, bytes: &Outgoing) -> Sending {
         }
         Found::Refused => true,
         Found::Inherited(entry) => {
-            detector::moved(fd, entry, call, true);
+            bytes_move(fd, entry, call, true);
             false
         }
         Found::Pending(entry) if is_watched(entry) => {
@@ -180,7 +189,7 @@ fn sending(call: &str, fd: c_int, bytes: &Outgoing) -> Sending {
         Found::Pending(entry) if generation::is_own_memory() => {
             let refused = refuses_first(fd, entry, bytes);
             if entry.word().state() == State::Inherited {
-                detector::moved(fd, entry, call, true);
+                bytes_move(fd, entry, call, true);
             }
             refused
         }
@@ -222,7 +231,7 @@ fn refuses_incoming(call: &str, fd: c_int) -> bool {
         Found::Inherited(entry) => {
             // It ends the session for everybody, as bytes would.
             let ends = call == "shutdown";
-            detector::moved(fd, entry, call, ends);
+            bytes_move(fd, entry, call, ends);
             false
         }
         Found::Nothing | Found::Pending(_) => false,

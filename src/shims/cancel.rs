@@ -17,7 +17,7 @@ use crate::session::connection::{self, Connection, Fate, Role};
 use crate::session::table::{Record, Table};
 use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::{descriptors, generation, ownership, steps};
-use crate::{detector, tracker};
+use crate::tracker;
 
 /// One `PGcancel` or `PGcancelConn`.
 struct Cancel {
@@ -127,7 +127,7 @@ pub fn of_another(address: usize) -> Option<(c_int, u64)> {
     if tracker::is_own_session(fd) {
         return None; // handed over
     }
-    detector::inherited_at(fd).map_or(gone, |(fd, entry)| Some((fd, entry.word().generation())))
+    tracker::inherited_at(fd).map_or(gone, |entry| Some((fd, entry.word().generation())))
 }
 
 const REFUSAL: &CStr =

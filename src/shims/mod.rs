@@ -34,7 +34,7 @@ use crate::signal_safe::descriptors::State;
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::sys::{self, Errno, KeepErrno};
 use crate::signal_safe::{descriptors, stats};
-use crate::{detector, epoll_fixups, memory, policy, processor, tracker};
+use crate::{epoll_fixups, memory, observer, policy, processor, tracker};
 use forkguard_sql::{Cause, Mode};
 
 /// A call to libpq's function of this number begins, on the object that is its first
@@ -42,14 +42,19 @@ use forkguard_sql::{Cause, Mode};
 #[cold]
 #[inline(never)]
 extern "C" fn observe(library: &Library, function: usize, object: usize, frame: usize) -> bool {
-    // The detector runs other people's code: unwinders, Python's.
+    // The observer runs other people's code: unwinders, Python's.
     let _errno = KeepErrno::now();
     if sink::wants(sink::Level::Trace) {
         tell(library, function);
     }
-    let begun = detector::is_on() && thread::begin_call(function, frame);
+    let Some(observer) = observer::registered() else {
+        return false;
+    };
+    let begun = thread::begin_call(function, frame);
     if begun {
-        guarded((), || detector::crossed(library, function, object, frame));
+        guarded((), || {
+            (observer.call_begins)(library, function, object, frame)
+        });
     }
     begun
 }
