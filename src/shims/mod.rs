@@ -373,6 +373,21 @@ pub static RECV: [Entrance; LIBRARIES] = for_each_libpq!(libpq_recv);
 /// What libpq `L` calls for `poll`, by libpq.
 pub static POLL: [Entrance; LIBRARIES] = for_each_libpq!(libpq_poll);
 
+/// Calls what libpq `L` called before, or the function of that name where it is to be found by name.
+macro_rules! what_it_called {
+    ($held:expr, $by_name:ident ( $($argument:ident : $kind:ty),* ) -> $result:ty) => {{
+        let held: *const () = $held;
+        // SAFETY: null, or what libpq called before, a function of this name; the caller's arguments.
+        unsafe {
+            if held.is_null() {
+                processor::$by_name($($argument),*)
+            } else {
+                transmute::<*const (), unsafe extern "C-unwind" fn($($kind),*) -> $result>(held)($($argument),*)
+            }
+        }
+    }};
+}
+
 /// Whether libpq must not move bytes on a socket: one of its own making, by a process
 /// before this one, and not left to this one.
 ///
@@ -414,20 +429,12 @@ unsafe extern "C-unwind" fn libpq_send<const L: usize>(
     length: usize,
     flags: c_int,
 ) -> isize {
-    type Send = unsafe extern "C-unwind" fn(c_int, usize, usize, c_int) -> isize;
     if is_anothers(fd) {
         sys::set_errno(Errno::EPIPE);
         return -1;
     }
-    let held = library(L).send_function();
-    // SAFETY: what libpq called before, a `send`; the caller's arguments.
-    unsafe {
-        if held.is_null() {
-            processor::send_by_name(fd, buffer, length, flags)
-        } else {
-            transmute::<*const (), Send>(held)(fd, buffer, length, flags)
-        }
-    }
+    what_it_called!(library(L).send_function(),
+        send_by_name(fd: c_int, buffer: usize, length: usize, flags: c_int) -> isize)
 }
 
 /// libpq receives: end of file, where it must not.
@@ -437,19 +444,11 @@ unsafe extern "C-unwind" fn libpq_recv<const L: usize>(
     length: usize,
     flags: c_int,
 ) -> isize {
-    type Recv = unsafe extern "C-unwind" fn(c_int, usize, usize, c_int) -> isize;
     if is_anothers(fd) {
         return 0;
     }
-    let held = library(L).recv_function();
-    // SAFETY: what libpq called before, a `recv`; the caller's arguments.
-    unsafe {
-        if held.is_null() {
-            processor::recv_by_name(fd, buffer, length, flags)
-        } else {
-            transmute::<*const (), Recv>(held)(fd, buffer, length, flags)
-        }
-    }
+    what_it_called!(library(L).recv_function(),
+        recv_by_name(fd: c_int, buffer: usize, length: usize, flags: c_int) -> isize)
 }
 
 /// libpq waits, for one socket at a time: no longer, where nothing will come.
@@ -458,7 +457,6 @@ unsafe extern "C-unwind" fn libpq_poll<const L: usize>(
     count: libc::nfds_t,
     timeout: c_int,
 ) -> c_int {
-    type Poll = unsafe extern "C-unwind" fn(*mut libc::pollfd, libc::nfds_t, c_int) -> c_int;
     if count == 1 {
         // SAFETY: one entry, which is libpq's.
         let asked = unsafe { &mut *list };
@@ -467,15 +465,8 @@ unsafe extern "C-unwind" fn libpq_poll<const L: usize>(
             return 1;
         }
     }
-    let held = library(L).poll_function();
-    // SAFETY: what libpq called before, a `poll`; the caller's arguments.
-    unsafe {
-        if held.is_null() {
-            processor::poll_by_name(list, count, timeout)
-        } else {
-            transmute::<*const (), Poll>(held)(list, count, timeout)
-        }
-    }
+    what_it_called!(library(L).poll_function(),
+        poll_by_name(list: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int)
 }
 
 /// libpq closes a descriptor. That of the connection being dialled anew is
@@ -489,15 +480,7 @@ unsafe extern "C-unwind" fn libpq_close<const L: usize>(fd: c_int) -> c_int {
         });
         return 0;
     }
-    let held = library(L).close_function();
-    // SAFETY: what libpq called before, a `close`; the caller's argument.
-    unsafe {
-        if held.is_null() {
-            processor::close_by_name(fd)
-        } else {
-            transmute::<*const (), unsafe extern "C-unwind" fn(c_int) -> c_int>(held)(fd)
-        }
-    }
+    what_it_called!(library(L).close_function(), close_by_name(fd: c_int) -> c_int)
 }
 
 /// libpq makes a socket. The one that takes a kept number's place is moved there.
@@ -506,16 +489,8 @@ unsafe extern "C-unwind" fn libpq_socket<const L: usize>(
     kind: c_int,
     protocol: c_int,
 ) -> c_int {
-    type Socket = unsafe extern "C-unwind" fn(c_int, c_int, c_int) -> c_int;
-    let held = library(L).socket_function();
-    // SAFETY: what libpq called before, a `socket`; the caller's arguments.
-    let made = unsafe {
-        if held.is_null() {
-            processor::socket_by_name(family, kind, protocol)
-        } else {
-            transmute::<*const (), Socket>(held)(family, kind, protocol)
-        }
-    };
+    let made = what_it_called!(library(L).socket_function(),
+        socket_by_name(family: c_int, kind: c_int, protocol: c_int) -> c_int);
     let dialling = thread::dialling();
     let stands = if made >= 0 && dialling.kept && dialling.library == L {
         guarded(made, || moved(made, kind, dialling))

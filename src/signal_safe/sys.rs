@@ -7,7 +7,7 @@
 //! Every function here may be called in any context. An error comes back as the
 //! `errno` value, and `errno` itself is never touched.
 
-use core::ffi::{c_int, c_long, c_void, CStr};
+use core::ffi::{c_int, c_long, c_short, c_void, CStr};
 use core::mem::{size_of, MaybeUninit};
 
 use crate::processor::system_call;
@@ -704,6 +704,11 @@ pub fn open_for_append(path: &CStr) -> Result<c_int, Errno> {
 
 /// Waits until a descriptor takes bytes; false after so long.
 pub fn wait_to_write(fd: c_int, milliseconds: u32) -> bool {
+    poll_to_write(fd, milliseconds).is_some()
+}
+
+/// What a descriptor is ready for, once it takes bytes or has an error; `None` after so long.
+fn poll_to_write(fd: c_int, milliseconds: u32) -> Option<c_short> {
     let mut ready = libc::pollfd {
         fd,
         events: libc::POLLOUT,
@@ -714,7 +719,7 @@ pub fn wait_to_write(fd: c_int, milliseconds: u32) -> bool {
         tv_nsec: c_long::from(milliseconds.min(999)) * 1_000_000,
     };
     // SAFETY: both pointers are to locals; no signal set is given.
-    let ready = unsafe {
+    let count = unsafe {
         call!(
             libc::SYS_ppoll,
             &raw mut ready,
@@ -724,18 +729,16 @@ pub fn wait_to_write(fd: c_int, milliseconds: u32) -> bool {
             8usize,
         )
     };
-    ready == Ok(1)
+    (count == Ok(1)).then_some(ready.revents)
 }
 
 /// One `write(2)` that neither waits nor kills: nothing is written where the
 /// reader is not ready, and the signal of a reader that left (`SIGPIPE`) or of
 /// a file at its limit (`SIGXFSZ`, `RLIMIT_FSIZE`) is taken back.
 pub fn write_once(fd: c_int, bytes: &[u8]) {
-    let mut ready = libc::pollfd {
-        fd,
-        events: libc::POLLOUT,
-        revents: 0,
-    };
+    if poll_to_write(fd, 0).is_none_or(|ready| ready & libc::POLLOUT == 0) {
+        return;
+    }
     let no_time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -748,18 +751,6 @@ pub fn write_once(fd: c_int, bytes: &[u8]) {
     let (mut mask_before, mut pending_before) = (0u64, 0u64);
     // SAFETY: every pointer is to a live local of the size the kernel is told.
     unsafe {
-        if call!(
-            libc::SYS_ppoll,
-            &raw mut ready,
-            1usize,
-            &raw const no_time,
-            0usize,
-            SET,
-        ) != Ok(1)
-            || ready.revents & libc::POLLOUT == 0
-        {
-            return;
-        }
         let _ = call!(libc::SYS_rt_sigpending, &raw mut pending_before, SET);
         let _ = call!(
             libc::SYS_rt_sigprocmask,
