@@ -156,7 +156,6 @@ impl Library {
         pub execute = PQexec(pgconn: PGconn, text: Text) -> Option<PGresult>;
         pub send_query = PQsendQuery(pgconn: PGconn, text: Text) -> c_int;
         pub send_prepare = PQsendPrepare(pgconn: PGconn, name: Text, text: Text, count: c_int, types: *const Oid) -> c_int;
-        send_query_params = PQsendQueryParams(pgconn: PGconn, text: Text, count: c_int, types: *const Oid, values: *const *const c_char, lengths: *const c_int, formats: *const c_int, format: c_int) -> c_int;
         pub pipeline_sync = PQpipelineSync(pgconn: PGconn) -> c_int;
         pub enter_pipeline_mode = PQenterPipelineMode(pgconn: PGconn) -> c_int;
         pub exit_pipeline_mode = PQexitPipelineMode(pgconn: PGconn) -> c_int;
@@ -170,16 +169,33 @@ impl Library {
     /// # Safety
     /// The arrays are null or of `count` elements each, and what they point to is there.
     pub unsafe fn send_with(&self, pgconn: PGconn, text: Text, given: &Parameters) -> c_int {
-        self.send_query_params(
-            pgconn,
-            text,
-            given.count,
-            given.types,
-            given.values,
-            given.lengths,
-            given.formats,
-            0,
-        )
+        type Function = unsafe extern "C-unwind" fn(
+            PGconn,
+            Text,
+            c_int,
+            *const Oid,
+            *const *const c_char,
+            *const c_int,
+            *const c_int,
+            c_int,
+        ) -> c_int;
+        let real = self.real(entry::PQsendQueryParams);
+        if real.is_null() {
+            return 0;
+        }
+        // SAFETY: libpq's function of this name (libpq-fe.h); the caller's promise.
+        unsafe {
+            transmute::<*const (), Function>(real)(
+                pgconn,
+                text,
+                given.count,
+                given.types,
+                given.values,
+                given.lengths,
+                given.formats,
+                0,
+            )
+        }
     }
 }
 

@@ -70,14 +70,14 @@ pub fn resume(library: &Library, connection: &'static Connection, inside: &mut I
     keep_notifications(library, connection);
     established::silence(library, connection);
     dial(library, pgconn, connection.fd.load(Relaxed));
-    // SAFETY: made above, and freed below.
     guarded((), || {
+        // SAFETY: made above, and freed below.
         unsafe { &mut *task }.dialled(library, connection, inside)
     });
     // SAFETY: as above; this frame keeps the borrow, which needs no cleaning up.
     replay::run(library, pgconn, unsafe { &mut (*task).replay });
-    // SAFETY: as above.
     let refused = guarded(true, || {
+        // SAFETY: as above.
         unsafe { &mut *task }.replayed(library, connection, inside)
     });
     if refused {
