@@ -99,8 +99,8 @@ static INSIDE: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
 /// run before we have been relocated. With more threads than places one may do
 /// so twice.
 fn once_on_this_thread(ours: impl FnOnce()) {
-    // A thread's control block is aligned to 64 bytes (glibc, TCB_ALIGNMENT).
-    let mark = |thread: usize| thread | generation::current() as usize & 0x3f;
+    // No two threads' control blocks are as near as 64 bytes.
+    let mark = |thread: usize| thread & !0x3f | generation::current() as usize & 0x3f;
     let me = mark(processor::this_thread());
     if INSIDE.iter().any(|place| place.load(Relaxed) == me) {
         return;

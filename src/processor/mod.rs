@@ -9,26 +9,28 @@
     target_pointer_width = "64",
     not(forkguard_other_processor)
 ))]
-mod x86_64;
+#[path = "x86_64.rs"]
+mod this;
+
 #[cfg(all(
-    target_arch = "x86_64",
+    target_arch = "aarch64",
     target_pointer_width = "64",
+    target_endian = "little",
     not(forkguard_other_processor)
 ))]
-use x86_64 as this;
+#[path = "aarch64.rs"]
+mod this;
 
 #[cfg(not(all(
-    target_arch = "x86_64",
+    any(
+        target_arch = "x86_64",
+        all(target_arch = "aarch64", target_endian = "little")
+    ),
     target_pointer_width = "64",
     not(forkguard_other_processor)
 )))]
-mod other;
-#[cfg(not(all(
-    target_arch = "x86_64",
-    target_pointer_width = "64",
-    not(forkguard_other_processor)
-)))]
-use other as this;
+#[path = "other.rs"]
+mod this;
 
 pub use this::*;
 

@@ -17,6 +17,11 @@ pub fn this_thread() -> usize {
     unsafe { libc::pthread_self() as usize }
 }
 
+/// The same.
+pub fn this_pthread() -> libc::pthread_t {
+    this_thread() as libc::pthread_t
+}
+
 /// Calls `body` with `argument`, on the stack that is there.
 ///
 /// # Safety

@@ -25,6 +25,11 @@ pub fn this_thread() -> usize {
     thread
 }
 
+/// This thread, as `pthread_self(3)` names it.
+pub fn this_pthread() -> libc::pthread_t {
+    this_thread() as libc::pthread_t
+}
+
 /// Calls `body` with `argument` on the stack that ends at `top`. The frame is found
 /// by `rbp` (3.2.2), so that an unwinder comes back to the caller's stack.
 ///

@@ -232,7 +232,8 @@ pub fn pid_namespace() -> Result<u64, Errno> {
     Ok(unsafe { status.assume_init() }.st_ino)
 }
 
-/// This thread, as `pthread_self(3)` names it: the same in a forked child.
+/// A number for this thread, a multiple of 16 that no other thread of the process has:
+/// the same in a forked child.
 #[inline(always)]
 pub fn this_thread() -> usize {
     crate::processor::this_thread()
@@ -266,7 +267,7 @@ pub fn recorded_thread() -> Option<c_int> {
     // `dlsym` is answered: the hook does not enter itself.
     // SAFETY: takes this thread, and writes one clock id.
     let failed =
-        unsafe { libc::pthread_getcpuclockid(this_thread() as libc::pthread_t, &raw mut clock) };
+        unsafe { libc::pthread_getcpuclockid(crate::processor::this_pthread(), &raw mut clock) };
     // The id of a thread's clock is made of the recorded id's complement
     // (include/linux/posix-timers.h, `make_thread_cpuclock`).
     (failed == 0).then_some(!(clock >> 3))
