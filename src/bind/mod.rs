@@ -202,7 +202,7 @@ fn headers_of(link: &LinkMap) -> Option<(*const libc::Elf64_Phdr, u16)> {
     let offset = u64::from_ne_bytes(field(32, 40)?.try_into().ok()?) as usize;
     let number = u16::from_ne_bytes(field(56, 58)?.try_into().ok()?);
     let size = usize::from(number) * size_of::<libc::Elf64_Phdr>();
-    // They stand in the first page, behind the header.
+    // They stand in the first page, behind the header; no page is smaller.
     let fits = offset.checked_add(size)? <= 4096 && offset.is_multiple_of(8);
     fits.then_some(((link.base + offset) as *const _, number))
 }
@@ -324,7 +324,7 @@ pub fn each_named_object(look: &mut dyn FnMut(*const c_char, &Object) -> bool) {
 fn page() -> usize {
     match auxv::value(libc::AT_PAGESZ) {
         size if size.is_power_of_two() => size,
-        _ => 4096,
+        _ => 4096, // whatever begins at no page of this kernel, it refuses to change
     }
 }
 

@@ -148,11 +148,14 @@ fn report_cancel(library: &Library, function: usize, object: usize, frame: usize
 /// one of 8 KB, of which the unwinder takes 4 and a line as much.
 const STACK: usize = 128 * 1024;
 
-/// What one report needs, in memory of its own.
+/// The largest page of any kernel (64 KB on arm64), and a multiple of every smaller one.
+const LARGEST_PAGE: usize = 64 * 1024;
+
+/// What one report needs, in memory of its own. No page is smaller than 4 KB.
 #[repr(C, align(4096))]
 struct Scratch<'a> {
     /// Nobody may write here: the end of a stack that is too small after all.
-    guard: [u8; 4096],
+    guard: [u8; LARGEST_PAGE],
     room: [u8; STACK],
     /// Here the stack begins, downwards.
     what: Option<&'a Use<'a>>,
@@ -170,7 +173,7 @@ fn used(what: &Use) {
     if let Some(memory) = sys::map(size_of::<Scratch>()) {
         let scratch = memory.cast::<Scratch>();
         let start = memory as usize;
-        let _ = sys::protect(start..start + 4096, libc::PROT_NONE);
+        let _ = sys::protect(start..start + LARGEST_PAGE, libc::PROT_NONE);
         // SAFETY: the mapping is of a Scratch's size, page-aligned and zeroed, of
         // which that is a value: no use, and numbers. The room is the stack's alone.
         unsafe {

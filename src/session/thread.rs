@@ -142,7 +142,7 @@ const DEEPEST: usize = 64 * 1024;
 /// The dial under way on this thread.
 pub fn dialling() -> Dialling {
     let dialling = DIALLING.try_with(Cell::get).unwrap_or(Dialling::NOT);
-    // Between a page above, for the callee that noted it, and what libpq's frames
+    // Between 4 KB above, for the callee that noted it, and what libpq's frames
     // and an event procedure's take: a dial that was left by a jump is none.
     let frame = frame();
     if frame < dialling.frame + 4096 && dialling.frame < frame + DEEPEST {

@@ -87,7 +87,7 @@ fn page() -> &'static Page {
 
 /// Maps the page. Called once, by the constructor.
 pub fn start() {
-    // The smallest mapping: the kernel rounds up to its page.
+    // The smallest page there is: the kernel rounds up to its own.
     const SIZE: usize = 4096;
     match sys::map_wiped_on_fork(SIZE) {
         Ok(Some(address)) => {

@@ -69,19 +69,31 @@ pub fn compile_with(name: &str, out: &str, args: &[&str]) -> PathBuf {
     slot.get_or_init(|| build(name, out, args)).clone()
 }
 
+/// Where the programs are that the tests build: those for another processor apart.
+pub fn programs() -> PathBuf {
+    let apart = std::env::var_os("FORKGUARD_TEST_CC").is_some();
+    root()
+        .join("target")
+        .join(if apart { "tests-other" } else { "tests" })
+}
+
 fn build(name: &str, out: &str, args: &[&str]) -> PathBuf {
     let source = root().join("tests/programs").join(if name.contains('.') {
         name.to_owned()
     } else {
         format!("{name}.c")
     });
-    let compiler = if name.ends_with(".cpp") { "g++" } else { "gcc" };
-    let folder = root().join("target/tests");
+    let compiler = match std::env::var("FORKGUARD_TEST_CC") {
+        Ok(compiler) => compiler, // tools/test-arm64's, for another processor
+        Err(_) if name.ends_with(".cpp") => "g++".into(),
+        Err(_) => "gcc".into(),
+    };
+    let folder = programs();
     std::fs::create_dir_all(&folder).unwrap();
     let program = folder.join(out);
     // Another test process may be running the one that is there: build aside, then rename.
     let fresh = folder.join(format!("{out}.{}", std::process::id()));
-    let output = Command::new(compiler)
+    let output = Command::new(&compiler)
         .args(["-Wall", "-Werror", "-O1", "-g"])
         .arg("-I")
         .arg(root().join("include"))
