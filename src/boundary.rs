@@ -31,13 +31,13 @@ pub extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
 /// Handles the fork in a child that was made without fork handlers. `errno` is kept.
 #[inline(always)]
 pub fn notice_fork() {
-    if !generation::is_settled() {
-        child::without_handler();
+    if !generation::is_fork_handled() {
+        child::handle_unseen_fork();
     }
 }
 
 /// Whether this process has inherited nothing: the hot path, two loads.
 #[inline(always)]
 pub fn has_inherited_nothing() -> bool {
-    generation::is_settled() && !ownership::any_inherited()
+    generation::is_fork_handled() && !ownership::any_inherited()
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::vec::Vec;
 
 use crate::signal_safe::sink::{self, Level};
-use crate::signal_safe::{generation, steps, tree};
+use crate::signal_safe::{connect_section, generation, tree};
 use crate::{auxv, bind, detector, fork, hooks, observer, policy, processor, report};
 use forkguard_proto::config::{self, Config, Policy};
 
@@ -108,14 +108,14 @@ fn start() {
         // What a program does is to be seen as it is, its forks' timing included.
         Policy::Report | Policy::Abort => detector::start(config.policy == Policy::Abort),
         Policy::Resume => {
-            steps::start(config.fork_wait);
+            connect_section::start(config.fork_wait);
             policy::resume_by(policy::ResumeSettings {
                 trusted: config.trusted,
                 journal_limit: config.journal_kb as usize * 1024,
                 connect_wait_s: config.connect_wait.into(),
             });
         }
-        Policy::Abandon | Policy::Off => steps::start(config.fork_wait),
+        Policy::Abandon | Policy::Off => connect_section::start(config.fork_wait),
     }
     if observer::registered().is_some() || sink::wants(Level::Trace) {
         policy::observe_calls();

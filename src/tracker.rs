@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
 use crate::peer;
 use crate::signal_safe::abandon::{DeadSockets, Outcome};
-use crate::signal_safe::child::connection;
+use crate::signal_safe::child::push_connection;
 use crate::signal_safe::descriptors::{
     self, identity_of, Entry, State, Word, CLOSE_ON_EXEC, DUPLICATED, EXPECTED, HANDED_OVER,
     JOURNALLED, NON_BLOCKING, UNSEEN,
@@ -191,7 +191,9 @@ fn abandon_late(fd: c_int, entry: Entry) -> bool {
                     .push(b"descriptor ")
                     .push_number(i64::from(fd));
                 line.string("event", b"abandoned").number("count", 1);
-                line.list("connections", |line| connection(line, fd, &entry.peer()));
+                line.list("connections", |line| {
+                    push_connection(line, fd, &entry.peer())
+                });
             });
         }
         Outcome::Refused(errno) => {
@@ -347,7 +349,7 @@ pub fn given_up(fd: c_int) {
 /// `fd` was closed; `word` is what its entry said before.
 pub fn closed(fd: c_int, entry: Entry, word: Word) {
     // Before the first session nobody asks whether this is a child of `vfork`, which
-    // closes numbers in its own table and would make its parent's connection a stranger
+    // closes numbers in its own table and would make its parent's connection unrelated
     // here. Whatever comes under the number will say by its first bytes what it is.
     if !generation::has_had_session() || !generation::is_own_memory() {
         return;

@@ -15,7 +15,7 @@ struct Before {
     word: Word,
 }
 
-/// `None` for a stranger.
+/// `None` for an unrelated descriptor.
 fn before(fd: c_int) -> Option<Before> {
     let entry = descriptors::find(fd)?;
     let word = entry.word();

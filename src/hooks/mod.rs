@@ -4,7 +4,7 @@
 //! (written by `redhook`), the `on_…` and `slow_…` functions (our logic), and
 //! `real::…()` (libc's). The rules for a hook:
 //!
-//! - a stranger's call is passed on at once, by a jump;
+//! - a call on an unrelated descriptor is passed on at once, by a jump;
 //! - what it does besides the real call is [`guarded`](crate::boundary::guarded): a panic of ours ends
 //!   there, before or after the call, and nobody makes the call twice;
 //! - it leaves `errno` as the real call set it;
@@ -176,19 +176,19 @@ fn before_the_constructor(name: &[u8]) -> *mut () {
 /// Whether a call on `fd` is none of our business: the hot path, a few loads.
 #[inline(always)]
 fn passes(fd: c_int) -> bool {
-    generation::is_settled() && descriptors::is_stranger(fd)
+    generation::is_fork_handled() && descriptors::is_unrelated(fd)
 }
 
 /// The same for calls that only move bytes.
 #[inline(always)]
 fn moves_freely(fd: c_int) -> bool {
-    generation::is_settled() && descriptors::is_plain(fd)
+    generation::is_fork_handled() && descriptors::is_plain(fd)
 }
 
 /// The same for calls that send.
 #[inline(always)]
 fn sends_freely(fd: c_int) -> bool {
-    generation::is_settled() && descriptors::sends_plainly(fd)
+    generation::is_fork_handled() && descriptors::sends_plainly(fd)
 }
 
 /// What a hook finds at a descriptor that does not pass.
@@ -225,11 +225,11 @@ fn is_refused(fd: c_int) -> bool {
     descriptors::find(fd).is_some_and(|entry| entry.is_refused(fd))
 }
 
-/// As [`notice_fork`], in a call on `fd`: where process ids are compared, not for a
-/// stranger, which is the same in a child.
+/// As [`notice_fork`], in a call on `fd`. Where process ids are compared, not for an
+/// unrelated descriptor, which is the same in a child.
 #[inline(always)]
 fn notice_fork_at(fd: c_int) {
-    if !(generation::compares_pids() && descriptors::is_stranger(fd)) {
+    if !(generation::compares_pids() && descriptors::is_unrelated(fd)) {
         notice_fork();
     }
 }

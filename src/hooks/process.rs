@@ -11,22 +11,23 @@ use core::ffi::{c_char, c_int};
 use libc::{pid_t, termios, winsize};
 
 use super::{hooks, loader};
-use crate::boundary::guarded;
-use crate::signal_safe::exclusion::Waited;
-use crate::signal_safe::{child, descriptors, steps};
+use crate::boundary::{guarded, notice_fork};
+use crate::signal_safe::fork_barrier::Waited;
+use crate::signal_safe::{child, connect_section, descriptors};
 
 /// Whether a fork may go ahead at once.
 #[inline(always)]
 fn nothing_to_do() -> bool {
-    !steps::any() && !descriptors::any()
+    !connect_section::was_entered() && !descriptors::any()
 }
 
-/// Looks for libpqs that came unseen, then waits for other threads' steps.
+/// Looks for libpqs that came unseen, then waits for other threads' connect sections.
 fn before_fork() -> Waited {
+    notice_fork();
     if descriptors::any() {
         guarded((), loader::before_fork);
     }
-    steps::before_fork()
+    connect_section::before_fork()
 }
 
 hooks! {
@@ -34,9 +35,9 @@ hooks! {
         let waited = before_fork();
         // SAFETY: takes nothing.
         let result = unsafe { real::fork()() };
-        // A child starts afresh: `steps::reset`.
+        // A child starts afresh: `connect_section::reset`.
         if result != 0 {
-            steps::forked(waited);
+            connect_section::after_fork(waited);
         }
         result
     }
@@ -46,21 +47,21 @@ hooks! {
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { real::forkpty()(master, name, terminal, window) };
         if result != 0 {
-            steps::forked(waited);
+            connect_section::after_fork(waited);
         }
         result
     }
 
-    // The parent leaves with `_exit`: the child is the heir of every session,
-    // with its epoll registrations, LISTENs and advisory locks, and the one to
-    // tell how long the fork waited.
+    // The parent leaves with `_exit`: the child is the new owner of every session,
+    // with its epoll registrations, LISTENs and advisory locks, and it logs how long
+    // the fork waited.
     unsafe fn daemon(keep_folder: c_int, keep_files: c_int) -> c_int => on_daemon if false, else slow_daemon {
         let waited = before_fork();
         child::set_in_daemon(true);
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { real::daemon()(keep_folder, keep_files) };
         child::set_in_daemon(false);
-        steps::forked(waited);
+        connect_section::after_fork(waited);
         result
     }
 }

@@ -9,9 +9,9 @@ use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 use super::{hooks, look, moves_freely, sends_freely, Found};
 use crate::boundary::{guarded, notice_fork};
 use crate::signal_safe::descriptors::{self, Entry, State};
-use crate::signal_safe::exclusion::Place;
+use crate::signal_safe::fork_barrier::Entered;
 use crate::signal_safe::sys::{self, Errno};
-use crate::signal_safe::{fence, generation, steps};
+use crate::signal_safe::{connect_section, fence, generation};
 use crate::{observer, policy, tracker};
 use forkguard_proto::wire;
 
@@ -105,7 +105,7 @@ enum Sending {
     /// Nothing more to do.
     Plain,
     /// They are looked at when they have gone out: [`sent`].
-    Watched(Place<'static>),
+    Watched(Entered<'static>),
 }
 
 /// Before the first session of this process no system call asks whether the caller's
@@ -113,11 +113,11 @@ enum Sending {
 /// that it has sent. A fork by another thread waits in between ([`fence`]), so that
 /// its child finds the session registered that has spoken; one made by a raw system
 /// call may come before that, and its child has the first session of its parent for
-/// a stranger. And a child that speaks first on a connection that its parent has made
+/// unrelated. And a child that speaks first on a connection that its parent has made
 /// has that for its own. Neither where PostgreSQL is known to be at the other end:
 /// then the bytes are looked at before.
 fn is_watched(entry: Entry) -> bool {
-    !generation::has_had_session() && !entry.is_server_known() && !steps::is_inside()
+    !generation::has_had_session() && !entry.is_server_known() && !connect_section::is_inside()
 }
 
 /// A startup packet or a TLS handshake is not longer (10,000 bytes, and a record's
@@ -127,7 +127,7 @@ const LONGEST: usize = 16 * 1024 + 5;
 /// The bytes of a watched call have gone out, so many of them. `errno` is kept.
 #[cold]
 #[inline(never)]
-fn sent(fd: c_int, place: Place<'static>, bytes: Outgoing, result: ssize_t) {
+fn sent(fd: c_int, place: Entered<'static>, bytes: Outgoing, result: ssize_t) {
     guarded((), || {
         let Some(entry) = descriptors::find(fd) else {
             return;
@@ -168,7 +168,7 @@ fn bytes_move(fd: c_int, entry: Entry, call: &str, sends: bool) {
 /// Before bytes go out on `fd`.
 fn sending(call: &str, fd: c_int, bytes: &Outgoing) -> Sending {
     // Most of what comes here: libpq's own, in a call that the gate saw.
-    if generation::is_settled() && descriptors::is_called(fd) {
+    if generation::is_fork_handled() && descriptors::is_called(fd) {
         return Sending::Plain;
     }
     let mut is_late = false;
@@ -201,7 +201,7 @@ fn sending(call: &str, fd: c_int, bytes: &Outgoing) -> Sending {
     }
     match bytes {
         _ if !is_late => Sending::Plain,
-        Outgoing::One(_, length) if *length > LONGEST => Sending::Watched(Place::NONE),
+        Outgoing::One(_, length) if *length > LONGEST => Sending::Watched(Entered::NONE),
         _ => Sending::Watched(fence::enter()),
     }
 }

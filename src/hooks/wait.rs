@@ -155,7 +155,7 @@ fn bound_of_dial(list: *const pollfd, count: nfds_t, timeout: c_int) -> Option<c
 }
 
 hooks! {
-    unsafe fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => on_poll if generation::is_settled() && !descriptors::any_refused() && (timeout >= 0 || !thread::may_dial()), else slow_poll {
+    unsafe fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => on_poll if generation::is_fork_handled() && !descriptors::any_refused() && (timeout >= 0 || !thread::may_dial()), else slow_poll {
         notice_fork();
         if let Some(ready) = hung_up(list, count) {
             return ready;
@@ -172,7 +172,7 @@ hooks! {
         ready
     }
 
-    unsafe fn ppoll(list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int => on_ppoll if generation::is_settled() && !descriptors::any_refused(), else slow_ppoll {
+    unsafe fn ppoll(list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int => on_ppoll if generation::is_fork_handled() && !descriptors::any_refused(), else slow_ppoll {
         notice_fork();
         if let Some(ready) = hung_up(list, count) {
             return ready;
@@ -181,7 +181,7 @@ hooks! {
         unsafe { real::ppoll()(list, count, timeout, mask) }
     }
 
-    unsafe fn __poll_chk(list: *mut pollfd, count: nfds_t, timeout: c_int, size: size_t) -> c_int => on_poll_chk if generation::is_settled() && !descriptors::any_refused(), else slow_poll_chk {
+    unsafe fn __poll_chk(list: *mut pollfd, count: nfds_t, timeout: c_int, size: size_t) -> c_int => on_poll_chk if generation::is_fork_handled() && !descriptors::any_refused(), else slow_poll_chk {
         notice_fork();
         if let Some(ready) = hung_up(list, count) {
             return ready;
@@ -190,7 +190,7 @@ hooks! {
         unsafe { real::__poll_chk()(list, count, timeout, size) }
     }
 
-    unsafe fn __ppoll_chk(list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t, size: size_t) -> c_int => on_ppoll_chk if generation::is_settled() && !descriptors::any_refused(), else slow_ppoll_chk {
+    unsafe fn __ppoll_chk(list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t, size: size_t) -> c_int => on_ppoll_chk if generation::is_fork_handled() && !descriptors::any_refused(), else slow_ppoll_chk {
         notice_fork();
         if let Some(ready) = hung_up(list, count) {
             return ready;
@@ -199,7 +199,7 @@ hooks! {
         unsafe { real::__ppoll_chk()(list, count, timeout, mask, size) }
     }
 
-    unsafe fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, other: *mut fd_set, timeout: *mut timeval) -> c_int => on_select if generation::is_settled() && !descriptors::any_refused(), else slow_select {
+    unsafe fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, other: *mut fd_set, timeout: *mut timeval) -> c_int => on_select if generation::is_fork_handled() && !descriptors::any_refused(), else slow_select {
         notice_fork();
         if let Some(ready) = readable(count, [read, write, other]) {
             return ready;
@@ -208,7 +208,7 @@ hooks! {
         unsafe { real::select()(count, read, write, other, timeout) }
     }
 
-    unsafe fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, other: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int => on_pselect if generation::is_settled() && !descriptors::any_refused(), else slow_pselect {
+    unsafe fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, other: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int => on_pselect if generation::is_fork_handled() && !descriptors::any_refused(), else slow_pselect {
         notice_fork();
         if let Some(ready) = readable(count, [read, write, other]) {
             return ready;
@@ -247,13 +247,13 @@ hooks! {
         result
     }
 
-    unsafe fn epoll_wait(epoll: c_int, events: *mut epoll_event, count: c_int, timeout: c_int) -> c_int => on_epoll_wait if generation::is_settled() && !descriptors::any_refused(), else slow_epoll_wait {
+    unsafe fn epoll_wait(epoll: c_int, events: *mut epoll_event, count: c_int, timeout: c_int) -> c_int => on_epoll_wait if generation::is_fork_handled() && !descriptors::any_refused(), else slow_epoll_wait {
         notice_fork();
         // SAFETY: the caller's arguments, unchanged.
         unsafe { real::epoll_wait()(epoll, events, count, timeout) }
     }
 
-    unsafe fn epoll_pwait(epoll: c_int, events: *mut epoll_event, count: c_int, timeout: c_int, mask: *const c_void) -> c_int => on_epoll_pwait if generation::is_settled() && !descriptors::any_refused(), else slow_epoll_pwait {
+    unsafe fn epoll_pwait(epoll: c_int, events: *mut epoll_event, count: c_int, timeout: c_int, mask: *const c_void) -> c_int => on_epoll_pwait if generation::is_fork_handled() && !descriptors::any_refused(), else slow_epoll_pwait {
         notice_fork();
         // SAFETY: the caller's arguments, unchanged.
         unsafe { real::epoll_pwait()(epoll, events, count, timeout, mask) }

@@ -23,7 +23,7 @@ use crate::session::thread::{self, Dialling};
 use crate::shims::{self, established};
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::{steps, sys};
+use crate::signal_safe::{connect_section, sys};
 use crate::{memory, policy, tracker};
 use forkguard_sql::Reason;
 
@@ -131,9 +131,9 @@ fn keep_notifications(library: &Library, connection: &Connection) {
 fn dial(library: &Library, pgconn: PGconn, fd: i32) {
     let ends_us = sys::now_us() + 1_000_000 * policy::resume_settings().connect_wait_s;
     thread::set_dialling(Dialling::begin(library.index(), fd, ends_us));
-    let step = steps::enter();
+    let section = connect_section::enter();
     library.reset(pgconn);
-    steps::leave(step);
+    connect_section::leave(section);
     let dialling = thread::dialling();
     thread::set_dialling(dialling.replaying());
     if dialling.kept {

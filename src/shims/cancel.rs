@@ -16,7 +16,7 @@ use crate::libpq::Library;
 use crate::session::connection::{self, Connection, Fate, Role};
 use crate::session::table::{Record, Table};
 use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::{descriptors, generation, ownership, steps};
+use crate::signal_safe::{connect_section, descriptors, generation, ownership};
 use crate::tracker;
 
 /// One `PGcancel` or `PGcancelConn`.
@@ -305,10 +305,10 @@ macro_rules! cancels {
                 stats::count(Count::CancelsHeld, $held);
                 return $refusal;
             }
-            let step = if $step { Some(steps::enter()) } else { None };
+            let section = if $step { Some(connect_section::enter()) } else { None };
             let answer = real!(library, $name, cancel);
-            if let Some(step) = step {
-                steps::leave(step);
+            if let Some(section) = section {
+                connect_section::leave(section);
             }
             answer
         }
@@ -318,7 +318,7 @@ macro_rules! cancels {
 cancels! {
     // These two begin one; the others only go on with it.
     PQcancelStart = 0 => c_int, step true, held 1;
-    // Waits for the server between its steps, which it makes past the gate.
+    // Waits for the server between its connect sections, which it makes past the gate.
     PQcancelBlocking = 0 => c_int, step false, held 1;
     PQcancelPoll = 0 => c_int, step true, held 0; // PGRES_POLLING_FAILED
     PQcancelStatus = CONNECTION_BAD => c_int, step false, held 0;
@@ -333,7 +333,8 @@ cancels! {
 #[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQcancelReset(cancel: PGcancelConn, library: &Library) {
-    let step = steps::enter();
+    notice_fork();
+    let section = connect_section::enter();
     let () = real!(library, PQcancelReset, cancel);
-    steps::leave(step);
+    connect_section::leave(section);
 }

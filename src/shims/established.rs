@@ -13,7 +13,7 @@ use crate::libpq::Library;
 use crate::session::connection::{self, Connection, SessionState};
 use crate::session::endpoint::Place;
 use crate::session::thread;
-use crate::signal_safe::{descriptors, steps};
+use crate::signal_safe::{connect_section, descriptors};
 use crate::{memory, policy, tracker};
 use forkguard_sql::Reason;
 
@@ -165,10 +165,10 @@ macro_rules! begins {
         pub unsafe extern "C-unwind" fn $name($($argument: usize,)* library: &Library) -> PGconn {
             notice_fork();
             thread::set_made(PGconn::NULL);
-            let step = if $step { Some(steps::enter()) } else { None };
+            let section = if $step { Some(connect_section::enter()) } else { None };
             let pgconn = real!(library, $name, $($argument),*);
-            if let Some(step) = step {
-                steps::leave(step);
+            if let Some(section) = section {
+                connect_section::leave(section);
             }
             made(library, pgconn);
             pgconn
@@ -194,9 +194,9 @@ macro_rules! polls {
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name(pgconn: PGconn, library: &Library) -> c_int {
             notice_fork();
-            let step = steps::enter();
+            let section = connect_section::enter();
             let answer = real!(library, $name, pgconn);
-            steps::leave(step);
+            connect_section::leave(section);
             // A dial of our own looks after itself.
             if answer == POLLING_OK && !thread::is_dialling() {
                 if let Some(connection) = connection::find(pgconn) {
@@ -222,9 +222,9 @@ pub unsafe extern "C-unwind" fn PQresetStart(pgconn: PGconn, library: &Library) 
     if let Some(connection) = known {
         forget_cancel(connection);
     }
-    let step = steps::enter();
+    let section = connect_section::enter();
     let answer = real!(library, PQresetStart, pgconn);
-    steps::leave(step);
+    connect_section::leave(section);
     // Whatever became of it, the session that was is no more.
     if let Some(connection) = known {
         guarded((), || connection.begin_anew());
@@ -246,9 +246,9 @@ pub unsafe extern "C-unwind" fn PQreset(pgconn: PGconn, library: &Library) {
         guarded((), || connection.begin_anew());
     }
     // Its first step's end is its own: then it waits for the server.
-    let step = steps::enter();
+    let section = connect_section::enter();
     let () = real!(library, PQreset, pgconn);
-    steps::leave(step);
+    connect_section::leave(section);
     if let Some(connection) = known {
         if connection.fd.load(Relaxed) < 0 && library.status(pgconn) == CONNECTION_OK {
             established(library, connection);
@@ -269,9 +269,9 @@ pub unsafe extern "C-unwind" fn PQfinish(pgconn: PGconn, library: &Library) {
         forget_cancel(connection);
         guarded((), || connection.forget());
     }
-    let step = steps::enter();
+    let section = connect_section::enter();
     let () = real!(library, PQfinish, pgconn);
-    steps::leave(step);
+    connect_section::leave(section);
 }
 
 /// Not freed: another thread may be inside `PQcancel` with it, as it may be with

@@ -10,10 +10,10 @@ use super::line::Line;
 use super::sink::{self, Level};
 use super::stats::Count;
 use super::sys::{self, Errno};
-use super::{fence, generation, ownership, stats, steps, threads};
+use super::{connect_section, fence, generation, ownership, stats, threads};
 
-/// The thread that is inside `daemon(3)`, by `pthread_self`, or 0. Its child is
-/// the heir: the parent leaves with `_exit`, and touches nothing again.
+/// The thread that is inside `daemon(3)`, by `pthread_self`, or 0. Its child is the new
+/// owner: the parent leaves with `_exit`, and touches nothing again.
 #[link_section = ".data.forkguard"]
 static IN_DAEMON: AtomicUsize = AtomicUsize::new(0);
 
@@ -22,7 +22,7 @@ static IN_DAEMON: AtomicUsize = AtomicUsize::new(0);
 #[link_section = ".data.forkguard"]
 static SHARED_TABLE: AtomicBool = AtomicBool::new(false);
 
-/// Whether inherited sessions are left alone, and their use told: the policies
+/// Whether inherited sessions are left alone, and their use reported: the policies
 /// `report` and `abort`.
 static LEAVES_ALONE: AtomicBool = AtomicBool::new(false);
 
@@ -55,13 +55,13 @@ pub extern "C" fn handler() {
     if !generation::is_just_forked() {
         return; // a hook has been here before us, in a signal handler
     }
-    if generation::raw_forks_are_seen() && generation::is_settled() {
+    if generation::raw_forks_are_seen() && generation::is_fork_handled() {
         generation::distrust();
     }
     // Where nothing is inherited the page is left to the first hook: each page
     // that a child touches first costs it a fault.
     if descriptors::any() || !generation::raw_forks_are_seen() {
-        look_after(b"", generation::current()); // libc's fork always copies the table
+        handle_fork(b"", generation::current()); // libc's fork always copies the table
     }
 }
 
@@ -69,23 +69,23 @@ pub extern "C" fn handler() {
 /// inherit, or that no handler has seen (`_Fork`, `clone`, raw system calls),
 /// or in a child of `vfork` of such a one.
 #[cold]
-pub extern "C" fn without_handler() {
+pub extern "C" fn handle_unseen_fork() {
     // Read before the page is looked at again. Two threads of such a child may
     // come here at once: both do the work, which has no effect the second time,
     // and what either opens afterwards is of a newer generation than this.
     let (mine, parent) = (generation::current(), generation::last_pid());
-    if generation::is_settled() || generation::compares_pids() && generation::is_own_memory() {
+    if generation::is_fork_handled() || generation::compares_pids() && generation::is_own_memory() {
         return;
     }
     // Before the first session nothing is replaced, and nobody is asked anything: the
-    // same is right to be written in a child of `vfork`, whose parent has not settled.
+    // same may be written in a child of `vfork` whose parent's fork is not handled.
     if generation::has_had_session() && !sys::knows_its_thread() {
         // A child of `vfork` runs in its parent's memory and must write nothing
         // there. Where the kernel will not say (`kcmp(2)` under some seccomp
         // policies): with a candidate in the table, or an object of libpq's, this
-        // memory was settled before, so it is a copy; without one there is nothing to
-        // do. Where pids are compared that it was settled is not seen, and to take a
-        // child of `vfork` for a copy would be to lose its parent's sessions.
+        // mark was set in this memory before, so it is a copy; without one there is nothing
+        // to do. Where pids are compared the mark is not seen, and to take a child of
+        // `vfork` for a copy would be to lose its parent's sessions.
         match sys::shares_memory_with(sys::parent_pid()) {
             Ok(true) => return,
             Err(_) if !descriptors::any() && !ownership::any_known() => return,
@@ -99,15 +99,15 @@ pub extern "C" fn without_handler() {
     } else {
         b""
     };
-    look_after(shared, mine);
+    handle_fork(shared, mine);
 }
 
-/// What a pass over the table met, for the log.
+/// What a pass over the table found, for the log.
 struct Report {
     abandoned: u64,
     handed_over: u64,
-    /// Those of a process that left with `daemon(3)`: no line tells of them.
-    left_to_heir: u64,
+    /// Those of a process that left with `daemon(3)`: they are not logged.
+    left_to_new_owner: u64,
     refused: u64,
     unknown: u64,
     errno: Errno,
@@ -122,17 +122,17 @@ struct Report {
 const LISTED: usize = 128;
 
 /// `shared`: why the table of descriptors may be the parent's; empty where it is not.
-fn look_after(shared: &'static [u8], mine: u32) {
+fn handle_fork(shared: &'static [u8], mine: u32) {
     let parent = generation::last_pid();
     stats::reset(parent);
     threads::in_child();
-    let heir = IN_DAEMON.load(Relaxed) == sys::this_thread();
+    let is_new_owner = IN_DAEMON.load(Relaxed) == sys::this_thread();
     if leaves_alone() {
         generation::note_parent(mine, parent);
     }
-    if !heir {
+    if !is_new_owner {
         match leaves_alone() {
-            false => ownership::inherit(mine),
+            false => ownership::inherit(mine, descriptors::any()),
             true => ownership::leave_alone(mine),
         }
     }
@@ -140,7 +140,7 @@ fn look_after(shared: &'static [u8], mine: u32) {
         let mut report = Report {
             abandoned: 0,
             handed_over: 0,
-            left_to_heir: 0,
+            left_to_new_owner: 0,
             refused: 0,
             unknown: 0,
             errno: Errno::NONE,
@@ -152,29 +152,32 @@ fn look_after(shared: &'static [u8], mine: u32) {
         let mut dead = DeadSockets::none(mine.wrapping_add(1));
         descriptors::for_each(|fd, entry| {
             if entry.word().is_of_generation_or_older(mine) {
-                one(fd, entry, heir, shared, &mut dead, &mut report);
+                handle_descriptor(fd, entry, is_new_owner, shared, &mut dead, &mut report);
             }
         });
         dead.finish();
-        settle(mine);
+        finish(mine);
         // Counted once this memory is known to be ours.
         stats::count(Count::Abandoned, report.abandoned);
         stats::count(Count::Refused, report.refused);
-        stats::count(Count::HandedOver, report.handed_over + report.left_to_heir);
-        tell(parent, &report);
+        stats::count(
+            Count::HandedOver,
+            report.handed_over + report.left_to_new_owner,
+        );
+        log_report(parent, &report);
     } else {
-        settle(mine);
+        finish(mine);
     }
 }
 
 /// Why this child, which no fork handler has seen, may share its table of descriptors
-/// with `settled`, the process whose memory it copied: to replace a descriptor would then
+/// with `last`, the process whose memory it copied: to replace a descriptor would then
 /// take it from that process. Empty where it certainly has its own.
 ///
-/// Not its parent is asked about, but the process that settled last: the parent may be
+/// `last` is the process that last handled a fork, and not the parent: the parent may be
 /// another one (`CLONE_PARENT`, or one in the middle that has gone). One in the middle
-/// that has not settled may well share with us: it must not touch these sessions either.
-fn why_shared(settled: c_int) -> &'static [u8] {
+/// that has not handled its fork may share with us: it must not touch these sessions either.
+fn why_shared(last: c_int) -> &'static [u8] {
     // A child of `_Fork(3)`, which copies the table; its first thread, for another one may
     // have been started by libc in a child of whatever kind.
     if sys::is_first_thread() && sys::knows_its_thread() {
@@ -184,17 +187,17 @@ fn why_shared(settled: c_int) -> &'static [u8] {
     if !generation::is_in_known_namespace() {
         return b"it may be in another pid namespace, or /proc is missing";
     }
-    // That process may share with others that have settled, which a comparison with it
-    // does not show where it has left them (`unshare(2)`, `execve(2)`).
+    // That process may share with others that handled their fork, which a comparison with
+    // it does not show where it has left them (`unshare(2)`, `execve(2)`).
     if SHARED_TABLE.load(Relaxed) {
         return b"the process that made it may share that of another";
     }
-    match sys::shares_descriptors_with(settled) {
+    match sys::shares_descriptors_with(last) {
         Ok(true) => return b"it was made with CLONE_FILES",
         // Nothing can be taken from a process that is no more. The same holds where another
         // one has its number by now, and does not share with us.
         Err(Errno::ESRCH) => {}
-        Ok(false) if sys::has_descriptors(settled) => {}
+        Ok(false) if sys::has_descriptors(last) => {}
         Ok(false) | Err(_) => return b"kcmp(2) does not tell",
     }
     // The thread that made us may have a table of its own (`unshare(2)`).
@@ -204,18 +207,19 @@ fn why_shared(settled: c_int) -> &'static [u8] {
     }
 }
 
-fn settle(mine: u32) {
+/// Nothing is left to do for this fork.
+fn finish(mine: u32) {
     fence::reset();
-    steps::reset();
-    // In this order: whoever sees the next generation sees a settled page.
-    generation::settle();
+    connect_section::reset();
+    // In this order: a thread that sees the next generation sees the mark.
+    generation::set_fork_handled();
     generation::end(mine);
 }
 
-fn one(
+fn handle_descriptor(
     fd: c_int,
     entry: Entry,
-    heir: bool,
+    is_new_owner: bool,
     shared: bool,
     dead: &mut DeadSockets,
     report: &mut Report,
@@ -223,8 +227,8 @@ fn one(
     let word = entry.word();
     let state = word.state();
     match state {
-        _ if heir => {
-            report.left_to_heir += u64::from(state == State::Session);
+        _ if is_new_owner => {
+            report.left_to_new_owner += u64::from(state == State::Session);
             return entry.set_owned(dead.generation);
         }
         // A connection that another thread of the parent is opening, or this
@@ -274,21 +278,21 @@ fn one(
     }
 }
 
-fn tell(parent: c_int, report: &Report) {
+fn log_report(parent: c_int, report: &Report) {
     if report.abandoned > 0 {
-        sink::say(Level::Info, |line| tell_abandoned(line, parent, report));
+        sink::say(Level::Info, |line| push_abandoned(line, parent, report));
     }
     if report.handed_over > 0 {
         sink::say(Level::Info, |line| {
             line.push(b"keeps ").push_number(report.handed_over as i64);
             line.push(b" PostgreSQL connection(s) handed over by process ")
                 .push_number(i64::from(parent));
-            facts(line, b"handed_over", parent, report.handed_over);
+            push_event(line, b"handed_over", parent, report.handed_over);
         });
     }
     if report.refused > 0 {
         sink::say(Level::Warn, |line| {
-            trouble(line, parent, report.refused);
+            push_count(line, parent, report.refused);
             line.push(b" could not be replaced");
             if report.shared.is_empty() {
                 line.push(b" (errno ")
@@ -299,17 +303,17 @@ fn tell(parent: c_int, report: &Report) {
                     .push(report.shared)
                     .push(b"); calls on them are refused; make the child with fork(), or let it open connections of its own");
             }
-            facts(line, b"refused", parent, report.refused);
+            push_event(line, b"refused", parent, report.refused);
             line.number("errno", i64::from(report.errno));
         });
     }
     if report.unknown > 0 {
         sink::say(Level::Warn, |line| {
-            trouble(line, parent, report.unknown);
+            push_count(line, parent, report.unknown);
             line.push(b" could not be identified (errno ")
                 .push_number(i64::from(report.errno));
             line.push(b") and are left as they are; this child must not use them");
-            facts(line, b"unknown", parent, report.unknown);
+            push_event(line, b"unknown", parent, report.unknown);
             line.number("errno", i64::from(report.errno));
         });
     }
@@ -324,7 +328,7 @@ const CONNECTING: PeerText = {
     text
 };
 
-fn tell_abandoned(line: &mut Line, parent: c_int, report: &Report) {
+fn push_abandoned(line: &mut Line, parent: c_int, report: &Report) {
     line.push(b"abandoned ")
         .push_number(report.abandoned as i64);
     line.push(if report.abandoned == 1 {
@@ -349,42 +353,43 @@ fn tell_abandoned(line: &mut Line, parent: c_int, report: &Report) {
                 connecting => Some((!connecting, CONNECTING)),
             })
     };
-    let mut told = 0;
+    let mut count = 0;
     for (fd, peer) in listed() {
         if line.length() - begin > LIST {
             break;
         }
-        line.push(if told == 0 { b" " } else { b", " });
+        line.push(if count == 0 { b" " } else { b", " });
         line.push_number(i64::from(fd)).push(b" (");
         line.push(descriptors::trimmed(&peer)).push(b")");
-        told += 1;
+        count += 1;
     }
-    if told < report.abandoned {
+    if count < report.abandoned {
         line.push(b" and ")
-            .push_number((report.abandoned - told) as i64)
+            .push_number((report.abandoned - count) as i64)
             .push(b" more");
     }
-    facts(line, b"abandoned", parent, report.abandoned);
+    push_event(line, b"abandoned", parent, report.abandoned);
     line.list("connections", |line| {
-        listed().for_each(|(fd, peer)| connection(line, fd, &peer));
+        listed().for_each(|(fd, peer)| push_connection(line, fd, &peer));
     });
 }
 
 /// One of a list of connections, as an object.
-pub fn connection(line: &mut Line, fd: c_int, peer: &PeerText) {
+pub fn push_connection(line: &mut Line, fd: c_int, peer: &PeerText) {
     line.object("", |line| {
         line.number("descriptor", i64::from(fd))
             .string("peer", descriptors::trimmed(peer));
     });
 }
 
-fn facts(line: &mut Line, event: &[u8], parent: c_int, count: u64) {
+fn push_event(line: &mut Line, event: &[u8], parent: c_int, count: u64) {
     line.string("event", event)
         .number("count", count as i64)
         .number("parent", i64::from(parent));
 }
 
-fn trouble(line: &mut Line, parent: c_int, count: u64) {
+/// Begins a warning about `count` connections.
+fn push_count(line: &mut Line, parent: c_int, count: u64) {
     line.push(b"of the PostgreSQL connections inherited from process ")
         .push_number(i64::from(parent));
     line.push(b", ").push_number(count as i64);

@@ -23,7 +23,7 @@ use super::{generation, ownership};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum State {
-    /// Nothing of ours: a stranger.
+    /// Nothing of ours: unrelated.
     None = 0,
     /// Connected; its first bytes will tell.
     Pending = 1,
@@ -33,7 +33,7 @@ pub enum State {
     Refused = 3,
     /// Was a parent's session: a dead socket stands there now.
     Abandoned = 4,
-    /// Is a parent's session, left alone: the hooks tell of its use.
+    /// Is a parent's session, left alone: the hooks report its use.
     Inherited = 5,
     /// An epoll: noted to tell this process's own from an inherited one.
     Epoll = 6,
@@ -58,9 +58,9 @@ pub const DUPLICATED: u64 = 1 << 7;
 /// Pending, and towards a server of sessions of ours: a session to be.
 pub const EXPECTED: u64 = 1 << 12;
 
-/// Its bytes are libpq's, and libpq's calls pass the gate: others are noted.
+/// Its bytes are libpq's, and libpq's calls pass the shims: others are noted.
 pub const JOURNALLED: u64 = 1 << 13;
-/// Bytes went out that no call at the gate explains.
+/// Bytes went out that no call of a shim explains.
 pub const UNSEEN: u64 = 1 << 14;
 /// Inherited, and this process has sent on it: what it receives is the answer.
 pub const ASKED: u64 = 1 << 15;
@@ -347,7 +347,7 @@ impl Entry {
         );
     }
 
-    /// The inherited descriptor, of `generation`, is left alone, and its use told.
+    /// The inherited descriptor, of `generation`, is left alone, and its use reported.
     pub fn set_inherited(&self, generation: u64) {
         let word = self.word().with_state(State::Inherited);
         self.publish(word.with_generation(generation as u32));
@@ -505,7 +505,7 @@ pub fn find(fd: c_int) -> Option<Entry> {
     chunk(number / CHUNK)?.entry(number % CHUNK)
 }
 
-/// The word of a number; none is a stranger's.
+/// The word of a number; none means unrelated.
 #[inline]
 fn word_bits(fd: c_int) -> u64 {
     let number = fd as u32 as usize;
@@ -515,7 +515,7 @@ fn word_bits(fd: c_int) -> u64 {
 
 /// Whether `fd` means nothing to us: the hot path of the other hooks.
 #[inline]
-pub fn is_stranger(fd: c_int) -> bool {
+pub fn is_unrelated(fd: c_int) -> bool {
     word_bits(fd) & STATE_BITS == State::None as u64
 }
 
@@ -527,8 +527,8 @@ pub fn is_plain(fd: c_int) -> bool {
     word_bits(fd) & 1 == 0
 }
 
-/// The same for bytes that go out: where a session's are journalled, the gate
-/// must have seen the call.
+/// The same for bytes that go out: where a session's are journalled, a shim must have
+/// seen the call.
 #[inline]
 pub fn sends_plainly(fd: c_int) -> bool {
     word_bits(fd) & (1 | JOURNALLED) == 0

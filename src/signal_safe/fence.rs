@@ -7,23 +7,23 @@
 //! our prepare handler, which is the last to run before the copy, and our
 //! parent handler, which is the first after it, entries are only added.
 
-use super::exclusion::{Exclusion, Place};
+use super::fork_barrier::{Entered, ForkBarrier};
 
 /// For longer nobody waits here. A thread that has entered makes at most a
 /// `dup(2)`; only a full machine keeps it from the processor for so long.
 const BOUND_MS: u64 = 100;
 
 #[link_section = ".data.forkguard"]
-static FORGETTING: Exclusion<2> = Exclusion::none();
+static FORGETTING: ForkBarrier<2> = ForkBarrier::none();
 
 /// Begins a change that makes the table forget what a number meant, or that
 /// must not be seen half done by a fork. [`leave`] follows.
-pub fn enter() -> Place<'static> {
+pub fn enter() -> Entered<'static> {
     FORGETTING.enter(BOUND_MS)
 }
 
 /// Ends what [`enter`] began.
-pub fn leave(place: Place<'static>) {
+pub fn leave(place: Entered<'static>) {
     FORGETTING.leave(place);
 }
 
@@ -42,7 +42,7 @@ pub fn raise() {
 
 /// This thread has forked.
 pub fn lower() {
-    FORGETTING.forked();
+    FORGETTING.after_fork();
 }
 
 /// In a child.

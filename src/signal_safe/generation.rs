@@ -8,8 +8,8 @@
 //! loads. The idea is that of AWS-LC's and s2n's fork detection.
 //!
 //! Where the kernel does not wipe (before Linux 4.14), or says that it does and
-//! does not (emulators), process ids are compared instead, by who looks closer at
-//! a descriptor of ours or comes to the gate: a system call each time.
+//! does not (emulators), process ids are compared instead, at each closer look at a
+//! descriptor of ours and in each shim: a system call each time.
 //!
 //! Before the first session of a process and of those that it was forked from there
 //! is nothing to keep anybody off: until then no process id is asked for, and no hook
@@ -21,7 +21,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64,
 use super::sink::{self, Level};
 use super::sys;
 
-/// The page: 1 where somebody has looked, 0 when wiped.
+/// The page: 1 where the last fork is handled, 0 when wiped.
 struct Page {
     mark: AtomicI32,
 }
@@ -33,7 +33,7 @@ static NO_PAGE: Page = Page {
 };
 /// Stands in where process ids are compared: nobody passes without a look.
 #[link_section = ".data.forkguard"]
-static NEVER_SETTLED: Page = Page {
+static NEVER_HANDLED: Page = Page {
     mark: AtomicI32::new(0),
 };
 #[link_section = ".data.forkguard"]
@@ -59,8 +59,8 @@ static NAMESPACE: AtomicU64 = AtomicU64::new(0);
 #[link_section = ".data.forkguard"]
 static GENERATION: AtomicU32 = AtomicU32::new(1);
 
-/// Who the last generations were, by number: pid and generation, for who tells
-/// which process opened a session. Older ones are forgotten.
+/// Which processes the last generations were, by number: pid and generation, for
+/// reports of which process opened a session. Older ones are forgotten.
 static ANCESTORS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 
 /// The process of `generation`, this one's parent, is `pid`.
@@ -93,7 +93,7 @@ pub fn start() {
         Ok(Some(address)) => {
             WIPED_BY_KERNEL.store(true, Relaxed);
             PAGE.store(address.cast(), Relaxed);
-            settle();
+            set_fork_handled();
         }
         Ok(None) => {}
         Err(sys::Emulated) => IS_EMULATED.store(true, Relaxed),
@@ -137,7 +137,7 @@ pub fn distrust() {
 
 #[cold]
 fn compare_pids() {
-    PAGE.store((&raw const NEVER_SETTLED).cast_mut(), Relaxed);
+    PAGE.store((&raw const NEVER_HANDLED).cast_mut(), Relaxed);
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Relaxed) {
         sink::say(Level::Warn, |line| {
@@ -147,11 +147,11 @@ fn compare_pids() {
     }
 }
 
-/// Whether process ids are compared, and a hook that finds nothing settled may
-/// well be in the process that was.
+/// Whether process ids are compared. Then [`is_fork_handled`] is always false, in the
+/// process that handled its fork as well.
 #[inline]
 pub fn compares_pids() -> bool {
-    core::ptr::eq(PAGE.load(Relaxed), &NEVER_SETTLED)
+    core::ptr::eq(PAGE.load(Relaxed), &NEVER_HANDLED)
 }
 
 /// Whether a child of `vfork` has memory of its own here.
@@ -159,16 +159,15 @@ pub fn vfork_copies() -> bool {
     IS_EMULATED.load(Relaxed)
 }
 
-/// False in a child that has not been looked after yet, and where
-/// [`compares_pids`].
+/// False in a child whose fork has not been handled yet, and where [`compares_pids`].
 #[inline]
-pub fn is_settled() -> bool {
+pub fn is_fork_handled() -> bool {
     page().mark.load(Relaxed) != 0
 }
 
 /// Marks the page, and notes this process's pid where there has been a session: what
 /// is inherited has been dealt with.
-pub fn settle() {
+pub fn set_fork_handled() {
     if has_had_session() {
         LAST_PID.store(sys::pid(), Relaxed);
     }
@@ -177,7 +176,7 @@ pub fn settle() {
     }
 }
 
-/// The process that was settled last: in a child's handler, the parent. 0 before the
+/// The process that last handled a fork: in a child's handler, the parent. 0 before the
 /// first session.
 pub fn last_pid() -> c_int {
     LAST_PID.load(Relaxed)

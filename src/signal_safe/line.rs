@@ -20,7 +20,7 @@ const CUT: &[u8] = b",\"cut\":true";
 
 /// Where in the line the next bytes go.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Position {
     /// In a line of text.
     Text,
     /// In a JSON object, at its beginning or behind its message.
@@ -33,7 +33,7 @@ enum Place {
 pub struct Line {
     bytes: [u8; CAPACITY],
     length: usize,
-    place: Place,
+    place: Position,
     /// Where text ends.
     limit: usize,
     /// Objects and lists that are open inside the object.
@@ -51,8 +51,8 @@ impl Line {
             bytes: [0; CAPACITY],
             length: 0,
             place: match format {
-                Format::Text => Place::Text,
-                Format::Json => Place::Fields,
+                Format::Text => Position::Text,
+                Format::Json => Position::Fields,
             },
             limit: TEXT,
             depth: 0,
@@ -63,7 +63,7 @@ impl Line {
 
     /// Whether it is a JSON object: its facts are fields, and need not be said.
     pub fn is_json(&self) -> bool {
-        self.place != Place::Text
+        self.place != Position::Text
     }
 
     /// Lets a line of text grow as long as an object may be.
@@ -74,9 +74,9 @@ impl Line {
 
     /// Begins the message, which [`Self::push`] goes on with.
     pub fn begin_message(&mut self) {
-        if self.place == Place::Fields && self.name("message", 2) {
+        if self.place == Position::Fields && self.name("message", 2) {
             self.raw(b"\"");
-            self.place = Place::Message;
+            self.place = Position::Message;
         }
     }
 
@@ -84,13 +84,13 @@ impl Line {
     /// a name cannot write lines of its own into a log.
     pub fn push(&mut self, message: &[u8]) -> &mut Self {
         match self.place {
-            Place::Fields => {} // behind the first fact: the message has ended
-            Place::Message => {
+            Position::Fields => {} // behind the first fact: the message has ended
+            Position::Message => {
                 if !self.escaped(message, MESSAGE) {
                     self.cut = true;
                 }
             }
-            Place::Text => {
+            Position::Text => {
                 for &byte in message {
                     // One place is kept for the newline.
                     if self.length >= self.limit - 1 {
@@ -173,12 +173,12 @@ impl Line {
     /// Adds the comma and the name of a fact of `room` bytes. False if they do not
     /// all fit, or in a line of text.
     fn name(&mut self, name: &str, room: usize) -> bool {
-        if self.place == Place::Text {
+        if self.place == Position::Text {
             return false;
         }
-        if self.place == Place::Message {
+        if self.place == Position::Message {
             self.raw(b"\"");
-            self.place = Place::Fields;
+            self.place = Position::Fields;
         }
         let text = self.text();
         // Never a string's byte: behind one stands its quote.
@@ -256,10 +256,10 @@ impl Line {
 
     /// The whole line, with its newline. Once.
     pub fn ended(&mut self) -> &[u8] {
-        if self.place == Place::Message {
+        if self.place == Position::Message {
             self.raw(b"\"");
         }
-        if self.place != Place::Text {
+        if self.place != Position::Text {
             if self.length == 0 {
                 self.raw(b"{");
             }

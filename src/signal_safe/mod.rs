@@ -16,17 +16,18 @@
 
 pub mod abandon;
 pub mod child;
+pub mod connect_section;
 pub mod descriptors;
 pub mod errno;
-pub mod exclusion;
 pub mod fence;
+pub mod fork_barrier;
 pub mod generation;
-pub mod kept;
 pub mod line;
 pub mod ownership;
 pub mod sink;
+pub mod slot;
 pub mod stats;
-pub mod steps;
 pub mod sys;
 pub mod threads;
 pub mod tree;
+pub mod verified_descriptor;

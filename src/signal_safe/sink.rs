@@ -9,16 +9,16 @@
 use core::ffi::{c_char, CStr};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering::*};
 
-use super::kept::Kept;
 use super::line::Line;
 use super::sys;
+use super::verified_descriptor::VerifiedDescriptor;
 pub use forkguard_proto::level::{Format, Level};
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
-static STANDARD_ERROR: Kept = Kept::none();
-static FILE: Kept = Kept::none();
+static STANDARD_ERROR: VerifiedDescriptor = VerifiedDescriptor::none();
+static FILE: VerifiedDescriptor = VerifiedDescriptor::none();
 /// The file's absolute path, a C string that lives for ever; null for none.
 static FILE_PATH: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
 

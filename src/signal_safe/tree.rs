@@ -1,15 +1,15 @@
 //! The page that a tree of processes shares, and each one's slot in it.
 //!
-//! The page is made by the first process that has something to count, and inherited
-//! by those that it forks, memory and descriptor; each takes a slot of its own when
-//! it has something to count. Whoever cannot have one counts in its own memory, and
+//! The first process that has something to count makes the page. The processes that it
+//! forks inherit its memory and its descriptor, and each takes a slot of its own when it
+//! has something to count. A process that can have no slot counts in its own memory, where
 //! nobody outside sees it.
 //!
-//! Nobody waits for anybody. What a writer leaves when it is killed anywhere in here
-//! is a slot of a process that is gone, with the counts that were in it: whoever uses
-//! it next adds them to those of the retired. What is owned is told by pid *and*
-//! beginning: in another pid namespace (`CLONE_NEWPID`) the living look gone, and one
-//! whose slot was taken for that finds so at its next count, and takes another.
+//! No process waits for another. A killed process leaves its slot behind; the next
+//! process to claim it adds its counts to `retired`. A slot's owner is known by its pid
+//! *and* its beginning: in another pid namespace (`CLONE_NEWPID`) living processes look
+//! gone, and one whose slot was taken for that reason sees so at its next count, and takes
+//! another.
 //!
 //! Programs close descriptors they did not open. Then nobody can look in any more,
 //! so at its next count the process makes a page of its own and moves there; the old
@@ -20,9 +20,9 @@ use core::mem::size_of;
 use core::sync::atomic::Ordering::*;
 use core::sync::atomic::{fence, AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicU8};
 
-use super::kept::Kept;
 use super::sink::{self, Level};
-use super::{stats, sys};
+use super::verified_descriptor::VerifiedDescriptor;
+use super::{slot, sys};
 use forkguard_proto::page::{Page, Slot, COUNTS, MAGIC, NAME, SLOTS, TEXT, VERSION};
 
 /// Stands in for a slot of a page.
@@ -61,14 +61,14 @@ static POLICY: AtomicU32 = AtomicU32::new(0);
 static LIBPQS: AtomicU32 = AtomicU32::new(0);
 
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
-static DESCRIPTOR: Kept = Kept::none();
+static DESCRIPTOR: VerifiedDescriptor = VerifiedDescriptor::none();
 
 /// Programs that close everything do so once or twice; each page made for it is
 /// some 80 KB that stay mapped.
 const MOST_PAGES: u32 = 8;
 
 /// The page, and this process's slot of it or [`PRIVATE`].
-fn slot() -> Option<&'static Slot> {
+fn own_slot() -> Option<&'static Slot> {
     // SAFETY: null, PRIVATE, or in a page that stays mapped.
     unsafe { SLOT.load(Acquire).as_ref() }
 }
@@ -88,7 +88,7 @@ fn is_own(slot: &Slot) -> bool {
 
 /// Calls `write` with the slot to count in.
 pub fn in_slot(write: impl FnOnce(&Slot)) {
-    let mine = slot().filter(|slot| is_own(slot) && is_open_to_others(slot));
+    let mine = own_slot().filter(|slot| is_own(slot) && is_open_to_others(slot));
     if let Some(slot) = mine.or_else(take) {
         return write(slot);
     }
@@ -96,7 +96,7 @@ pub fn in_slot(write: impl FnOnce(&Slot)) {
     // will find what is written here when it is done, or we find that it was done.
     write(&PRIVATE);
     fence(SeqCst);
-    if let Some(slot) = slot() {
+    if let Some(slot) = own_slot() {
         move_private(slot);
     }
 }
@@ -110,13 +110,13 @@ fn is_open_to_others(slot: &Slot) -> bool {
 
 /// What this process has counted in.
 pub fn slots_to_read() -> impl Iterator<Item = &'static Slot> {
-    let shared = slot().filter(|slot| !core::ptr::eq(*slot, &PRIVATE) && is_own(slot));
+    let shared = own_slot().filter(|slot| !core::ptr::eq(*slot, &PRIVATE) && is_own(slot));
     shared.into_iter().chain([&PRIVATE])
 }
 
 fn move_private(to: &Slot) {
     if !core::ptr::eq(to, &PRIVATE) {
-        stats::move_all(&PRIVATE, to);
+        slot::move_all(&PRIVATE, to);
     }
 }
 
@@ -130,7 +130,7 @@ fn take() -> Option<&'static Slot> {
     {
         return None;
     }
-    let old = slot().filter(|slot| is_own(slot));
+    let old = own_slot().filter(|slot| is_own(slot));
     // It was done meanwhile.
     let slot = match old.filter(|slot| is_open_to_others(slot)) {
         Some(slot) => slot,
@@ -144,7 +144,7 @@ fn take() -> Option<&'static Slot> {
             }
             let new = new.or(old).unwrap_or(&PRIVATE);
             if let Some(old) = old.filter(|old| !core::ptr::eq(*old, new)) {
-                stats::move_all(old, new);
+                slot::move_all(old, new);
                 old.since.store(0, Relaxed);
                 old.pid.store(0, Release);
             }
@@ -221,7 +221,7 @@ fn fold(page: &Page, slot: &Slot, old: u32, pid: u32) -> bool {
     let taken = slot.pid.compare_exchange(old, pid, AcqRel, Relaxed).is_ok();
     if taken {
         slot.since.store(0, Relaxed);
-        stats::empty(slot, Some(&page.retired));
+        slot::empty(slot, Some(&page.retired));
         page.retired_processes.fetch_add(1, Relaxed);
     }
     page.folds_done.fetch_add(1, SeqCst);
@@ -233,26 +233,26 @@ pub fn reset(parent: c_int) {
     SLOT.store(core::ptr::null_mut(), Relaxed);
     TAKING.store(false, Relaxed);
     PARENT.store(parent, Relaxed);
-    stats::empty(&PRIVATE, None);
+    slot::empty(&PRIVATE, None);
 }
 
-/// Sets what a slot tells beside its counters, now and in those to come.
-fn tell(place: &AtomicU32, field: impl Fn(&Slot) -> &AtomicU32, value: u32) {
+/// Sets a field of this process's slots beside the counters, now and in those to come.
+fn set_field(place: &AtomicU32, field: impl Fn(&Slot) -> &AtomicU32, value: u32) {
     if place.load(Relaxed) == value {
         return;
     }
     place.store(value, Relaxed);
-    if let Some(slot) = slot().filter(|slot| is_own(slot)) {
+    if let Some(slot) = own_slot().filter(|slot| is_own(slot)) {
         field(slot).store(value, Relaxed);
     }
 }
 
 /// The policy, by its number in [`Slot::policy`].
 pub fn set_policy(number: u32) {
-    tell(&POLICY, |slot| &slot.policy, number);
+    set_field(&POLICY, |slot| &slot.policy, number);
 }
 
 /// How many libpqs are redirected.
 pub fn set_libpqs(number: u32) {
-    tell(&LIBPQS, |slot| &slot.libpqs, number);
+    set_field(&LIBPQS, |slot| &slot.libpqs, number);
 }

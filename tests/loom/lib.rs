@@ -30,8 +30,8 @@ pub mod sync {
 pub mod signal_safe {
     pub mod descriptors;
     pub mod errno;
-    pub mod exclusion;
     pub mod fence;
+    pub mod fork_barrier;
     pub mod generation;
     pub mod ownership;
     /// Nothing is said.

@@ -1,11 +1,11 @@
 //! Generations (`generation.rs`): two threads of a child that no handler has seen look after it at
-//! once, as `child::without_handler` does.
+//! once, as `child::handle_unseen_fork` does.
 
 use forkguard_loom::signal_safe::{generation, ownership};
 use forkguard_loom::sync::atomic::{AtomicU64, Ordering::*};
 use forkguard_loom::{fails, holds, Weaken};
 
-/// What is done for the child before it counts as looked after.
+/// What is done for the child before it counts as handled.
 static DEALT_WITH: AtomicU64 = AtomicU64::new(0);
 
 fn in_the_parent() {
@@ -13,12 +13,12 @@ fn in_the_parent() {
     DEALT_WITH.store(0, Relaxed);
 }
 
-fn look_after() {
+fn handle_fork() {
     let mine = generation::current();
     if generation::current() == 1 {
-        ownership::inherit(mine);
+        ownership::inherit(mine, false);
         DEALT_WITH.store(1, Relaxed);
-        generation::settle();
+        generation::set_fork_handled();
         generation::end(mine);
     }
     // Its own from here on.
@@ -29,7 +29,7 @@ fn look_after() {
 /// A hook on a third thread.
 fn hook() {
     if generation::current() == 2 {
-        assert_eq!(generation::last_pid(), 1, "not settled");
+        assert_eq!(generation::last_pid(), 1, "not handled");
         assert_eq!(DEALT_WITH.load(Relaxed), 1, "not dealt with");
         assert!(ownership::is_inherited(1), "its parent's taken for its own");
     }
@@ -41,13 +41,13 @@ fn once() {
 
 #[test]
 fn who_sees_the_next_generation_sees_what_came_before() {
-    holds(in_the_parent, &[hook, look_after, look_after], once);
+    holds(in_the_parent, &[hook, handle_fork, handle_fork], once);
 }
 
 #[test]
 fn it_takes_the_order_of_the_generation() {
     for weakened in [Weaken::Release, Weaken::Acquire] {
-        fails(weakened, "not ", in_the_parent, &[hook, look_after], once);
+        fails(weakened, "not ", in_the_parent, &[hook, handle_fork], once);
     }
 }
 
@@ -59,7 +59,7 @@ fn end_twice() {
 
 #[test]
 fn it_takes_the_generation_of_the_beginning() {
-    let twice: &[_] = &[end_twice, look_after];
+    let twice: &[_] = &[end_twice, handle_fork];
     fails(
         Weaken::Nothing,
         "a generation of its own",

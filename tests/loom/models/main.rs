@@ -1,6 +1,6 @@
 //! Models: each holds in every interleaving, and is shown to fail where something is taken away.
 
-mod exclusion;
+mod fork_barrier;
 mod generation;
 mod objects;
 mod sessions;

@@ -1,28 +1,28 @@
-//! A descriptor that the library keeps, in a process that may close anything.
+//! A descriptor that the library holds, in a process that may close anything.
 
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::*};
 
 use super::sys;
 
-/// A descriptor and what was behind it: device and inode.
-pub struct Kept {
+/// A descriptor, and the device and inode that it led to.
+pub struct VerifiedDescriptor {
     fd: AtomicI32,
     device: AtomicU64,
     inode: AtomicU64,
 }
 
-impl Kept {
+impl VerifiedDescriptor {
     /// None yet.
     pub const fn none() -> Self {
-        Kept {
+        VerifiedDescriptor {
             fd: AtomicI32::new(-1),
             device: AtomicU64::new(0),
             inode: AtomicU64::new(0),
         }
     }
 
-    /// Keeps what is open at `fd` now. False if the kernel does not say what that is.
+    /// Holds what is open at `fd` now. False if the kernel does not say what that is.
     pub fn adopt(&self, fd: c_int) -> bool {
         let Ok((device, inode)) = sys::file_identity(fd) else {
             return false;

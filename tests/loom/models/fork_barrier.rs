@@ -1,11 +1,11 @@
-//! Forks and what must not happen during one (`exclusion.rs`).
+//! Forks and what must not happen during one (`fork_barrier.rs`).
 
-use forkguard_loom::signal_safe::exclusion::Exclusion;
+use forkguard_loom::signal_safe::fork_barrier::ForkBarrier;
 use forkguard_loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use forkguard_loom::{fails, holds, Weaken};
 
-static EXCLUSION: Exclusion<1> = Exclusion::none();
-/// What is written inside in two halves. Relaxed: only the exclusion orders it.
+static BARRIER: ForkBarrier<1> = ForkBarrier::none();
+/// What is written inside in two halves. Relaxed: only the barrier orders it.
 static HALVES: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 
@@ -26,35 +26,35 @@ fn whole() {
 }
 
 fn inside() {
-    let place = EXCLUSION.enter(FOR_EVER);
+    let place = BARRIER.enter(FOR_EVER);
     change();
-    EXCLUSION.leave(place);
+    BARRIER.leave(place);
 }
 
 fn inside_in_itself() {
-    let outer = EXCLUSION.enter(FOR_EVER);
-    let inner = EXCLUSION.enter(FOR_EVER);
+    let outer = BARRIER.enter(FOR_EVER);
+    let inner = BARRIER.enter(FOR_EVER);
     change();
-    EXCLUSION.leave(inner);
-    EXCLUSION.leave(outer);
+    BARRIER.leave(inner);
+    BARRIER.leave(outer);
 }
 
 fn fork() {
-    let waited = EXCLUSION.before_fork(FOR_EVER);
+    let waited = BARRIER.before_fork(FOR_EVER);
     assert!(!waited.in_vain, "in vain");
     whole();
     FORKS.fetch_add(1, Relaxed);
-    EXCLUSION.forked();
+    BARRIER.after_fork();
 }
 
 fn nobody_is_left() {
     whole();
-    assert_eq!(EXCLUSION.before_fork(NOT_AT_ALL).microseconds, 0);
+    assert_eq!(BARRIER.before_fork(NOT_AT_ALL).microseconds, 0);
     assert!(
-        !EXCLUSION.before_fork(NOT_AT_ALL).in_vain,
+        !BARRIER.before_fork(NOT_AT_ALL).in_vain,
         "somebody is left inside"
     );
-    EXCLUSION.forked();
+    BARRIER.after_fork();
 }
 
 #[test]
@@ -99,26 +99,26 @@ fn it_takes_the_entry() {
 
 /// Goes inside and never leaves.
 fn stay() {
-    EXCLUSION.enter(FOR_EVER);
+    BARRIER.enter(FOR_EVER);
 }
 
 /// The first fork to find it there is over at once, and says so; the next one does not look.
 fn fork_past_it() {
-    let first = EXCLUSION.before_fork(NOT_AT_ALL);
-    EXCLUSION.forked();
+    let first = BARRIER.before_fork(NOT_AT_ALL);
+    BARRIER.after_fork();
     if first.in_vain {
-        assert!(!EXCLUSION.before_fork(FOR_EVER).in_vain);
-        EXCLUSION.forked();
+        assert!(!BARRIER.before_fork(FOR_EVER).in_vain);
+        BARRIER.after_fork();
     }
 }
 
 /// Who stays is found by one fork, at the latest by this; then by none.
 fn at_most_one_more() {
-    let waited = EXCLUSION.before_fork(NOT_AT_ALL);
-    EXCLUSION.forked();
-    let again = EXCLUSION.before_fork(NOT_AT_ALL);
+    let waited = BARRIER.before_fork(NOT_AT_ALL);
+    BARRIER.after_fork();
+    let again = BARRIER.before_fork(NOT_AT_ALL);
     assert!(!again.in_vain, "{waited:?}, and again");
-    EXCLUSION.forked();
+    BARRIER.after_fork();
 }
 
 #[test]
@@ -128,21 +128,21 @@ fn a_thread_that_never_leaves_costs_one_fork_its_bound() {
 
 /// A fork that was left in its middle, by a jump out of a handler.
 fn fork_without_end() {
-    EXCLUSION.before_fork(NOT_AT_ALL);
+    BARRIER.before_fork(NOT_AT_ALL);
 }
 
 fn inside_in_time() {
     for _ in 0..2 {
-        let place = EXCLUSION.enter(NOT_AT_ALL);
+        let place = BARRIER.enter(NOT_AT_ALL);
         change();
-        EXCLUSION.leave(place);
+        BARRIER.leave(place);
     }
 }
 
 /// Nobody waits for the fork that was left: not for ever, and time stands still.
 fn enters_at_once() {
-    let place = EXCLUSION.enter(NOT_AT_ALL);
-    EXCLUSION.leave(place);
+    let place = BARRIER.enter(NOT_AT_ALL);
+    BARRIER.leave(place);
     inside();
 }
 

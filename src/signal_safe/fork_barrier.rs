@@ -1,16 +1,16 @@
-//! Forks and what must not happen during one, each waiting for the other.
+//! A barrier between forks and sections that a fork must not cut in two.
 //!
-//! Threads are either *inside* something that a fork must not cut in two, or
-//! *forking*. A fork waits until nobody else is inside; who would go inside
-//! waits until the copies under way are done. Dekker's way: each announces
-//! itself, then looks at the other, and where both see each other the fork
-//! steps back. Who is inside waits for no fork that began later, so neither a
-//! storm of forks nor one of entries keeps the other side from its turn.
+//! A thread is either *inside* such a section or *forking*. A fork waits until no other
+//! thread is inside; a thread that wants to enter waits until the copies under way are
+//! done. As in Dekker's algorithm each announces itself, then looks at the other, and where
+//! both see each other the fork steps back. A thread that is inside waits for no fork that
+//! began later. So neither a storm of forks nor one of entries keeps the other side from
+//! its turn.
 //!
-//! All waits are bounded, and past the bound both go on: a race that is missed
-//! is rarer and better than a host that hangs. A thread that went away without
-//! leaving (`siglongjmp`, `pthread_cancel`) costs one fork the bound, a fork
-//! that was left the same way one entry.
+//! All waits are bounded, and past the bound both go on: to miss a race is rarer and better
+//! than to hang the host. A thread that never called `leave` (`siglongjmp`,
+//! `pthread_cancel`) delays one fork by the bound; a fork that never called `after_fork`
+//! delays one entry.
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::*};
 
@@ -45,7 +45,7 @@ impl Line {
 }
 
 /// Up to `8 * LINES` threads inside; what finds no place is not waited for.
-pub struct Exclusion<const LINES: usize> {
+pub struct ForkBarrier<const LINES: usize> {
     inside: [Line; LINES],
     forking: Line,
     /// Forks done from each place: tells the next one of a storm from the one
@@ -54,15 +54,15 @@ pub struct Exclusion<const LINES: usize> {
 }
 
 /// A place taken, if there was one.
-pub struct Place<'a> {
+pub struct Entered<'a> {
     taken: Option<&'a AtomicUsize>,
     /// This thread was inside already.
     is_inner: bool,
 }
 
-impl Place<'_> {
+impl Entered<'_> {
     /// None taken.
-    pub const NONE: Place<'static> = Place {
+    pub const NONE: Entered<'static> = Entered {
         taken: None,
         is_inner: false,
     };
@@ -84,10 +84,10 @@ impl Waited {
     };
 }
 
-impl<const LINES: usize> Exclusion<LINES> {
+impl<const LINES: usize> ForkBarrier<LINES> {
     /// Nobody.
     pub const fn none() -> Self {
-        Exclusion {
+        ForkBarrier {
             inside: [const { Line::empty() }; LINES],
             forking: Line::empty(),
             turns: [const { AtomicU32::new(0) }; PLACES],
@@ -97,10 +97,10 @@ impl<const LINES: usize> Exclusion<LINES> {
     /// This thread goes inside, after every fork that waits or copies: a fork
     /// would never find a gap otherwise. Within itself it counts once.
     #[inline]
-    pub fn enter(&self, bound_ms: u64) -> Place<'_> {
+    pub fn enter(&self, bound_ms: u64) -> Entered<'_> {
         let me = sys::this_thread();
         if let Some(taken) = self.is_inside(me) {
-            return Place {
+            return Entered {
                 taken: Some(taken),
                 is_inner: true,
             };
@@ -114,7 +114,7 @@ impl<const LINES: usize> Exclusion<LINES> {
     }
 
     #[cold]
-    fn behind_forks(&self, me: usize, bound: &Bound) -> Place<'_> {
+    fn behind_forks(&self, me: usize, bound: &Bound) -> Entered<'_> {
         let turns = self.turns.each_ref().map(|turn| turn.load(SeqCst));
         let forks = || self.forking.0.iter().zip(&self.turns).zip(turns);
         let is_under_way = |thread: usize, turn: &AtomicU32, turn_then: u32| {
@@ -169,10 +169,10 @@ impl<const LINES: usize> Exclusion<LINES> {
     }
 
     #[inline]
-    fn claim(&self, me: usize) -> Place<'_> {
+    fn claim(&self, me: usize) -> Entered<'_> {
         let home = self.home(me);
         let Some(line) = self.inside.get(home) else {
-            return Place::NONE;
+            return Entered::NONE;
         };
         for place in &line.0 {
             // Left without leaving: it is this thread's again.
@@ -180,7 +180,7 @@ impl<const LINES: usize> Exclusion<LINES> {
                 place.store(0, SeqCst);
             }
         }
-        Place {
+        Entered {
             taken: line.claim(me).or_else(|| self.claim_anywhere(me)),
             is_inner: false,
         }
@@ -199,7 +199,7 @@ impl<const LINES: usize> Exclusion<LINES> {
 
     /// This thread is not inside any more, unless it was before it entered here.
     #[inline]
-    pub fn leave(&self, place: Place<'_>) {
+    pub fn leave(&self, place: Entered<'_>) {
         if !place.is_inner {
             self.leave_all(place);
         }
@@ -207,7 +207,7 @@ impl<const LINES: usize> Exclusion<LINES> {
 
     /// This thread is not inside any more.
     #[inline]
-    pub fn leave_all(&self, place: Place<'_>) {
+    pub fn leave_all(&self, place: Entered<'_>) {
         let Some(place) = place.taken else {
             return;
         };
@@ -224,7 +224,7 @@ impl<const LINES: usize> Exclusion<LINES> {
     }
 
     /// This thread is about to fork: waits until no other is inside.
-    /// [`forked`](Self::forked) follows.
+    /// [`after_fork`](Self::after_fork) follows.
     pub fn before_fork(&self, bound_ms: u64) -> Waited {
         let me = sys::this_thread();
         let Some(mine) = self.announce(me) else {
@@ -275,7 +275,7 @@ impl<const LINES: usize> Exclusion<LINES> {
 
     /// This thread has forked. Nothing is written where it had not announced
     /// itself: in a parent each first write to a page after a fork costs a copy.
-    pub fn forked(&self) {
+    pub fn after_fork(&self) {
         let me = sys::this_thread();
         for (place, turn) in self.forking.0.iter().zip(&self.turns) {
             if place.load(Relaxed) & !FLAGS == me {
@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn nobody_is_inside_during_a_copy_and_nobody_starves() {
         for (is_long, threads) in [(false, 4), (true, 4), (true, 12)] {
-            let exclusion: Exclusion<2> = Exclusion::none();
+            let barrier: ForkBarrier<2> = ForkBarrier::none();
             let (inside, copying) = (AtomicU64::new(0), AtomicU64::new(0));
             let (forks, entries) = (AtomicU64::new(0), AtomicU64::new(0));
             let running = AtomicBool::new(true);
@@ -374,14 +374,14 @@ mod tests {
                 for _ in 0..2 {
                     scope.spawn(|| {
                         while running.load(Relaxed) {
-                            let waited = exclusion.before_fork(LONG);
+                            let waited = barrier.before_fork(LONG);
                             copying.fetch_add(1, SeqCst);
                             assert!(!waited.in_vain, "waited in vain");
                             assert_eq!(inside.load(SeqCst), 0, "inside during a copy");
                             thread::yield_now();
                             assert_eq!(inside.load(SeqCst), 0, "inside during a copy");
                             copying.fetch_sub(1, SeqCst);
-                            exclusion.forked();
+                            barrier.after_fork();
                             forks.fetch_add(1, Relaxed);
                         }
                     });
@@ -389,14 +389,14 @@ mod tests {
                 for _ in 0..threads {
                     scope.spawn(|| {
                         while running.load(Relaxed) {
-                            let place = exclusion.enter(LONG);
+                            let place = barrier.enter(LONG);
                             inside.fetch_add(1, SeqCst);
                             assert_eq!(copying.load(SeqCst), 0, "a copy while inside");
                             if is_long {
                                 thread::yield_now();
                             }
                             inside.fetch_sub(1, SeqCst);
-                            exclusion.leave(place);
+                            barrier.leave(place);
                             entries.fetch_add(1, Relaxed);
                         }
                     });
@@ -418,8 +418,8 @@ mod tests {
     }
 
     /// Goes inside and does not leave.
-    fn stay(exclusion: &Exclusion<2>) {
-        exclusion.enter(10);
+    fn stay(barrier: &ForkBarrier<2>) {
+        barrier.enter(10);
     }
 
     fn is_quick(body: impl FnOnce()) -> bool {
@@ -430,61 +430,61 @@ mod tests {
 
     #[test]
     fn a_thread_that_went_away_costs_one_fork_the_bound() {
-        let exclusion: Exclusion<2> = Exclusion::none();
-        elsewhere(|| stay(&exclusion));
-        let waited = exclusion.before_fork(20);
+        let barrier: ForkBarrier<2> = ForkBarrier::none();
+        elsewhere(|| stay(&barrier));
+        let waited = barrier.before_fork(20);
         assert!(waited.in_vain && waited.microseconds >= 20_000);
-        exclusion.forked();
-        assert_eq!(exclusion.before_fork(LONG), Waited::NOT, "and not again");
-        exclusion.forked();
+        barrier.after_fork();
+        assert_eq!(barrier.before_fork(LONG), Waited::NOT, "and not again");
+        barrier.after_fork();
     }
 
     #[test]
     fn a_thread_that_left_by_a_jump_is_waited_for_again() {
-        let exclusion: Exclusion<2> = Exclusion::none();
-        stay(&exclusion);
+        let barrier: ForkBarrier<2> = ForkBarrier::none();
+        stay(&barrier);
         elsewhere(|| {
-            assert!(exclusion.before_fork(10).in_vain);
-            exclusion.forked();
+            assert!(barrier.before_fork(10).in_vain);
+            barrier.after_fork();
         });
-        let place = exclusion.enter(10);
+        let place = barrier.enter(10);
         elsewhere(|| {
-            assert!(exclusion.before_fork(10).in_vain, "it is inside");
-            exclusion.forked();
+            assert!(barrier.before_fork(10).in_vain, "it is inside");
+            barrier.after_fork();
         });
-        exclusion.leave(place);
-        elsewhere(|| assert_eq!(exclusion.before_fork(LONG), Waited::NOT));
+        barrier.leave(place);
+        elsewhere(|| assert_eq!(barrier.before_fork(LONG), Waited::NOT));
     }
 
     #[test]
     fn a_fork_that_never_ends_costs_one_entry_the_bound() {
-        let exclusion: Exclusion<2> = Exclusion::none();
-        elsewhere(|| assert_eq!(exclusion.before_fork(10), Waited::NOT));
-        let enter = |bound| exclusion.leave(exclusion.enter(bound));
+        let barrier: ForkBarrier<2> = ForkBarrier::none();
+        elsewhere(|| assert_eq!(barrier.before_fork(10), Waited::NOT));
+        let enter = |bound| barrier.leave(barrier.enter(bound));
         enter(20);
         assert!(is_quick(|| enter(LONG)), "and not again");
         // The same for one that was left while it waited.
-        let place = exclusion.enter(10);
+        let place = barrier.enter(10);
         elsewhere(|| {
-            exclusion.announce(sys::this_thread());
+            barrier.announce(sys::this_thread());
         });
-        exclusion.leave(place);
+        barrier.leave(place);
         enter(20);
         assert!(is_quick(|| enter(LONG)), "and not again");
     }
 
     #[test]
     fn an_entry_lets_a_waiting_fork_go_first() {
-        let exclusion: Exclusion<2> = Exclusion::none();
-        let place = exclusion.enter(LONG);
+        let barrier: ForkBarrier<2> = ForkBarrier::none();
+        let place = barrier.enter(LONG);
         let (forked, entered) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
             scope.spawn(|| {
-                assert!(exclusion.before_fork(LONG).microseconds > 0);
+                assert!(barrier.before_fork(LONG).microseconds > 0);
                 forked.store(true, SeqCst);
-                exclusion.forked();
+                barrier.after_fork();
             });
-            while exclusion
+            while barrier
                 .forking
                 .0
                 .iter()
@@ -493,58 +493,58 @@ mod tests {
                 thread::yield_now();
             }
             scope.spawn(|| {
-                let place = exclusion.enter(LONG);
+                let place = barrier.enter(LONG);
                 assert!(forked.load(SeqCst), "went first");
                 entered.store(true, SeqCst);
-                exclusion.leave(place);
+                barrier.leave(place);
             });
             thread::sleep(Duration::from_millis(20));
             assert!(!forked.load(SeqCst) && !entered.load(SeqCst));
-            exclusion.leave(place);
+            barrier.leave(place);
         });
         assert!(entered.into_inner());
     }
 
     #[test]
     fn a_thread_does_not_wait_for_itself() {
-        let exclusion: Exclusion<2> = Exclusion::none();
-        let outer = exclusion.enter(LONG);
-        assert_eq!(exclusion.before_fork(LONG), Waited::NOT);
+        let barrier: ForkBarrier<2> = ForkBarrier::none();
+        let outer = barrier.enter(LONG);
+        assert_eq!(barrier.before_fork(LONG), Waited::NOT);
         // In a handler of its own fork.
-        assert!(is_quick(|| exclusion.leave(exclusion.enter(LONG))));
-        exclusion.forked();
-        exclusion.leave(outer);
+        assert!(is_quick(|| barrier.leave(barrier.enter(LONG))));
+        barrier.after_fork();
+        barrier.leave(outer);
     }
 
     #[test]
     fn within_itself_it_counts_once() {
-        let exclusion: Exclusion<2> = Exclusion::none();
-        let is_inside = || exclusion.is_inside(sys::this_thread()).is_some();
-        let (outer, inner) = (exclusion.enter(1), exclusion.enter(1));
-        exclusion.leave(inner);
+        let barrier: ForkBarrier<2> = ForkBarrier::none();
+        let is_inside = || barrier.is_inside(sys::this_thread()).is_some();
+        let (outer, inner) = (barrier.enter(1), barrier.enter(1));
+        barrier.leave(inner);
         assert!(is_inside(), "until the outermost leaves");
-        exclusion.leave(outer);
+        barrier.leave(outer);
         assert!(!is_inside());
-        let (outer, inner) = (exclusion.enter(1), exclusion.enter(1));
-        exclusion.leave_all(inner);
+        let (outer, inner) = (barrier.enter(1), barrier.enter(1));
+        barrier.leave_all(inner);
         assert!(!is_inside(), "or one leaves for all");
-        exclusion.leave_all(outer);
+        barrier.leave_all(outer);
         assert!(!is_inside());
     }
 
     #[test]
     fn a_child_starts_from_its_own_thread() {
-        let exclusion: Exclusion<2> = Exclusion::none();
+        let barrier: ForkBarrier<2> = ForkBarrier::none();
         // One in the other: a thread may have the address of one that is gone.
         elsewhere(|| {
-            stay(&exclusion);
-            elsewhere(|| assert!(exclusion.before_fork(1).in_vain));
+            stay(&barrier);
+            elsewhere(|| assert!(barrier.before_fork(1).in_vain));
         });
-        let mine = exclusion.enter(1);
-        exclusion.reset();
-        assert!(exclusion.is_inside(sys::this_thread()).is_some());
-        exclusion.leave(mine);
-        let places = exclusion.inside.iter().chain([&exclusion.forking]);
+        let mine = barrier.enter(1);
+        barrier.reset();
+        assert!(barrier.is_inside(sys::this_thread()).is_some());
+        barrier.leave(mine);
+        let places = barrier.inside.iter().chain([&barrier.forking]);
         assert!(places
             .flat_map(|line| &line.0)
             .all(|place| place.load(SeqCst) == 0));
@@ -554,13 +554,13 @@ mod tests {
     #[test]
     #[ignore = "a measurement"]
     fn what_an_entry_costs() {
-        static EXCLUSION: Exclusion<8> = Exclusion::none();
+        static BARRIER: ForkBarrier<8> = ForkBarrier::none();
         const ROUNDS: u32 = 10_000_000;
         let mut costs: Vec<f64> = (0..9)
             .map(|_| {
                 let start = Instant::now();
                 for _ in 0..ROUNDS {
-                    EXCLUSION.leave(core::hint::black_box(EXCLUSION.enter(100)));
+                    BARRIER.leave(core::hint::black_box(BARRIER.enter(100)));
                 }
                 start.elapsed().as_nanos() as f64 / f64::from(ROUNDS)
             })
