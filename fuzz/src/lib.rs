@@ -55,6 +55,7 @@ pub fn statements(input: &[u8]) {
     let mode = Mode {
         standard_conforming_strings: choice & 1 == 0,
         ascii_safe: choice & 2 == 0,
+        server: [18, 13, 0, 99][usize::from(choice >> 3 & 3)],
         trusted: &trusted,
     };
     let mut behind = text.as_ptr();

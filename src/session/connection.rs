@@ -125,6 +125,8 @@ pub struct SessionState {
     pub standard_strings: bool,
     /// Whether no byte of a longer character may be ASCII.
     pub ascii_safe: bool,
+    /// The server's major version.
+    pub server: u16,
     /// Where it leads; `None` until it is established.
     pub place: Option<Place>,
 }
@@ -143,6 +145,7 @@ impl SessionState {
             pipeline: false,
             standard_strings: true,
             ascii_safe: true,
+            server: 0,
             place: None,
         }
     }

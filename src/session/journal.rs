@@ -270,6 +270,7 @@ fn is_set_config(text: &[u8]) -> bool {
     let mode = Mode {
         standard_conforming_strings: true,
         ascii_safe: true,
+        server: 0,
         trusted: &Trusted::nothing(),
     };
     let calls = text

@@ -44,6 +44,11 @@ pub fn read_mode(library: &Library, pgconn: PGconn, state: &mut SessionState) {
         .is_some_and(|name| !NOT_ASCII_SAFE.contains(&name));
 }
 
+/// The major version in what `PQserverVersion` says (libpq-status.html), since 10.
+fn major(version: i32) -> u16 {
+    u16::try_from(version / 10_000).unwrap_or(0)
+}
+
 /// A connection is up, and is this process's.
 fn established(library: &Library, connection: &'static Connection) {
     guarded((), || {
@@ -57,6 +62,7 @@ fn established(library: &Library, connection: &'static Connection) {
         if policy::resumes() {
             state.place = Place::of(fd);
             read_mode(library, pgconn, state);
+            state.server = major(library.server_version(pgconn));
             let (user, database) = (library.user(pgconn), library.database(pgconn));
             state.journal.set_login(
                 user.bytes().unwrap_or_default(),

@@ -65,6 +65,7 @@ fn rules(state: &SessionState) -> Rules<'static> {
         mode: Mode {
             standard_conforming_strings: state.standard_strings,
             ascii_safe: state.ascii_safe,
+            server: state.server,
             trusted: &settings.trusted,
         },
         limit: settings.journal_limit,

@@ -7,6 +7,7 @@ use forkguard_sql::{Argument, Call, Mode, Name, Statement, Trusted, Value, What}
 pub const MODE: Mode<'static> = Mode {
     standard_conforming_strings: true,
     ascii_safe: true,
+    server: 18,
     trusted: &Trusted::nothing(),
 };
 

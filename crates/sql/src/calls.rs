@@ -1,11 +1,12 @@
 //! Which functions a statement calls: those of PostgreSQL, by table, and the places where a
 //! name before `(` is no call.
 
-use super::functions::{HARMLESS, KEYWORDS, MORE_THAN_READ, NOT_HARMLESS};
+use super::functions::{GRAMMAR, HARMLESS, KEYWORDS, METHODS, MORE_THAN_READ, NOT_HARMLESS};
 use super::lexer::{Kind, Lexer, Token};
 use super::words::{self, Word};
 
-/// A set of names, hashed when compiled.
+/// A set of names, hashed when compiled. Behind a name that some versions do not have stand those that
+/// do: `name:14-16`, `name:16-`, `name:-14`.
 struct Names<const SLOTS: usize> {
     text: &'static str,
     /// A name's place in the text and its length; 0 is free.
@@ -21,7 +22,7 @@ impl<const SLOTS: usize> Names<SLOTS> {
         while at < bytes.len() {
             let start = at;
             let mut ends = (0u64, 0u64);
-            while at < bytes.len() && bytes[at] != b' ' && bytes[at] != b'\n' {
+            while at < bytes.len() && !matches!(bytes[at], b' ' | b'\n' | b':') {
                 let byte = (bytes[at] | 0x20) as u64;
                 if at - start < 8 {
                     ends.0 |= byte << (8 * (at - start));
@@ -37,6 +38,9 @@ impl<const SLOTS: usize> Names<SLOTS> {
                 assert!(start <= u16::MAX as usize && at - start <= u8::MAX as usize);
                 slots[slot] = (start as u16, (at - start) as u8);
             }
+            while at < bytes.len() && !matches!(bytes[at], b' ' | b'\n') {
+                at += 1;
+            }
             at += 1;
         }
         Names { text, slots }
@@ -49,8 +53,19 @@ impl<const SLOTS: usize> Names<SLOTS> {
         (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize % SLOTS
     }
 
-    /// Whether it holds the name, written without quotes.
+    /// Whether any version's set holds the name, written without quotes.
     fn holds(&self, name: &[u8]) -> bool {
+        self.versions(name).is_some()
+    }
+
+    /// Whether the set of a server of this version holds it.
+    fn holds_in(&self, server: u16, name: &[u8]) -> bool {
+        self.versions(name)
+            .is_some_and(|written| is_among(server, written))
+    }
+
+    /// What stands behind the name: the versions that have it, or nothing for all.
+    fn versions(&self, name: &[u8]) -> Option<&'static [u8]> {
         let length = name.len();
         let first = words::head(name, 0, length);
         let last = if length < 8 {
@@ -66,13 +81,13 @@ impl<const SLOTS: usize> Names<SLOTS> {
                 continue;
             };
             if known == 0 {
-                return false;
+                return None;
             }
             if usize::from(known) == length {
                 let (start, end) = (usize::from(start), usize::from(start) + length);
                 let known = self.text.as_bytes().get(start..end);
                 if known.is_some_and(|known| known.eq_ignore_ascii_case(name)) {
-                    return true;
+                    return self.text.as_bytes().get(end..);
                 }
             }
             slot += 1;
@@ -80,10 +95,30 @@ impl<const SLOTS: usize> Names<SLOTS> {
     }
 }
 
+/// Whether a version is one of those that begin a text (see [`Names`]): all are where it begins with none.
+fn is_among(server: u16, text: &[u8]) -> bool {
+    let Some(b':') = text.first() else {
+        return true;
+    };
+    let (mut first, mut last, mut behind) = (0u16, 0u16, false);
+    for byte in text.iter().skip(1) {
+        let part = if behind { &mut last } else { &mut first };
+        match byte {
+            b'-' => behind = true,
+            b'0'..=b'9' => *part = part.saturating_mul(10).saturating_add(u16::from(byte - b'0')),
+            _ => break,
+        }
+    }
+    // Whose version is not known has none of them.
+    server > 0 && first <= server && (last == 0 || server <= last)
+}
+
 // Names are under two thirds of the slots: chains stay short.
 static HARMLESS_NAMES: Names<4096> = Names::new(HARMLESS);
 static NOT_HARMLESS_NAMES: Names<512> = Names::new(NOT_HARMLESS);
 static MORE_NAMES: Names<128> = Names::new(MORE_THAN_READ);
+static GRAMMAR_NAMES: Names<32> = Names::new(GRAMMAR);
+static METHOD_NAMES: Names<8> = Names::new(METHODS);
 static KEYWORD_NAMES: Names<1024> = Names::new(KEYWORDS);
 
 /// A name as the tables have it: a quoted one without its quotes, if that is the same name.
@@ -98,9 +133,21 @@ fn plain(name: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Whether PostgreSQL's function of that name leaves the session alone.
-pub fn harmless(name: &[u8]) -> bool {
-    plain(name).is_some_and(|name| !name.is_empty() && HARMLESS_NAMES.holds(name))
+/// Whether this server has a function of that name of its own, and it leaves the session alone. One that only
+/// others have can be nothing but the user's here.
+pub fn harmless(server: u16, name: &[u8]) -> bool {
+    plain(name).is_some_and(|name| !name.is_empty() && HARMLESS_NAMES.holds_in(server, name))
+}
+
+/// Whether the name and its parenthesis are grammar to this server, as `json_array (…)` is: a name with
+/// quotes or a schema is always a function's.
+pub fn is_grammar(server: u16, name: &[u8]) -> bool {
+    GRAMMAR_NAMES.holds_in(server, name)
+}
+
+/// Whether it is a method of `TABLESAMPLE`: behind that word no function of the user's can stand.
+pub fn is_method(name: &[u8]) -> bool {
+    plain(name).is_some_and(|name| METHOD_NAMES.holds(name))
 }
 
 /// Whether PostgreSQL's function of that name, which leaves the session alone, may leave more behind in
@@ -117,9 +164,9 @@ pub fn mentions_statistics(name: &[u8]) -> bool {
         .any(|part| part.eq_ignore_ascii_case(b"pg_stat"))
 }
 
-/// Whether it is PostgreSQL's function, and not harmless.
-pub fn known_not_harmless(name: &[u8]) -> bool {
-    plain(name).is_some_and(|name| !name.is_empty() && NOT_HARMLESS_NAMES.holds(name))
+/// Whether it is this server's own function, and not harmless.
+pub fn known_not_harmless(server: u16, name: &[u8]) -> bool {
+    plain(name).is_some_and(|name| !name.is_empty() && NOT_HARMLESS_NAMES.holds_in(server, name))
 }
 
 /// Whether it is `set_config`.

@@ -1451,7 +1451,7 @@ impl<'a> Reader<'a, '_> {
             || (call.parts == 2
                 && (call.first.kind == Kind::Word(Word::PgCatalog)
                     || self.written(call.first) == b"\"pg_catalog\""));
-        if builtin && calls::harmless(name) {
+        if builtin && calls::harmless(self.mode.server, name) {
             if self.in_transaction && calls::more_than_reads(name) {
                 self.is_more(call.name);
             }
@@ -1477,6 +1477,13 @@ impl<'a> Reader<'a, '_> {
         if call.body == Body::NoCalls || !place.is_call() {
             return Ok(());
         }
+        if call.parts == 1 && calls::is_grammar(self.mode.server, name) {
+            return Ok(());
+        }
+        if self.written(call.before).eq_ignore_ascii_case(b"tablesample") && calls::is_method(name)
+        {
+            return Ok(());
+        }
         let schema = (call.parts == 2).then(|| self.written(call.first));
         if call.parts <= 2 && self.mode.trusted.holds(schema, name) {
             self.vouched(call.name);
@@ -1485,7 +1492,7 @@ impl<'a> Reader<'a, '_> {
         if calls::is_set_config(name) {
             return Err(Reason::SetConfigUnread.into());
         }
-        if calls::known_not_harmless(name) {
+        if calls::known_not_harmless(self.mode.server, name) {
             return Err(Cause {
                 reason: Reason::SessionFunction,
                 detail: name,

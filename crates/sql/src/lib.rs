@@ -51,6 +51,8 @@ pub struct Mode<'a> {
     /// False for client encodings whose later bytes may be ASCII (SJIS, BIG5, GBK, UHC,
     /// GB18030, JOHAB, SHIFT_JIS_2004): there a byte from 0x80 makes the text opaque.
     pub ascii_safe: bool,
+    /// The server's major version: the names of its own functions change with it. 0 where it is not known.
+    pub server: u16,
     /// Functions that the user vouches for.
     pub trusted: &'a Trusted,
 }

@@ -24,6 +24,7 @@ const NOTHING: &Trusted = &Trusted::nothing();
 const MODE: Mode<'static> = Mode {
     standard_conforming_strings: true,
     ascii_safe: true,
+    server: 18,
     trusted: NOTHING,
 };
 
