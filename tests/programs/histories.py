@@ -1,10 +1,12 @@
-"""usage: histories.py [NAME]
+"""usage: histories.py [NAME...]
+       histories.py --expect CODE SQL...
 
 Common histories of programs that fork. For each the parent does what it does, forks, and the child asks
 what the parent asks: who it is, its settings, prepared statements and channels. A line each:
 `@history name=… expected=… was=…`, where both are `back`, or the code of the reason for which the session
 was lost; `different` is neither. It wants the library's log as JSON in FORKGUARD_LOG_FILE, the usual PG…
-variables, and a server with the extensions that are named below.
+variables, and a server with the extensions that are named below. With `--expect` each SQL is a history, and
+CODE is what is expected of all.
 """
 
 import json
@@ -505,8 +507,10 @@ def came_back(history):
 
 
 def main():
-    only = sys.argv[1:]
-    for name, (expected, history) in HISTORIES.items():
+    histories, only = HISTORIES, sys.argv[1:]
+    if only[:1] == ["--expect"]:
+        histories, only = {sql: (only[1], raw(sql)) for sql in only[2:]}, []
+    for name, (expected, history) in histories.items():
         if only and name not in only:
             continue
         sys.stdout.flush()

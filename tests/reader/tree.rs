@@ -25,6 +25,9 @@ fn table() -> &'static HashSet<&'static str> {
             .next()
             .unwrap()
             .split_whitespace()
+            // Those of the newest server, as `said::MODE`: `name:16-`, and no `name:-14`.
+            .filter(|entry| !entry.contains(':') || entry.ends_with('-'))
+            .map(|entry| entry.split(':').next().unwrap())
             .collect()
     })
 }

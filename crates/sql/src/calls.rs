@@ -105,7 +105,11 @@ fn is_among(server: u16, text: &[u8]) -> bool {
         let part = if behind { &mut last } else { &mut first };
         match byte {
             b'-' => behind = true,
-            b'0'..=b'9' => *part = part.saturating_mul(10).saturating_add(u16::from(byte - b'0')),
+            b'0'..=b'9' => {
+                *part = part
+                    .saturating_mul(10)
+                    .saturating_add(u16::from(byte - b'0'))
+            }
             _ => break,
         }
     }

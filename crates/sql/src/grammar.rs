@@ -1480,7 +1480,10 @@ impl<'a> Reader<'a, '_> {
         if call.parts == 1 && calls::is_grammar(self.mode.server, name) {
             return Ok(());
         }
-        if self.written(call.before).eq_ignore_ascii_case(b"tablesample") && calls::is_method(name)
+        if self
+            .written(call.before)
+            .eq_ignore_ascii_case(b"tablesample")
+            && calls::is_method(name)
         {
             return Ok(());
         }

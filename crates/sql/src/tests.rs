@@ -383,6 +383,53 @@ fn what_a_session_keeps_and_what_nobody_can_tell_is_opaque() {
 }
 
 #[test]
+fn a_name_is_built_in_where_the_server_has_it() {
+    let harmless_on = |text: &str| {
+        let servers = [0, 1, 13, 14, 15, 16, 17, 18, 19];
+        let known = servers.into_iter().filter(|server| {
+            let mode = Mode {
+                server: *server,
+                ..MODE
+            };
+            whats_in(text, &mode) == [What::Harmless]
+        });
+        known.collect::<Vec<_>>()
+    };
+    let all = [0, 1, 13, 14, 15, 16, 17, 18, 19];
+    for (text, servers) in [
+        ("SELECT lower('x')", &all[..]),
+        ("SELECT uuidv7()", &[18, 19]),
+        ("SELECT \"uuidv7\"()", &[18, 19]),
+        ("SELECT pg_catalog.uuidv7()", &[18, 19]),
+        ("SELECT public.uuidv7()", &[]),
+        ("SELECT any_value(a) FROM t", &[16, 17, 18, 19]),
+        ("SELECT numeric_fac(5)", &[1, 13]),
+        ("SELECT json_scalar(1)", &[17, 18, 19]),
+        ("SELECT \"json_scalar\"(1)", &[]),
+        ("SELECT s.json_scalar(1)", &[]),
+        ("SELECT system('x')", &[]),
+        (
+            "SELECT * FROM t TABLESAMPLE system (1) REPEATABLE (2)",
+            &all,
+        ),
+        ("SELECT * FROM t tablesample pg_catalog.bernoulli(1)", &all),
+        ("SELECT * FROM t TABLESAMPLE other (1)", &[]),
+    ] {
+        assert_eq!(harmless_on(text), servers, "{text}");
+    }
+    // What a server does not have is no function of PostgreSQL's, and one can vouch for it.
+    let (all, _) = Trusted::parse("*");
+    let mode = |server| Mode {
+        server,
+        trusted: &all,
+        ..MODE
+    };
+    let text = "SELECT pg_stop_backup()";
+    assert!(matches!(whats_in(text, &mode(14))[..], [What::Opaque(_)]));
+    assert_eq!(whats_in(text, &mode(15)), [What::Harmless]);
+}
+
+#[test]
 fn the_user_vouches_for_functions() {
     let (some, complaints) = Trusted::parse(" MyF , s.g, \"S\".\"H\"\"h\", a.b.c, 1x, ,\"\"");
     assert_eq!(complaints.len(), 3, "{complaints:?}");
