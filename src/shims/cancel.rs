@@ -5,6 +5,8 @@
 //! which process made each. `PQcancel` may be called in a signal handler
 //! (libpq-cancel.html): what is done for it neither allocates nor locks.
 
+#![allow(non_snake_case)] // libpq's names
+
 use core::ffi::{c_int, CStr};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
 
@@ -151,7 +153,6 @@ fn refuse(buffer: *mut u8, size: c_int) {
 ///
 /// # Safety
 /// The caller's arguments are libpq's. May be called in a signal handler.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQcancel(
     cancel: PGcancel,
@@ -183,7 +184,6 @@ macro_rules! frees {
         ///
         /// # Safety
         /// The caller's argument is libpq's.
-        #[allow(non_snake_case)]
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name(cancel: $kind, library: &Library) {
             // Before the real one frees the address for another.
@@ -224,7 +224,6 @@ fn holds_own_key(library: &Library, pgconn: PGconn) -> bool {
 ///
 /// # Safety
 /// The caller's argument is libpq's.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQgetCancel(pgconn: PGconn, library: &Library) -> PGcancel {
     if !holds_own_key(library, pgconn) {
@@ -241,7 +240,6 @@ pub unsafe extern "C-unwind" fn PQgetCancel(pgconn: PGconn, library: &Library) -
 ///
 /// # Safety
 /// The caller's argument is libpq's.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQrequestCancel(pgconn: PGconn, library: &Library) -> c_int {
     if !has_inherited_nothing() {
@@ -265,7 +263,6 @@ pub unsafe extern "C-unwind" fn PQrequestCancel(pgconn: PGconn, library: &Librar
 ///
 /// # Safety
 /// The caller's argument is libpq's.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQcancelCreate(pgconn: PGconn, library: &Library) -> PGcancelConn {
     if !holds_own_key(library, pgconn) {
@@ -298,7 +295,6 @@ macro_rules! cancels {
         ///
         /// # Safety
         /// The caller's argument is libpq's.
-        #[allow(non_snake_case)]
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name(cancel: PGcancelConn, library: &Library) -> $kind {
             if is_anothers(cancel) {
@@ -330,7 +326,6 @@ cancels! {
 ///
 /// # Safety
 /// The caller's argument is libpq's.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQcancelReset(cancel: PGcancelConn, library: &Library) {
     notice_fork();

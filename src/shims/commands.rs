@@ -1,5 +1,7 @@
 //! The entry points that send commands and read their results.
 
+#![allow(non_snake_case)] // libpq's names
+
 use core::ffi::{c_char, c_int, c_void};
 use core::mem::take;
 use core::ptr::null;
@@ -146,7 +148,7 @@ macro_rules! waits {
         ///
         /// # Safety
         /// The caller's arguments are libpq's.
-        #[allow(non_snake_case, clippy::too_many_arguments)]
+        #[allow(clippy::too_many_arguments)] // PQexecParams has eight
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: $kind)*, library: &Library) -> Option<PGresult> {
             match cross(library, $pgconn, $request, Role::Waits) {
@@ -173,7 +175,7 @@ macro_rules! sends {
         ///
         /// # Safety
         /// The caller's arguments are libpq's.
-        #[allow(non_snake_case, clippy::too_many_arguments)]
+        #[allow(clippy::too_many_arguments)] // PQexecParams has eight
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: $kind)*, library: &Library) -> c_int {
             match cross(library, $pgconn, Request::Other, Role::Sends) {
@@ -306,7 +308,6 @@ sends! {
 ///
 /// # Safety
 /// The caller's argument is libpq's.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQgetResult(pgconn: PGconn, library: &Library) -> Option<PGresult> {
     match cross(library, pgconn, Request::None, Role::Other) {
@@ -361,7 +362,6 @@ fn got_result(
 ///
 /// # Safety
 /// The caller's arguments are libpq's.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQsetClientEncoding(
     pgconn: PGconn,
@@ -403,7 +403,6 @@ macro_rules! seen {
         ///
         /// # Safety
         /// The caller's arguments are libpq's.
-        #[allow(non_snake_case, clippy::too_many_arguments)]
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: usize)*, library: &Library) -> usize {
             match cross(library, $pgconn, Request::$request, Role::$role) {

@@ -1,5 +1,7 @@
 //! The entry points that begin and end connections.
 
+#![allow(non_snake_case)] // libpq's names
+
 use core::ffi::{c_int, c_void};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering::*};
@@ -122,7 +124,6 @@ pub fn unsilence(library: &Library, connection: &Connection) {
 ///
 /// # Safety
 /// The caller's arguments are libpq's.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQsetNoticeReceiver(
     pgconn: PGconn,
@@ -166,7 +167,7 @@ macro_rules! begins {
         ///
         /// # Safety
         /// The caller's arguments are libpq's.
-        #[allow(non_snake_case, clippy::too_many_arguments)]
+        #[allow(clippy::too_many_arguments)] // PQsetdbLogin has seven
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name($($argument: usize,)* library: &Library) -> PGconn {
             notice_fork();
@@ -196,7 +197,6 @@ macro_rules! polls {
         ///
         /// # Safety
         /// The caller's argument is libpq's.
-        #[allow(non_snake_case)]
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name(pgconn: PGconn, library: &Library) -> c_int {
             notice_fork();
@@ -220,7 +220,6 @@ polls! { PQconnectPoll PQresetPoll }
 ///
 /// # Safety
 /// The caller's argument is libpq's.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQresetStart(pgconn: PGconn, library: &Library) -> c_int {
     notice_fork();
@@ -242,7 +241,6 @@ pub unsafe extern "C-unwind" fn PQresetStart(pgconn: PGconn, library: &Library) 
 ///
 /// # Safety
 /// The caller's argument is libpq's.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQreset(pgconn: PGconn, library: &Library) {
     notice_fork();
@@ -266,7 +264,6 @@ pub unsafe extern "C-unwind" fn PQreset(pgconn: PGconn, library: &Library) {
 ///
 /// # Safety
 /// The caller's argument is libpq's.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQfinish(pgconn: PGconn, library: &Library) {
     notice_fork();

@@ -1,5 +1,7 @@
 //! The entry points that tell where a connection stands, without the server.
 
+#![allow(non_snake_case)] // libpq's names
+
 use core::ffi::{c_int, CStr};
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -42,7 +44,6 @@ macro_rules! truths {
         ///
         /// # Safety
         /// The caller's argument is libpq's.
-        #[allow(non_snake_case)]
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name(pgconn: PGconn, library: &Library) -> $kind {
             if !has_inherited_nothing() {
@@ -67,7 +68,6 @@ truths! {
 ///
 /// # Safety
 /// The caller's argument is libpq's.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQtransactionStatus(pgconn: PGconn, library: &Library) -> c_int {
     if !has_inherited_nothing() {
@@ -99,7 +99,6 @@ fn escapes(pgconn: PGconn) -> bool {
 ///
 /// # Safety
 /// The caller's arguments are libpq's.
-#[allow(non_snake_case)]
 pub unsafe extern "C-unwind" fn PQescapeStringConn(
     pgconn: PGconn,
     to: *mut u8,
@@ -127,7 +126,6 @@ pub unsafe extern "C-unwind" fn PQescapeStringConn(
 ///
 /// # Safety
 /// The caller's argument is libpq's.
-#[allow(non_snake_case)]
 pub unsafe extern "C-unwind" fn PQnotifies(pgconn: PGconn, library: &Library) -> *mut Notification {
     if !has_inherited_nothing() {
         if let Some(kept) = connection::find(pgconn).and_then(Connection::next_notification) {
@@ -143,7 +141,6 @@ macro_rules! escapes {
         ///
         /// # Safety
         /// The caller's arguments are libpq's.
-        #[allow(non_snake_case)]
         pub unsafe extern "C-unwind" fn $name($pgconn: PGconn, $($argument: usize),*, library: &Library) -> usize {
             if escapes($pgconn) {
                 real!(library, $name, $pgconn, $($argument),*)
@@ -165,7 +162,6 @@ escapes! {
 ///
 /// # Safety
 /// The caller's argument is libpq's.
-#[allow(non_snake_case)]
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQbackendPID(pgconn: PGconn, library: &Library) -> c_int {
     if !has_inherited_nothing() && inherited(library, pgconn).is_some() {

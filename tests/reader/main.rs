@@ -9,6 +9,7 @@ mod parser;
 mod property;
 mod server;
 
+#[allow(dead_code, unused_imports)] // a part of it is for other tests
 #[path = "../guard/support/mod.rs"]
 mod support;
 

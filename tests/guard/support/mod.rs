@@ -1,9 +1,6 @@
 //! What the tests stand on: a private server, programs built from `tests/programs`, and runs
 //! of real programs with and without the library.
 
-// A helper is here because a test wants it; which ones do changes with the tests.
-#![allow(dead_code, unused_imports)]
-
 mod bouncer;
 mod build;
 mod cluster;
