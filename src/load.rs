@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::{connect_section, generation, tree};
-use crate::{auxv, bind, detector, fork, hooks, observer, policy, processor, report};
+use crate::{auxv, bind, detector, fork, hooks, observer, policy, processor, report, shims};
 use forkguard_proto::config::{self, Config, Policy};
 
 /// The program's arguments and environment, as the loader passes them to
@@ -47,6 +47,9 @@ extern "C" fn remember_arguments(
         }
     }
 }
+
+/// What libpqs are led to.
+static TARGETS: bind::Targets = shims::trampolines::targets(hooks::instead_of);
 
 #[ctor::ctor(unsafe)]
 fn load() {
@@ -122,7 +125,7 @@ fn start() {
     }
     policy::activate();
     if processor::HAS_TRAMPOLINE {
-        bind::start();
+        bind::start(&TARGETS);
     } else {
         log::info!("no libpq is looked for on this processor: inherited sessions are abandoned");
     }

@@ -26,12 +26,10 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 
 use crate::auxv;
-use crate::hooks;
 use crate::libpq::elf::{Object, Place, ProgramHeader};
 use crate::libpq::entry_points::{entry, kind, Kind, COUNT, NAMES, REDIRECTED};
 use crate::libpq::{Library, LIBRARIES, LIBRARY};
 use crate::processor;
-use crate::shims;
 use crate::signal_safe::line::Line;
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::tree;
@@ -56,8 +54,55 @@ static ADDS: AtomicU64 = AtomicU64::new(0);
 /// against a signal handler of this thread that calls `dlsym`.
 static SCANNING: AtomicBool = AtomicBool::new(false);
 
-/// The first scan, in the constructor.
-pub fn start() {
+/// The address of a function, for the tables.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Trampoline(*const ());
+
+// SAFETY: the address of a function is anybody's.
+unsafe impl Sync for Trampoline {}
+
+impl Trampoline {
+    /// To this function.
+    pub const fn to(function: *const ()) -> Self {
+        Trampoline(function)
+    }
+
+    /// The address.
+    #[inline]
+    fn address(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What each libpq calls in the place of its own functions, and of libc's.
+pub struct Targets {
+    /// By libpq and function.
+    pub functions: &'static [[Trampoline; REDIRECTED]; LIBRARIES],
+    /// For `close`, by libpq.
+    pub close: [Trampoline; LIBRARIES],
+    /// For `socket`, by libpq.
+    pub socket: [Trampoline; LIBRARIES],
+    /// For `send`, by libpq.
+    pub send: [Trampoline; LIBRARIES],
+    /// For `recv`, by libpq.
+    pub recv: [Trampoline; LIBRARIES],
+    /// For `poll`, by libpq.
+    pub poll: [Trampoline; LIBRARIES],
+    /// Our hook of this name, where the address is libc's function: for what is bound past us.
+    pub instead_of: fn(&[u8], usize) -> Option<usize>,
+}
+
+static TARGETS: AtomicPtr<Targets> = AtomicPtr::new(core::ptr::null_mut());
+
+fn targets() -> &'static Targets {
+    // SAFETY: nothing is scanned before `start`, which was given it for ever.
+    unsafe { &*TARGETS.load(Acquire) }
+}
+
+/// The first scan, in the constructor. From then on libpqs are led to `targets`.
+pub fn start(targets: &'static Targets) {
+    TARGETS.store((&raw const *targets).cast_mut(), Release);
     scan();
     ON.store(true, Release);
 }
@@ -401,7 +446,7 @@ fn is_entrance(exec: usize) -> bool {
 }
 
 fn entrance_of(exec: usize) -> Option<usize> {
-    shims::ENTRANCES.iter().position(|entrances| {
+    targets().functions.iter().position(|entrances| {
         let own = entrances.get(entry::PQexec);
         own.is_some_and(|own| own.address() == exec)
     })
@@ -465,7 +510,7 @@ fn meet(info: &libc::dl_phdr_info, object: &Object, exec: usize, round: &mut Rou
 /// Remembers the real functions, then makes the table of symbols name the
 /// entrances. Returns how many.
 fn redirect(object: &Object, index: usize, library: &Library) -> usize {
-    let Some(entrances) = shims::ENTRANCES.get(index) else {
+    let Some(entrances) = targets().functions.get(index) else {
         return 0;
     };
     // Another libpq's are not this one's.
@@ -639,7 +684,7 @@ fn replacement(object: &Object, own: Option<usize>, name: &[u8], held: usize) ->
             if real.load(Relaxed) as usize == held
                 && NAMES.get(number).is_some_and(|own| own.as_bytes() == name)
             {
-                let entrance = shims::ENTRANCES.get(index)?.get(number)?;
+                let entrance = targets().functions.get(index)?.get(number)?;
                 return Some(New {
                     address: entrance.address(),
                     library: Some(index),
@@ -653,22 +698,22 @@ fn replacement(object: &Object, own: Option<usize>, name: &[u8], held: usize) ->
 /// Five of libpq's own imports go through the gate, and those that we interpose anyway through us. What they held is
 /// kept, unless it is libpq's own stub, which has not looked it up yet.
 fn import(object: &Object, own: usize, name: &[u8], held: usize) -> Option<usize> {
-    let library = LIBRARY.get(own)?;
+    let (library, targets) = (LIBRARY.get(own)?, targets());
     let (wrapper, kept): (usize, &AtomicPtr<()>) = match name {
-        b"close" => (shims::CLOSE.get(own)?.address(), &library.close),
-        b"socket" => (shims::SOCKET.get(own)?.address(), &library.socket),
-        b"send" => (shims::SEND.get(own)?.address(), &library.send),
-        b"recv" => (shims::RECV.get(own)?.address(), &library.recv),
-        b"poll" => (shims::POLL.get(own)?.address(), &library.poll),
+        b"close" => (targets.close.get(own)?.address(), &library.close),
+        b"socket" => (targets.socket.get(own)?.address(), &library.socket),
+        b"send" => (targets.send.get(own)?.address(), &library.send),
+        b"recv" => (targets.recv.get(own)?.address(), &library.recv),
+        b"poll" => (targets.poll.get(own)?.address(), &library.poll),
         // Bound past us where the object's own scope came first: PHP loads its
         // extensions with RTLD_DEEPBIND.
-        _ => return hooks::instead_of(name, held),
+        _ => return (targets.instead_of)(name, held),
     };
     if held == wrapper || held == 0 {
         return None;
     }
     if !object.holds(held) {
-        let kept_as = hooks::instead_of(name, held).unwrap_or(held);
+        let kept_as = (targets.instead_of)(name, held).unwrap_or(held);
         kept.store(kept_as as *mut (), Release);
     }
     Some(wrapper)

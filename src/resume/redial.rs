@@ -5,6 +5,8 @@
 //! what is kept across its calls lies in a [`Task`] behind a plain pointer (left
 //! where it lies, if need be), and what is ours runs [`guarded`] in between.
 
+use core::ffi::c_void;
+use core::ptr::null_mut;
 use core::sync::atomic::Ordering::Relaxed;
 use std::boxed::Box;
 
@@ -14,13 +16,12 @@ use super::replay::Replay;
 use super::reported_parameters::Told;
 use crate::boundary::guarded;
 use crate::libpq::calls::{Notification, CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR};
-use crate::libpq::types::PGconn;
+use crate::libpq::types::{NoticeReceiver, PGconn};
 use crate::libpq::Library;
 use crate::session::connection::{Connection, Inside};
 use crate::session::endpoint;
 use crate::session::loss::Loss;
 use crate::session::thread::{self, Dialling};
-use crate::shims::{self, established};
 use crate::signal_safe::sink::{self, Level};
 use crate::signal_safe::stats::{self, Count};
 use crate::signal_safe::{connect_section, sys};
@@ -68,7 +69,7 @@ pub fn resume(library: &Library, connection: &'static Connection, inside: &mut I
         return false;
     }
     keep_notifications(library, connection);
-    established::silence(library, connection);
+    silence(library, connection);
     dial(library, pgconn, connection.fd.load(Relaxed));
     guarded((), || {
         // SAFETY: made above, and freed below.
@@ -85,7 +86,7 @@ pub fn resume(library: &Library, connection: &'static Connection, inside: &mut I
         hang_up(library, pgconn, unsafe { (*task).replay.length() });
     }
     // Only now: what a replay was cut off from arrives "while idle", as libpq says.
-    established::unsilence(library, connection);
+    unsilence(library, connection);
     thread::set_dialling(Dialling::NOT);
     guarded(false, || {
         // SAFETY: from `Box::into_raw` above, and not used after this.
@@ -104,6 +105,30 @@ fn hang_up(library: &Library, pgconn: PGconn, sent: usize) {
         library.clear(library.get_result(pgconn));
     }
     library.exit_pipeline_mode(pgconn);
+}
+
+/// A receiver that says nothing: the notices of a dial and its replay are not
+/// the program's.
+unsafe extern "C" fn nothing(_argument: *mut c_void, _result: *const c_void) {}
+
+/// Keeps libpq's notices from the program.
+fn silence(library: &Library, connection: &Connection) {
+    // SAFETY: a function of a notice receiver's type (libpq-fe.h).
+    let nothing = unsafe { NoticeReceiver::at(nothing as *const () as usize) };
+    let receiver = library.set_notice_receiver(connection.pgconn(), nothing, null_mut());
+    // Ours where a dial before was left.
+    if receiver != nothing {
+        connection.keep_receiver(receiver);
+    }
+}
+
+/// Gives it back.
+fn unsilence(library: &Library, connection: &Connection) {
+    let receiver = connection.kept_receiver();
+    if !receiver.is_null() {
+        let argument = connection.notice_argument.load(Relaxed);
+        library.set_notice_receiver(connection.pgconn(), receiver, argument);
+    }
 }
 
 /// Takes what libpq has queued of notifications: the dial would forget it.
@@ -243,7 +268,7 @@ impl Task {
         let (pgconn, fd) = (connection.pgconn(), self.fd);
         if let Some(loss) = &self.error {
             connection.dialled_in_vain.store(true, Relaxed);
-            shims::lose(connection, loss);
+            connection.lose(loss);
             return false;
         }
         if self.non_blocking {
@@ -258,7 +283,7 @@ impl Task {
         if let Some(place) = &mut state.place {
             place.since_us = sys::now_us();
         }
-        established::stands_at(connection, fd, state);
+        connection.record_socket(fd, state);
         stats::count(Count::Resumed, 1);
         sink::say(Level::Info, |line| {
             line.push(b"resumed the session on descriptor ")

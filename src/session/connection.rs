@@ -7,16 +7,18 @@ use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering::*,
 };
 
+use super::loss::Loss;
 use super::progress::Progress;
+use super::state::SessionState;
 use super::table::{Record, Table};
 use super::thread::frame;
 use crate::libpq::calls::{Notification, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::libpq::types::{NoticeReceiver, PGcancel, PGconn};
 use crate::libpq::Library;
-use crate::session::endpoint::Place;
-use crate::session::journal::{Effects, Journal, Standing};
-use crate::signal_safe::{generation, ownership, sys};
-use forkguard_sql::Reason;
+use crate::signal_safe::sink::{self, Level};
+use crate::signal_safe::{descriptors, generation, ownership, stats, sys};
+use crate::{policy, tracker};
+use forkguard_sql::{Cause, Reason};
 
 /// What becomes of an inherited connection in this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,65 +100,6 @@ impl Role {
             Role::Many => MANY,
             Role::Sends | Role::Other => 0,
         }
-    }
-}
-
-/// What only the thread inside the call may touch.
-pub struct SessionState {
-    /// What the client did to the session.
-    pub journal: Journal,
-    /// The command of the call under way.
-    pub sending: Effects,
-    /// Where the session stood before it.
-    pub standing: Standing,
-    /// The command that has been sent and not been answered to the end.
-    pub sent: Effects,
-    /// Where the session stood before that.
-    pub before: Standing,
-    /// Any command has been sent.
-    pub ran: bool,
-    /// One of its results was an error.
-    pub failed: bool,
-    /// It was answered ROLLBACK.
-    pub rolled_back: bool,
-    /// In pipeline mode.
-    pub pipeline: bool,
-    /// `standard_conforming_strings`, as the server last said.
-    pub standard_strings: bool,
-    /// Whether no byte of a longer character may be ASCII.
-    pub ascii_safe: bool,
-    /// The server's major version.
-    pub server: u16,
-    /// Where it leads; `None` until it is established.
-    pub place: Option<Place>,
-}
-
-impl SessionState {
-    fn new() -> Self {
-        SessionState {
-            journal: Journal::default(),
-            sending: Effects::default(),
-            standing: Standing::Other,
-            sent: Effects::default(),
-            before: Standing::Other,
-            ran: false,
-            failed: false,
-            rolled_back: false,
-            pipeline: false,
-            standard_strings: true,
-            ascii_safe: true,
-            server: 0,
-            place: None,
-        }
-    }
-}
-
-impl SessionState {
-    /// The command of the call under way is the one to be answered.
-    pub fn expect_an_answer(&mut self) {
-        self.before = self.standing;
-        self.failed = false;
-        self.rolled_back = false;
     }
 }
 
@@ -444,6 +387,43 @@ impl Connection {
     /// Nobody is inside any more: in a child, whose threads are gone.
     pub fn nobody_inside(&self) {
         self.inside.store(0, Relaxed);
+    }
+
+    /// A session of this process's stands at `fd`: what is open there is noted, and
+    /// from now on bytes there must come from calls at the gate.
+    pub fn record_socket(&'static self, fd: i32, state: &mut SessionState) {
+        let identity = descriptors::identity_of(fd).unwrap_or(0);
+        self.identity.store(identity, Relaxed);
+        if policy::resumes() && !tracker::journalled(fd, self.inside()) {
+            state.journal.set_opaque(Reason::DescriptorUnknown);
+        }
+    }
+
+    /// An inherited session is lost in this process, and the log says why.
+    pub fn lose(&self, loss: &Loss) {
+        self.set_fate(Fate::Lost);
+        let Cause { reason, detail } = loss.cause();
+        stats::count_opaque(reason.code().as_bytes(), detail);
+        let fd = self.fd.load(Relaxed);
+        sink::say(Level::Warn, |line| {
+            line.push(b"the session on descriptor ")
+                .push_number(i64::from(fd))
+                .push(b", inherited, is lost in this child: ")
+                .push(reason.sentence().as_bytes());
+            if !detail.is_empty() {
+                line.push(b": ").push(detail);
+            }
+            line.push(b" (")
+                .push(reason.code().as_bytes())
+                .push(b"); ")
+                .push(reason.hint().as_bytes());
+            line.string("event", b"lost")
+                .number("descriptor", i64::from(fd))
+                .string("reason", reason.code().as_bytes())
+                .string("text", reason.sentence().as_bytes())
+                .string("detail", detail)
+                .string("hint", reason.hint().as_bytes());
+        });
     }
 
     /// The `PGconn` is being freed.

@@ -15,6 +15,8 @@ pub mod owners;
 pub mod progress;
 pub mod set_config;
 #[cfg(not(test))]
+pub mod state;
+#[cfg(not(test))]
 pub mod table;
 #[cfg(not(test))]
 pub mod thread;

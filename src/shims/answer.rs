@@ -7,7 +7,7 @@
 
 use std::boxed::Box;
 
-use super::{rules, Request};
+use super::request::Request;
 use crate::boundary::guarded;
 use crate::libpq::calls::COMMAND_OK;
 use crate::libpq::types::{PGconn, PGresult};
@@ -50,7 +50,7 @@ pub fn without_server(
     let result = guarded(None, || {
         let state = inside.state();
         let standing = Standing::of(connection.transaction_status(library));
-        let left = left_by(&state.journal, request, standing, &rules(state));
+        let left = left_by(&state.journal, request, standing, &state.rules());
         let (after, tag) = left?;
         let result = empty_result(library, pgconn, tag)?;
         if let Some(after) = after {

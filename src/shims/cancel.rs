@@ -10,7 +10,9 @@
 use core::ffi::{c_int, CStr};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
 
-use super::{cross, fate, real, Crossing, Request};
+use super::call_real::real;
+use super::enter::{cross, fate, Crossing};
+use super::request::Request;
 use crate::boundary::{guarded, has_inherited_nothing, notice_fork};
 use crate::libpq::calls::CONNECTION_BAD;
 use crate::libpq::types::{PGcancel, PGcancelConn, PGconn, Text};

@@ -7,7 +7,9 @@ use core::mem::take;
 use core::ptr::null;
 use std::format;
 
-use super::{cross, failed_result, real, rules, Crossing, Request};
+use super::call_real::real;
+use super::enter::{cross, failed_result, Crossing};
+use super::request::Request;
 use crate::boundary::guarded;
 use crate::libpq::calls::{
     Parameters, COMMAND_OK, COPY_BOTH, COPY_IN, COPY_OUT, EMPTY_QUERY, NONFATAL_ERROR,
@@ -15,9 +17,10 @@ use crate::libpq::calls::{
 };
 use crate::libpq::types::{FromWord, Oid, PGconn, PGresult, Text};
 use crate::libpq::Library;
-use crate::session::connection::{Inside, Role, SessionState};
+use crate::session::connection::{Inside, Role};
 use crate::session::journal::{Effects, Journal, Outcome, Rules, Standing};
 use crate::session::set_config::Parameter;
+use crate::session::state::SessionState;
 use forkguard_sql::Reason;
 
 fn standing(library: &Library, pgconn: PGconn) -> Standing {
@@ -35,7 +38,7 @@ fn about_to_send(
     guarded((), || {
         let state = inside.state();
         state.ran = true;
-        let rules = rules(state);
+        let rules = state.rules();
         state.sending = read(&mut state.journal, &rules);
         if !state.sending.is_none() {
             state.standing = standing(library, pgconn);
@@ -136,9 +139,9 @@ fn finish(library: &Library, pgconn: PGconn, state: &mut SessionState, effects: 
         before: state.before,
         after: standing(library, pgconn),
     };
-    let rules = rules(state);
+    let rules = state.rules();
     state.journal.done(effects, outcome, &rules);
-    super::established::read_mode(library, pgconn, state);
+    state.read_mode(library, pgconn);
 }
 
 /// A call that sends a command and returns its result.
@@ -345,10 +348,10 @@ fn got_result(
         return state.journal.end_in_pipeline();
     };
     if library.result_status(result) == PIPELINE_SYNC {
-        let rules = rules(state);
+        let rules = state.rules();
         let after = standing(library, pgconn);
         state.journal.sync_in_pipeline(after, &rules);
-        return super::established::read_mode(library, pgconn, state);
+        return state.read_mode(library, pgconn);
     }
     state.failed = false;
     state.rolled_back = false;

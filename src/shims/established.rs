@@ -7,49 +7,19 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering::*};
 use std::boxed::Box;
 
-use super::real;
+use super::call_real::real;
 use crate::boundary::{guarded, notice_fork};
 use crate::libpq::calls::CONNECTION_OK;
 use crate::libpq::types::{NoticeReceiver, PGcancel, PGconn};
 use crate::libpq::Library;
-use crate::session::connection::{self, Connection, SessionState};
+use crate::session::connection::{self, Connection};
 use crate::session::endpoint::Place;
 use crate::session::thread;
-use crate::signal_safe::{connect_section, descriptors};
+use crate::signal_safe::connect_section;
 use crate::{memory, policy, tracker};
-use forkguard_sql::Reason;
 
 /// libpq-fe.h, `PGRES_POLLING_OK`.
 const POLLING_OK: c_int = 3;
-
-/// Encodings of clients in which a byte of a longer character may be an ASCII
-/// one, a quote or a backslash among them (src/include/mb/pg_wchar.h, those that
-/// servers do not store).
-const NOT_ASCII_SAFE: [&[u8]; 7] = [
-    b"SJIS",
-    b"BIG5",
-    b"GBK",
-    b"UHC",
-    b"GB18030",
-    b"JOHAB",
-    b"SHIFT_JIS_2004",
-];
-
-/// How the server reads strings now.
-pub fn read_mode(library: &Library, pgconn: PGconn, state: &mut SessionState) {
-    // Null where the server does not report it.
-    let value = library.parameter_status(pgconn, c"standard_conforming_strings".into());
-    state.standard_strings = value.bytes() != Some(b"off");
-    let name = library.encoding_name(library.client_encoding(pgconn));
-    state.ascii_safe = name
-        .bytes()
-        .is_some_and(|name| !NOT_ASCII_SAFE.contains(&name));
-}
-
-/// The major version in what `PQserverVersion` says (libpq-status.html), since 10.
-fn major(version: i32) -> u16 {
-    u16::try_from(version / 10_000).unwrap_or(0)
-}
 
 /// A connection is up, and is this process's.
 fn established(library: &Library, connection: &'static Connection) {
@@ -63,26 +33,16 @@ fn established(library: &Library, connection: &'static Connection) {
         let state = inside.state();
         if policy::resumes() {
             state.place = Place::of(fd);
-            read_mode(library, pgconn, state);
-            state.server = major(library.server_version(pgconn));
+            state.read_mode(library, pgconn);
+            state.read_server(library, pgconn);
             let (user, database) = (library.user(pgconn), library.database(pgconn));
             state.journal.set_login(
                 user.bytes().unwrap_or_default(),
                 database.bytes().unwrap_or_default(),
             );
         }
-        stands_at(connection, fd, state);
+        connection.record_socket(fd, state);
     });
-}
-
-/// A session of this process's stands at `fd`: what is open there is noted, and
-/// from now on bytes there must come from calls at the gate.
-pub fn stands_at(connection: &'static Connection, fd: i32, state: &mut SessionState) {
-    let identity = descriptors::identity_of(fd).unwrap_or(0);
-    connection.identity.store(identity, Relaxed);
-    if policy::resumes() && !tracker::journalled(fd, connection.inside()) {
-        state.journal.set_opaque(Reason::DescriptorUnknown);
-    }
 }
 
 /// A connection attempt has ended well, or one that had is asked once more.
@@ -93,30 +53,6 @@ fn polled(library: &Library, connection: &'static Connection) {
         !connection.is_inherited() || tracker::is_own_session(library.socket(connection.pgconn()));
     if own && connection.fd.load(Relaxed) < 0 {
         established(library, connection);
-    }
-}
-
-/// A receiver that says nothing: the notices of a dial and its replay are not
-/// the program's.
-unsafe extern "C" fn nothing(_argument: *mut c_void, _result: *const c_void) {}
-
-/// Keeps libpq's notices from the program.
-pub fn silence(library: &Library, connection: &Connection) {
-    // SAFETY: a function of a notice receiver's type (libpq-fe.h).
-    let nothing = unsafe { NoticeReceiver::at(nothing as *const () as usize) };
-    let receiver = library.set_notice_receiver(connection.pgconn(), nothing, null_mut());
-    // Ours where a dial before was left.
-    if receiver != nothing {
-        connection.keep_receiver(receiver);
-    }
-}
-
-/// Gives it back.
-pub fn unsilence(library: &Library, connection: &Connection) {
-    let receiver = connection.kept_receiver();
-    if !receiver.is_null() {
-        let argument = connection.notice_argument.load(Relaxed);
-        library.set_notice_receiver(connection.pgconn(), receiver, argument);
     }
 }
 

@@ -5,7 +5,8 @@
 use core::ffi::{c_int, CStr};
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::{fate, real};
+use super::call_real::real;
+use super::enter::fate;
 use crate::boundary::{has_inherited_nothing, notice_fork};
 use crate::libpq::calls::{Notification, CONNECTION_BAD, CONNECTION_OK, PQTRANS_UNKNOWN};
 use crate::libpq::types::{PGconn, Text};
