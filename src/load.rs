@@ -49,7 +49,7 @@ extern "C" fn remember_arguments(
 }
 
 /// What libpqs are led to.
-static TARGETS: bind::Targets = shims::trampolines::targets(hooks::instead_of);
+static TARGETS: bind::Targets = shims::trampolines::targets(hooks::table::instead_of);
 
 #[ctor::ctor(unsafe)]
 fn load() {
@@ -60,7 +60,7 @@ fn load() {
 fn start() {
     #[cfg(break_memory)]
     crate::fault_injection::memory();
-    hooks::resolve_all();
+    hooks::table::resolve_all();
     // In a setuid program the environment is somebody else's (getauxval(3)).
     let trusted = auxv::value(libc::AT_SECURE) == 0;
     let (config, complaints) = if trusted {
@@ -80,12 +80,12 @@ fn start() {
         log::debug!("steps aside: policy off, or an exempt program");
         return;
     }
-    if !hooks::is_in_front() {
+    if !hooks::table::is_in_front() {
         log::error!("no protection: loaded after the program began, behind libc; preload it (LD_PRELOAD), or link the program with it");
         return;
     }
     generation::start();
-    if let Some(before) = hooks::before_us() {
+    if let Some(before) = hooks::table::before_us() {
         let [path, own] = before.paths.map(CStr::to_string_lossy);
         log::error!(
             "{path} stands before this library with {} of its functions ({}, …): of calls that it does not pass on nothing is seen; libpq's sessions are refused in children then, and others are not protected; put this library first: LD_PRELOAD={own}:{path}",

@@ -2,7 +2,7 @@
 
 use core::ffi::{c_int, c_ulong};
 
-use super::{hooks, is_refused, notice_fork_at, passes};
+use super::hook::{hooks, is_refused, notice_fork_at, passes};
 use crate::boundary::guarded;
 use crate::signal_safe::descriptors::{self, Entry, State, Word, CLOSE_ON_EXEC, NON_BLOCKING};
 use crate::signal_safe::sys::{self, Errno};

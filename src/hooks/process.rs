@@ -10,7 +10,8 @@ use core::ffi::{c_char, c_int};
 
 use libc::{pid_t, termios, winsize};
 
-use super::{hooks, loader};
+use super::hook::hooks;
+use super::loader;
 use crate::boundary::{guarded, notice_fork};
 use crate::signal_safe::fork_barrier::Waited;
 use crate::signal_safe::{child, connect_section, descriptors};

@@ -6,7 +6,7 @@ use core::mem::size_of;
 
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
-use super::{hooks, look, moves_freely, sends_freely, Found};
+use super::hook::{hooks, look, moves_freely, sends_freely, Found};
 use crate::boundary::{guarded, notice_fork};
 use crate::signal_safe::descriptors::{self, Entry, State};
 use crate::signal_safe::fork_barrier::Entered;

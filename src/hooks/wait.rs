@@ -7,8 +7,8 @@ use core::ffi::{c_int, c_void};
 
 use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 
+use super::hook::{hooks, is_refused, notice_fork_at, passes};
 use super::socket::copied;
-use super::{hooks, is_refused, notice_fork_at, passes};
 use crate::boundary::{guarded, notice_fork};
 use crate::session::thread;
 use crate::signal_safe::descriptors::{self, State};
