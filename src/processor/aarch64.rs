@@ -7,7 +7,7 @@
 //! (`paciasp`), for the compiler's own code in this library does not either.
 
 use core::arch::naked_asm;
-use core::ffi::{c_int, c_void};
+use core::ffi::c_void;
 
 /// Whether `dlsym` is interposed, and libpq's functions can be redirected.
 pub const HAS_TRAMPOLINE: bool = true;
@@ -73,14 +73,13 @@ pub unsafe extern "C" fn on_stack(
     )
 }
 
-/// A function by its name: the first of the global scope, whoever's it is. Written
-/// so, for the compiler would call the one of this library.
+/// Jumps to a function by its name.
 macro_rules! by_name {
     ($(#[$about:meta])* $own:ident = $name:literal ( $($argument:ident : $kind:ty),* ) -> $result:ty) => {
         $(#[$about])*
         #[unsafe(naked)]
         pub unsafe extern "C-unwind" fn $own($($argument: $kind),*) -> $result {
-            naked_asm!(
+            core::arch::naked_asm!(
                 "hint 34", // bti c
                 concat!("adrp x16, :got:", $name),
                 concat!("ldr x16, [x16, :got_lo12:", $name, "]"),
@@ -90,46 +89,6 @@ macro_rules! by_name {
     };
 }
 
-by_name! {
-    /// `close`, by its name.
-    ///
-    /// # Safety
-    /// As close(2).
-    close_by_name = "close" (fd: c_int) -> c_int
-}
-
-by_name! {
-    /// `socket`, by its name.
-    ///
-    /// # Safety
-    /// As socket(2).
-    socket_by_name = "socket" (family: c_int, kind: c_int, protocol: c_int) -> c_int
-}
-
-by_name! {
-    /// `send`, by its name.
-    ///
-    /// # Safety
-    /// As send(2).
-    send_by_name = "send" (fd: c_int, buffer: usize, length: usize, flags: c_int) -> isize
-}
-
-by_name! {
-    /// `recv`, by its name.
-    ///
-    /// # Safety
-    /// As recv(2).
-    recv_by_name = "recv" (fd: c_int, buffer: usize, length: usize, flags: c_int) -> isize
-}
-
-by_name! {
-    /// `poll`, by its name.
-    ///
-    /// # Safety
-    /// As poll(2).
-    poll_by_name = "poll" (list: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int
-}
-
 #[cfg(not(test))]
 pub use exports::LOOK_AROUND;
 
@@ -137,7 +96,7 @@ pub use exports::LOOK_AROUND;
 mod exports {
     use core::arch::naked_asm;
 
-    use crate::interpose::loader;
+    use crate::hooks::loader;
 
     // The frame keeps what holds arguments (three integers or fewer, AAPCS64, 6.8.2; a
     // fourth fills the pair) and the return address, which is back in `x30` at the

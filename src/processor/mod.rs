@@ -9,6 +9,7 @@
     target_pointer_width = "64",
     not(forkguard_other_processor)
 ))]
+#[macro_use]
 #[path = "x86_64.rs"]
 mod this;
 
@@ -18,6 +19,7 @@ mod this;
     target_endian = "little",
     not(forkguard_other_processor)
 ))]
+#[macro_use]
 #[path = "aarch64.rs"]
 mod this;
 
@@ -29,10 +31,51 @@ mod this;
     target_pointer_width = "64",
     not(forkguard_other_processor)
 )))]
+#[macro_use]
 #[path = "other.rs"]
 mod this;
 
 pub use this::*;
+
+use core::ffi::c_int;
+
+// Each is the first of its name in the global scope, whoever's it is. Not called as a function of
+// libc's, for the compiler would call the one of this library.
+by_name! {
+    /// `close`, by its name.
+    ///
+    /// # Safety
+    /// As close(2).
+    close_by_name = "close" (fd: c_int) -> c_int
+}
+by_name! {
+    /// `socket`, by its name.
+    ///
+    /// # Safety
+    /// As socket(2).
+    socket_by_name = "socket" (family: c_int, kind: c_int, protocol: c_int) -> c_int
+}
+by_name! {
+    /// `send`, by its name.
+    ///
+    /// # Safety
+    /// As send(2).
+    send_by_name = "send" (fd: c_int, buffer: usize, length: usize, flags: c_int) -> isize
+}
+by_name! {
+    /// `recv`, by its name.
+    ///
+    /// # Safety
+    /// As recv(2).
+    recv_by_name = "recv" (fd: c_int, buffer: usize, length: usize, flags: c_int) -> isize
+}
+by_name! {
+    /// `poll`, by its name.
+    ///
+    /// # Safety
+    /// As poll(2).
+    poll_by_name = "poll" (list: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int
+}
 
 mod syscall;
 pub use syscall::system_call;

@@ -1,6 +1,6 @@
 //! Any processor that nothing is written for.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::c_void;
 
 /// Whether `dlsym` is interposed, and libpq's functions can be redirected.
 pub const HAS_TRAMPOLINE: bool = false;
@@ -34,67 +34,19 @@ pub unsafe extern "C" fn on_stack(
     body(argument);
 }
 
-/// `close`, by its name.
-///
-/// # Safety
-/// As close(2).
-pub unsafe extern "C-unwind" fn close_by_name(fd: c_int) -> c_int {
-    // SAFETY: the caller's promise.
-    unsafe { libc::close(fd) }
-}
-
-/// `socket`, by its name.
-///
-/// # Safety
-/// As socket(2).
-pub unsafe extern "C-unwind" fn socket_by_name(
-    family: c_int,
-    kind: c_int,
-    protocol: c_int,
-) -> c_int {
-    // SAFETY: the caller's promise.
-    unsafe { libc::socket(family, kind, protocol) }
-}
-
-/// `send`, by its name.
-///
-/// # Safety
-/// As send(2).
-pub unsafe extern "C-unwind" fn send_by_name(
-    fd: c_int,
-    buffer: usize,
-    length: usize,
-    flags: c_int,
-) -> isize {
-    // SAFETY: the caller's promise.
-    unsafe { libc::send(fd, buffer as *const c_void, length, flags) }
-}
-
-/// `recv`, by its name.
-///
-/// # Safety
-/// As recv(2).
-pub unsafe extern "C-unwind" fn recv_by_name(
-    fd: c_int,
-    buffer: usize,
-    length: usize,
-    flags: c_int,
-) -> isize {
-    // SAFETY: the caller's promise.
-    unsafe { libc::recv(fd, buffer as *mut c_void, length, flags) }
-}
-
-/// `poll`, by its name.
-///
-/// # Safety
-/// As poll(2).
-pub unsafe extern "C-unwind" fn poll_by_name(
-    list: *mut libc::pollfd,
-    count: libc::nfds_t,
-    timeout: c_int,
-) -> c_int {
-    // SAFETY: the caller's promise.
-    unsafe { libc::poll(list, count, timeout) }
+/// Calls a function by its name.
+macro_rules! by_name {
+    ($(#[$about:meta])* $own:ident = $name:literal ( $($argument:ident : $kind:ty),* ) -> $result:ty) => {
+        $(#[$about])*
+        pub unsafe extern "C-unwind" fn $own($($argument: $kind),*) -> $result {
+            extern "C-unwind" {
+                #[link_name = $name]
+                fn named($($argument: $kind),*) -> $result;
+            }
+            // SAFETY: the caller's promise.
+            unsafe { named($($argument),*) }
+        }
+    };
 }
 
 /// Nothing is exported, so nobody looks this up.

@@ -1,7 +1,7 @@
 //! x86-64, System V ABI (AMD64 supplement).
 
 use core::arch::naked_asm;
-use core::ffi::{c_int, c_void};
+use core::ffi::c_void;
 
 /// Whether `dlsym` is interposed, and libpq's functions can be redirected.
 pub const HAS_TRAMPOLINE: bool = true;
@@ -60,68 +60,15 @@ pub unsafe extern "C" fn on_stack(
     )
 }
 
-/// `close`, by its name: the first of the global scope, whoever's it is.
-/// Written so, for the compiler would call the one of this library.
-///
-/// # Safety
-/// As close(2).
-#[unsafe(naked)]
-pub unsafe extern "C-unwind" fn close_by_name(fd: c_int) -> c_int {
-    naked_asm!("jmp qword ptr [rip + close@GOTPCREL]")
-}
-
-/// `socket`, by its name.
-///
-/// # Safety
-/// As socket(2).
-#[unsafe(naked)]
-pub unsafe extern "C-unwind" fn socket_by_name(
-    family: c_int,
-    kind: c_int,
-    protocol: c_int,
-) -> c_int {
-    naked_asm!("jmp qword ptr [rip + socket@GOTPCREL]")
-}
-
-/// `send`, by its name.
-///
-/// # Safety
-/// As send(2).
-#[unsafe(naked)]
-pub unsafe extern "C-unwind" fn send_by_name(
-    fd: c_int,
-    buffer: usize,
-    length: usize,
-    flags: c_int,
-) -> isize {
-    naked_asm!("jmp qword ptr [rip + send@GOTPCREL]")
-}
-
-/// `recv`, by its name.
-///
-/// # Safety
-/// As recv(2).
-#[unsafe(naked)]
-pub unsafe extern "C-unwind" fn recv_by_name(
-    fd: c_int,
-    buffer: usize,
-    length: usize,
-    flags: c_int,
-) -> isize {
-    naked_asm!("jmp qword ptr [rip + recv@GOTPCREL]")
-}
-
-/// `poll`, by its name.
-///
-/// # Safety
-/// As poll(2).
-#[unsafe(naked)]
-pub unsafe extern "C-unwind" fn poll_by_name(
-    list: *mut libc::pollfd,
-    count: libc::nfds_t,
-    timeout: c_int,
-) -> c_int {
-    naked_asm!("jmp qword ptr [rip + poll@GOTPCREL]")
+/// Jumps to a function by its name.
+macro_rules! by_name {
+    ($(#[$about:meta])* $own:ident = $name:literal ( $($argument:ident : $kind:ty),* ) -> $result:ty) => {
+        $(#[$about])*
+        #[unsafe(naked)]
+        pub unsafe extern "C-unwind" fn $own($($argument: $kind),*) -> $result {
+            core::arch::naked_asm!(concat!("jmp qword ptr [rip + ", $name, "@GOTPCREL]"))
+        }
+    };
 }
 
 #[cfg(not(test))]
