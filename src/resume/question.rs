@@ -23,6 +23,8 @@ pub struct Parent {
     pub vouched: bool,
     /// Advisory locks of its session were taken, and given back by what their texts say.
     pub has_locked: bool,
+    /// It had temporary objects, which are gone by what its texts say.
+    pub has_had_temporaries: bool,
 }
 
 /// A query of one row and one column, without parameters: it may go as a simple query.
@@ -134,7 +136,8 @@ impl Question {
         let mut question = Question(String::from("SELECT CASE"));
         question.ask(IS_POOLED, POOLER);
         question.ask(IS_YOUNGER, Reason::ServerRestarted.code());
-        if version < 160_000 {
+        // What a name without a schema is depends on it: the names of temporary tables that were dropped.
+        if version < 160_000 || parent.has_had_temporaries {
             question.ask(
                 MAY_HAVE_TEMPORARY_TABLES,
                 Reason::ParentTemporaryTables.code(),

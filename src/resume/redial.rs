@@ -212,6 +212,7 @@ impl Task {
             in_transaction: self.transaction != PQTRANS_IDLE && !journal.is_undone(failed),
             vouched: journal.is_vouched(),
             has_locked: journal.has_locked(),
+            has_had_temporaries: journal.has_had_temporaries(),
         };
         match Replay::of(
             library,

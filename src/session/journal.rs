@@ -23,8 +23,8 @@ use super::REPORTED;
 use crate::libpq::calls::{PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::memory;
 use forkguard_sql::{
-    self as statements, Calls, Cause, Mode, Name, Reason, Redefines, Routines, Touch, Trusted,
-    Value, What,
+    self as statements, Calls, Cause, Mode, Name, Reason, Redefines, Routines, Temporaries, Touch,
+    Trusted, Value, What,
 };
 
 type Bytes = Box<[u8]>;
@@ -74,6 +74,18 @@ enum Effect {
     UnlockAll,
     /// What has this name may be another now; without one, anything may.
     Redefine(Option<Bytes>),
+    /// A temporary table, view or sequence is there, from its transaction's end on only if it does not go
+    /// with it.
+    MakeTemporary {
+        name: Bytes,
+        on_commit_drop: bool,
+    },
+    DropTemporary(Bytes),
+    DropTemporaries,
+    /// Something was made that may depend on a temporary one.
+    MakeBesideTemporary,
+    /// A temporary one may have another name.
+    AlterTemporary,
     /// A new session of this login begins with other settings, by a statement of this word.
     AlterDefaults(Bytes),
     Opaque(Loss),
@@ -383,6 +395,27 @@ pub struct Outcome {
     pub after: Standing,
 }
 
+/// Each comes after what the same statement redefines.
+fn note_temporaries(temporaries: Temporaries, into: &mut Vec<Effect>) {
+    let own = |name: Name| name.to_vec().into_boxed_slice();
+    match temporaries {
+        Temporaries::Same => {}
+        Temporaries::Made {
+            name,
+            on_commit_drop,
+        } => into.push(Effect::MakeTemporary {
+            name: own(name),
+            on_commit_drop,
+        }),
+        Temporaries::Beside => into.push(Effect::MakeBesideTemporary),
+        Temporaries::Altered => into.push(Effect::AlterTemporary),
+        Temporaries::Dropped(dropped) => {
+            into.extend(dropped.names().map(|name| Effect::DropTemporary(own(name))));
+        }
+        Temporaries::Discarded => into.push(Effect::DropTemporaries),
+    }
+}
+
 /// What was done in a transaction that is open, in its order.
 #[derive(Clone, Debug)]
 enum Pending {
@@ -517,11 +550,26 @@ impl Login {
     /// Proof. A new session takes its defaults from the rows of `pg_db_role_setting` for its database and
     /// role, each of them its own or any (`process_settings` in postinit.c, by the names that it logs
     /// in with), and at no other time: not with `SET ROLE` or `SET SESSION AUTHORIZATION`, and not from
-    /// roles that its own is a member of (sql-alterrole.html). So it is enough that one name is another.
-    /// Neither the role nor the database that a session is of can be renamed from within it.
+    /// roles that its own is a member of (sql-alterrole.html). So it is enough that one name is another,
+    /// as long as the names stay whose they are: see [`Login::keeps_its_name`]. (The database that a
+    /// session is of can be renamed from within by nobody: `RenameDatabase` in dbcommands.c.)
     fn is_spared(&self, role: Option<&Name>, database: Option<&Name>) -> bool {
         role.is_some_and(|name| are_two(name, &self.user))
             || database.is_some_and(|name| are_two(name, &self.database))
+    }
+
+    /// Whether a statement that renames or drops roles leaves the name by which the session logs in to
+    /// the role that it is. The server refuses to rename or drop the role that a session is of, and that
+    /// is another than it logged in as after `SET SESSION AUTHORIZATION` (`RenameRole` and `DropRole` in
+    /// user.c ask `GetSessionUserId`). To become another's, the name must first be taken from its own, by
+    /// a statement in which it stands.
+    fn keeps_its_name(&self, text: &[u8]) -> bool {
+        let own = &*self.user;
+        let plain = |byte: &u8| byte.is_ascii() && !matches!(byte, b'"' | b'@');
+        !own.is_empty()
+            && own.len() <= forkguard_sql::LONGEST_NAME
+            && own.iter().all(plain)
+            && !may_name(text, own)
     }
 }
 
@@ -536,6 +584,36 @@ pub struct Journal {
     /// Session locks that may be held: each as often as it was taken at most. (A try that failed counts
     /// as well, and giving back what is not held counts for nothing: never fewer than there are.)
     locks: Vec<(Bytes, bool)>,
+    /// Temporary tables, views and sequences that are there, by their names in `pg_temp`; an empty one
+    /// for what has a name that is not known.
+    ///
+    /// Proof that a session whose temporary objects are gone is as one that never had any.
+    /// - All are known: the text of each statement that makes one says so (what functions of the user's
+    ///   do is asked for or vouched for, what triggers do is in README's list). None in a text is missed
+    ///   when the search path makes `CREATE` temporary: a path of the program's loses its session,
+    ///   one that it began with is asked about, as is whether any table is there (`Question`).
+    /// - What is dropped is what was made: a name without a schema is looked up in `pg_temp` first
+    ///   (namespace.c), unless the path names it elsewhere, see above. A statement that drops several
+    ///   drops all or none. What may give one another name, or keep what belongs to it, makes it one
+    ///   that only `DISCARD` is known to drop.
+    /// - Its end takes with it all that depends on it (`performDeletion`: indexes, sequences, views that
+    ///   look at it, functions that take its rows), and the session's memory of it: what to do at the
+    ///   commit, `lastval()` (it fails as in a session that never called `nextval`), plans. Names that it
+    ///   hid mean what they meant before; what was prepared meanwhile, or before, and may name it is
+    ///   treated as after any other change of tables ([`Journal::redefine`]). A view keeps to the
+    ///   objects it was made with. Only PL/pgSQL keeps types that it has looked up for as long as the
+    ///   session lasts: so functions that only the user vouches for do not go together with temporary
+    ///   objects.
+    /// - Rolled back, it never was: its entry in the catalogue, `pg_temp` itself and what to do at the
+    ///   commit go as well (`AtEOXact_Namespace`, `AtEOXact_on_commit_actions`).
+    /// - What stays is the backend's empty schema `pg_temp_N`, whose number and OID are as much its own as
+    ///   its process number (`pg_my_temp_schema()`, `current_schemas(true)`; README tells), and that
+    ///   `temp_buffers` cannot be set any more: a bound on memory.
+    temporaries: Vec<Bytes>,
+    /// There ever was one.
+    has_had_temporaries: bool,
+    /// Something was made beside one, and may go with it.
+    is_beside_temporaries: bool,
     /// A session lock was ever taken. That all are given back again is then what texts say, and a function
     /// of the user's may have the name.
     has_locked: bool,
@@ -684,6 +762,17 @@ impl Journal {
     /// Whether an advisory lock of its session was ever taken, given back or not.
     pub fn has_locked(&self) -> bool {
         self.has_locked
+    }
+
+    /// Whether it ever had a temporary object.
+    pub fn has_had_temporaries(&self) -> bool {
+        self.has_had_temporaries
+    }
+
+    /// Whether it may have one now.
+    fn may_have_temporaries(&self) -> bool {
+        let makes = |change: &Effect| matches!(change, Effect::MakeTemporary { .. });
+        !self.temporaries.is_empty() || self.waiting().any(makes)
     }
 
     /// Whether it changes the setting.
@@ -849,6 +938,7 @@ impl Journal {
             let does_nothing = matches!(statement.what, What::Harmless)
                 && matches!(statement.redefines, Redefines::Nothing)
                 && matches!(statement.routines, Routines::Same)
+                && matches!(statement.temporary, Temporaries::Same)
                 && self.knows(&statement.calls);
             if !does_nothing {
                 // Texts are kept once or twice, and a map may grow.
@@ -867,6 +957,7 @@ impl Journal {
                     }
                     Redefines::Anything => effects.effects.push(Effect::Redefine(None)),
                 }
+                note_temporaries(statement.temporary, &mut effects.effects);
                 self.note(&statement, rules, later, &mut effects.effects);
                 match effects.effects.last_mut() {
                     Some(Effect::Opaque(_)) => break, // nothing after it counts
@@ -1040,6 +1131,12 @@ impl Journal {
         if let Some(name) = self.function_in_doubt() {
             return Some(Loss::with(Reason::UnknownFunction, name));
         }
+        if let Some(name) = self.temporaries.first() {
+            return Some(Loss::with(Reason::TemporaryObject, name));
+        }
+        if self.has_had_temporaries && self.vouched {
+            return Some(Reason::TemporaryObject.into());
+        }
         if self.prepared_texts().any(holds_its_moment) {
             return Some(Reason::PreparedMoment.into());
         }
@@ -1085,6 +1182,7 @@ impl Journal {
                 | What::Commit
                 | What::Rollback
                 | What::Defaults { .. }
+                | What::Roles { .. }
                 | What::Opaque(_)
         ) {
             self.mark(statement.text);
@@ -1198,6 +1296,13 @@ impl Journal {
                 let login = self.login.as_ref();
                 if login.is_some_and(|login| login.is_spared(role.as_ref(), database.as_ref())) {
                     self.alters_others = true;
+                    return;
+                }
+                Effect::AlterDefaults((*by).into())
+            }
+            What::Roles { by } => {
+                let login = self.login.as_ref();
+                if login.is_some_and(|login| login.keeps_its_name(statement.text)) {
                     return;
                 }
                 Effect::AlterDefaults((*by).into())
@@ -1490,6 +1595,7 @@ impl Journal {
             }
             // `CLOSE ALL` is content with none.
             Effect::DeallocateAll
+            | Effect::DropTemporaries
             | Effect::CloseCursor(None)
             | Effect::Unlisten(_)
             | Effect::UnlistenAll => true,
@@ -1541,6 +1647,9 @@ impl Journal {
                     Effect::Redefine(name) => self.redefine(name.as_deref()),
                     // A lock taken before the error is still held.
                     Effect::Lock(key, shared) => self.lock(key.clone(), *shared),
+                    Effect::AlterTemporary | Effect::MakeBesideTemporary => {
+                        self.apply(effect.clone());
+                    }
                     _ => {}
                 }
             }
@@ -1609,6 +1718,10 @@ impl Journal {
                     | Reads
                     | More(_)
                     | Redefine(_)
+                    | DropTemporary(_)
+                    | DropTemporaries
+                    | MakeBesideTemporary
+                    | AlterTemporary
                     | CloseCursor(_)
             )
         };
@@ -1701,6 +1814,33 @@ impl Journal {
                 });
                 self.recount_pending();
             }
+            Effect::MakeTemporary {
+                name,
+                on_commit_drop,
+            } => {
+                self.is_beside_temporaries &= self.may_have_temporaries();
+                self.has_had_temporaries = true;
+                self.redefine(Some(&name));
+                self.wait(Pending::Change(Effect::MakeTemporary {
+                    name,
+                    on_commit_drop,
+                }));
+            }
+            Effect::MakeBesideTemporary => {
+                self.is_beside_temporaries |= self.may_have_temporaries();
+            }
+            // Whatever becomes of the transaction: nobody needs to know better.
+            Effect::AlterTemporary => {
+                if self.may_have_temporaries() {
+                    self.make_temporary(Box::default());
+                }
+            }
+            Effect::DropTemporary(_) if !self.may_have_temporaries() => {}
+            Effect::DropTemporaries if !self.may_have_temporaries() => {}
+            Effect::DropTemporaries => {
+                self.redefine(None);
+                self.wait(Pending::Change(Effect::DropTemporaries));
+            }
             // No transaction's end gives them back (explicit-locking.html, "Advisory Locks").
             Effect::Lock(key, shared) => self.lock(key, shared),
             Effect::Unlock(key, shared) => {
@@ -1740,6 +1880,39 @@ impl Journal {
         self.cursors.push(name);
     }
 
+    fn make_temporary(&mut self, name: Bytes) {
+        if !self.temporaries.contains(&name) {
+            self.bytes += name.len() + OVERHEAD;
+            self.temporaries.push(name);
+        }
+    }
+
+    fn drop_temporaries(&mut self, name: Option<&[u8]>) {
+        let bytes = &mut self.bytes;
+        self.temporaries.retain(|its| {
+            let goes = name.is_none_or(|name| name == &**its);
+            if goes {
+                *bytes = bytes.saturating_sub(its.len() + OVERHEAD);
+            }
+            !goes
+        });
+    }
+
+    /// Temporary tables go with the transaction that ends here, and with them what depends on them.
+    fn redefine_on_commit(&mut self) {
+        let goes = |change: &Effect| match change {
+            Effect::MakeTemporary {
+                name,
+                on_commit_drop: true,
+            } => Some(name.clone()),
+            _ => None,
+        };
+        for name in self.waiting().filter_map(goes).collect::<Vec<Bytes>>() {
+            let name = (!self.is_beside_temporaries).then_some(name);
+            self.redefine(name.as_deref());
+        }
+    }
+
     fn lock(&mut self, key: Bytes, shared: bool) {
         self.has_locked = true;
         self.bytes += key.len() + OVERHEAD;
@@ -1754,6 +1927,8 @@ impl Journal {
 
     fn commit(&mut self) {
         let mut local_before = false;
+        self.redefine_on_commit();
+        self.redefines = false;
         self.pending_bytes = 0;
         (self.more, self.unsure) = (None, false);
         for step in core::mem::take(&mut self.pending) {
@@ -1929,6 +2104,11 @@ impl Journal {
                 );
             }
             Effect::HoldCursor(name) => return self.hold_cursor(name.clone()),
+            // In the order of its transaction: `IF NOT EXISTS` makes none where one stays.
+            Effect::MakeTemporary { on_commit_drop, .. } if *on_commit_drop => return,
+            Effect::MakeTemporary { name, .. } => return self.make_temporary(name.clone()),
+            Effect::DropTemporary(name) => return self.drop_temporaries(Some(name)),
+            Effect::DropTemporaries => return self.drop_temporaries(None),
             Effect::UnlistenAll => {
                 return self.drop_entries(0, |entry| matches!(entry, Effect::Listen { .. }));
             }
@@ -1986,6 +2166,7 @@ impl Journal {
         self.unnamed = None;
         self.cursors.clear();
         self.locks.clear();
+        self.temporaries.clear();
         self.pending_bytes = 0;
         let kept = self
             .traces
@@ -2140,7 +2321,9 @@ fn size_of_entry(entry: &Effect) -> usize {
                 set.name.len() + set.text.len() + sizes.sum::<usize>()
             }
             Effect::ResetAll(text) => text.len(),
-            Effect::HoldCursor(name) => name.len(),
+            Effect::HoldCursor(name)
+            | Effect::MakeTemporary { name, .. }
+            | Effect::DropTemporary(name) => name.len(),
             Effect::Listen { channel, text } => channel.len() + text.len(),
             Effect::Prepare(prepared) => {
                 prepared.name.len()

@@ -85,15 +85,15 @@ fn the_policy_can_be_off() {
         outcome.check(others.is_empty(), "quiet");
         outcome.check(
             outcome.stderr.is_empty() == (value == "abandon"),
-            "by default, a session with a temporary table is lost with a line",
+            "by default, a session in a transaction that has written is lost with a line",
         );
     }
 }
 
 /// What it says beside one line for a session that the default policy could not resume: the
-/// program holds a temporary table.
+/// program has made a temporary table in a transaction that is open.
 fn but_for_the_lost(outcome: &Outcome) -> Vec<&str> {
-    let lost = "is lost in this child: it made or used a temporary object";
+    let lost = "is lost in this child: it was in a transaction that had done more";
     let lines = outcome.stderr.lines();
     lines.filter(|line| !line.contains(lost)).collect()
 }
@@ -327,7 +327,7 @@ fn every_line_can_be_one_json_object_with_its_facts() {
             );
             assert_eq!(
                 (&lost["reason"], &lost["detail"]),
-                (&json!("temporary_object"), &json!("temp"))
+                (&json!("transaction_more"), &json!("create"))
             );
             for fact in ["text", "hint"] {
                 assert!(

@@ -252,9 +252,9 @@ fn a_tree_is_read_while_it_runs() {
     assert_eq!(slot.last_event.load(Relaxed), CancelsHeld as u32 + 1);
     let (first, last) = (slot.first_at.load(Relaxed), slot.last_at.load(Relaxed));
     assert!(begun < first && first < last && last < nanoseconds());
-    assert_eq!(reason(slot), "temporary_object: temp");
+    assert_eq!(reason(slot), "transaction_more: create");
     tree.running
-        .log_with("a temporary object: temp (temporary_object); ");
+        .log_with("more than read: create (transaction_more); ");
 
     assert_eq!(shared.counts(other), [(Abandoned, 2)]);
     let grandchild = tree.fork(child, "fork");

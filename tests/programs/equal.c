@@ -881,8 +881,62 @@ static const char *const TRAPS[][12] = {
     {"prepare s1 as select 1", "prepare s1 as select 2"},
     {"begin", "set my.a to 'x'", "prepare transaction 'nosuch'"},
     {"declare c cursor with hold for select 1"},
-    {"create temp table t (a int)", "discard temp"},
-    {"create temp table t (a int)", "discard all"},
+    /* Temporary objects that are gone. */
+    {"!create temp table t (a serial)", "insert into t values (default)", "drop table t"},
+    {"!create temp table if not exists \"T t\" (a int)", "select * from pg_temp.\"T t\"", "drop table if exists \"T t\" cascade"},
+    {"!create temp table t (a int)", "discard temp"},
+    {"!create temp table t (a int); create temp view v as select * from t", "discard all"},
+    {"!begin", "create temp table t (a int)", "rollback"},
+    {"!begin", "create temp table t (a int)", "select 1/0", "commit"},
+    {"!begin", "savepoint a", "create temp table t (a int)", "insert into t values (1)", "rollback to a", "commit"},
+    {"!begin", "create temp table t (a int) on commit drop", "insert into t values (1)", "commit"},
+    {"!begin; create temp table t on commit drop as select 1; commit"},
+    {"!create temp table t (a int) on commit drop"},
+    {"!begin", "savepoint a", "create temp table t (a int) on commit drop", "release a", "commit and chain", "commit"},
+    {"!create table pg_temp.t (a int)", "drop table pg_temp.t"},
+    {"!select 1 as a into temp t", "alter table t add primary key (a)", "drop table t"},
+    {"!select 1 as a into pg_temp.t", "create temp sequence s", "create or replace temp view v as select 1", "drop view v", "drop sequence s", "drop table \"t\""},
+    {"!create temp table t (a int)", "create temp table u (a int)", "drop table t, pg_temp.u"},
+    {"!create temp table t (a int)", "begin", "drop table t", "create temp table t (b int) on commit drop", "commit"},
+    {"!create temp table t (a int)", "create view v as select * from t", "drop table t cascade"},
+    {"!|create temp table t (a int)", "|", "|drop table t"},
+    {"!=s1 create temp table t (a int)", "=x1 drop table t", "execute s1", "execute x1", "execute s1", "execute x1"},
+    {"!=s1 select 1 as one", "create temp table t (a int)", "drop table t"},
+    {"!=s1 select 1 as one", "begin", "create temp table t (a int) on commit drop", "create table if not exists t17 as select * from t", "commit", "deallocate s1"},
+    {"create temp table t (a int)", "drop table public.t"},
+    {"create temp table things (a int)", "drop table alt.gone"},
+    {"create temp table t (a int)", "begin", "drop table t", "rollback"},
+    {"create temp table t (a int)", "begin", "savepoint a", "drop table t", "rollback to a", "commit"},
+    {"create temp table t (a int)", "create temp table if not exists t (a int) on commit drop"},
+    {"begin", "create temp table t (a int) on commit drop", "drop table t", "create temp table t (a int)", "commit"},
+    {"create temp table t (a int) on commit delete rows"},
+    {"create temp table \"T\" (a int)", "drop table if exists t"},
+    {"create temp table t (a int)", "drop table t; select 1/0"},
+    {"create temp table t (a int)", "begin; drop table t; select 1/0", "rollback"},
+    {"create temp table t (a int)", "|drop table t", "|select 1/0"},
+    {"create table t18 (a int)", "create temp table t (a int)", "alter table t rename to u", "drop table t18"},
+    {"create table t19 (a int)", "create temp table t19 (a int)", "alter table t19 rename to u", "drop table t19"},
+    {"create table t20 (a int)", "create temp table t20 (a int)", "alter index t20 rename to u", "drop table t20"},
+    {"create table t21 (a int)", "create temp table t21 (a int)", "alter table t21 rename to u; commit; select 1/0", "drop table t21"},
+    {"create temp table t (a serial)", "alter sequence t_a_seq owned by none", "drop table t"},
+    {"create temp table p (a int) partition by list (a)", "create temp table q partition of p default", "alter table p detach partition q", "drop table p"},
+    {"create temp table t (a int)", "create function pg_temp.f() returns int language sql as 'select 1'", "drop table t"},
+    {"create domain pg_temp.d as int"},
+    {"create temp table t (a int)", "select changes()", "drop table t"},
+    {"explain analyze create temp table t as select 1 as a"},
+    {"explain analyze select 1 as a into temp t"},
+    {"explain create temp table t as select 1 as a"},
+    {"=s1 create temp table t as select 1 as a", "explain analyze execute s1"},
+    /* What was prepared while it hid another table, or before. */
+    {"create temp table things (name int)", "=s1 select name from things where name = $1", "drop table things"},
+    {"=s1 select name from things where name = $1", "create temp table things (name int)", "execute s1", "drop table things"},
+    {"begin", "create temp table things (name int) on commit drop", "=s1 select name from things where name = $1", "commit"},
+    {"begin", "create temp table things (name int)", "=s1 select name from things where name = $1", "rollback"},
+    {"begin", "savepoint a", "create temp table things (name int)", "prepare s1 as select name from things where name = $1", "rollback to a", "commit"},
+    {"begin", "create temp table of_role (a int) on commit drop", "create view things as select a as name from of_role", "=s1 select name from things where name = $1", "commit"},
+    {"create temp table of_role (a int)", "create view things as select a as name from of_role", "=s1 select name from things where name = $1", "discard temp"},
+    {"begin", "create temp table t (a int) on commit drop", "create table t22 as select 1 as n, t from t", "=s1 insert into t22 values ($1, null)", "commit"},
+    {"create temp table things (name int)", "=s1 select name from things where name = $1", "discard temp"},
     {"select pg_advisory_lock(pg_backend_pid())", "discard all"},
     {"select changes()", "discard all"},
     {"set lc_messages to 'C'", "set lc_time to 'C'", "set lc_numeric to 'C'"},
@@ -1468,10 +1522,13 @@ static void look(struct text *text, PGconn *conn)
     ask(text, conn, "select coalesce(current_setting('pg_trgm.similarity_threshold', true), '0.3'), coalesce(current_setting('plpgsql.variable_conflict', true), 'error')");
     ask(text, conn, "select name, setting, case when setting <> reset_val and name !~ '^transaction_' then source end, reset_val from pg_settings where name !~ '[.]' order by name"); /* others show which libraries are loaded */
     ask(text, conn, "select current_user, session_user, current_setting('role'), current_setting('is_superuser'), current_database()");
-    ask(text, conn, "select current_schemas(true)");
+    /* Without the backend's own, which is there once it has been used, and empty by the question below. */
+    ask(text, conn, "select array(select its from unnest(current_schemas(true)) as its where its !~ '^pg_temp_')");
     ask(text, conn, "select channel from pg_listening_channels() as t(channel) order by 1");
     ask(text, conn, "select name, is_holdable from pg_cursors order by 1");
-    ask(text, conn, "select count(*) from pg_class where relnamespace = pg_my_temp_schema()");
+    ask(text, conn, "select relname from pg_class where relnamespace = pg_my_temp_schema() "
+        "union all select proname from pg_proc where pronamespace = pg_my_temp_schema() "
+        "union all select typname from pg_type where typnamespace = pg_my_temp_schema() order by 1");
     ask(text, conn, "select classid, objid from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()");
     ask(text, conn, /* Of PREPARE it tells the whole text that it stood in, other statements and comments with it. */
         "select name, case when not from_sql then statement end, parameter_types, from_sql from pg_prepared_statements order by name");

@@ -24,7 +24,8 @@ PROBE = """select
     current_setting('app.tenant', true), current_setting('app.user', true), coalesce(current_setting('pg_trgm.similarity_threshold', true), '0.3'),
     current_user::text, (select string_agg(its, ' ' order by its) from pg_listening_channels() its),
     (select string_agg(name || ' ' || statement || parameter_types::text, ' ' order by name) from pg_prepared_statements),
-    current_schemas(true)::text"""
+    array(select its from unnest(current_schemas(true)) its where its !~ '^pg_temp_')::text,
+    (select string_agg(relname, ' ') from pg_class where relnamespace = pg_my_temp_schema())"""
 
 
 class Raw:
@@ -397,6 +398,32 @@ HISTORIES = {
             "CREATE TRIGGER touch BEFORE UPDATE ON things FOR EACH ROW EXECUTE FUNCTION touch()",
         ),
     ),
+    "CREATE TRIGGER, in all its forms": (
+        BACK,
+        raw(
+            "CREATE OR REPLACE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+            "PREPARE q AS SELECT 1",
+            "CREATE TRIGGER forms AFTER INSERT ON things REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE PROCEDURE touch('a', 1)",
+            "CREATE CONSTRAINT TRIGGER forms2 AFTER DELETE ON things DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.touch()",
+            "CREATE TRIGGER forms3 BEFORE UPDATE ON things FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "ALTER TRIGGER forms3 ON things RENAME TO forms4",
+            "ALTER TABLE things DISABLE TRIGGER forms4",
+            "INSERT INTO things (name) VALUES ('touched')",
+            "DROP TRIGGER IF EXISTS forms ON things",
+            "DROP TRIGGER forms2 ON things RESTRICT",
+            "DROP TRIGGER forms4 ON things",
+            "DEALLOCATE q",
+        ),
+    ),
+    "CREATE TRIGGER with a function of one's own": ("unknown_function", raw("CREATE TRIGGER sometimes BEFORE DELETE ON things FOR EACH ROW WHEN (own() > 0) EXECUTE FUNCTION suppress_redundant_updates_trigger()", "DROP TRIGGER sometimes ON things")),
+    "CREATE EVENT TRIGGER": (
+        "schema_change",
+        raw(
+            "CREATE OR REPLACE FUNCTION seen() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RETURN; END $$",
+            "CREATE EVENT TRIGGER seen ON ddl_command_end EXECUTE FUNCTION seen()",
+            "DROP EVENT TRIGGER seen",
+        ),
+    ),
     "CREATE FUNCTION, and a call": ("unknown_function", raw("CREATE OR REPLACE FUNCTION made() RETURNS int LANGUAGE sql AS 'SELECT 1'", "SELECT made()", "DROP FUNCTION made()")),
     "CREATE FUNCTION that changes settings": ("schema_change", raw("CREATE OR REPLACE FUNCTION sets() RETURNS text LANGUAGE sql AS $$ SELECT set_config('app.user', 'u', false) $$", "DROP FUNCTION sets()")),
     "CREATE FUNCTION with a setting": ("schema_change", raw("CREATE OR REPLACE FUNCTION sets() RETURNS int LANGUAGE sql SET app.tenant = 'u' AS 'SELECT 1'", "DROP FUNCTION sets()")),
@@ -416,9 +443,32 @@ HISTORIES = {
     "ALTER DATABASE SET, its own": ("altered_defaults", own("ALTER DATABASE {database} SET statement_timeout = '1min'", reset="ALTER DATABASE {database} RESET statement_timeout")),
     "ALTER ROLE IN DATABASE SET, its own": ("altered_defaults", own("ALTER ROLE {user} IN DATABASE {database} SET statement_timeout = '1min'", reset="ALTER ROLE {user} IN DATABASE {database} RESET statement_timeout")),
     "ALTER ROLE SET, a custom setting": ("altered_defaults", raw("ALTER ROLE reader SET app.tenant = 'u'")),
+    "ALTER ROLE RENAME and DROP ROLE, others": (BACK, raw("CREATE ROLE passing", "ALTER ROLE passing RENAME TO passed", "DROP ROLE passed")),
+    "its own role renamed from under it": (
+        "altered_defaults",
+        own("CREATE ROLE other SUPERUSER", "SET SESSION AUTHORIZATION other", "ALTER ROLE {user} RENAME TO once", "ALTER ROLE once SET statement_timeout = '1min'", "ALTER ROLE once RENAME TO {user}", reset="RESET SESSION AUTHORIZATION; ALTER ROLE {user} RESET ALL; DROP ROLE other"),
+    ),
     "a function of one's own": ("unknown_function", raw("SELECT own()")),
     # What stays with its session.
     "temporary table": ("temporary_object", raw("CREATE TEMP TABLE t (a int)")),
+    "temporary table, dropped": (BACK, raw("CREATE TEMP TABLE t (id serial, name text)", "INSERT INTO t (name) SELECT name FROM things", "DROP TABLE t")),
+    "temporary table, rolled back": (BACK, raw("BEGIN", "CREATE TEMP TABLE t AS SELECT * FROM things", "ROLLBACK")),
+    "temporary table, rolled back to a savepoint": (BACK, raw("BEGIN", "SAVEPOINT a", "CREATE TEMP TABLE t (a int)", "ROLLBACK TO a", "COMMIT")),
+    "temporary table, ON COMMIT DROP": (BACK, raw("BEGIN", "CREATE TEMP TABLE t ON COMMIT DROP AS SELECT * FROM things", "CREATE INDEX ON t (name)", "INSERT INTO things SELECT * FROM t WHERE false", "COMMIT")),
+    "temporary table, DISCARD TEMP": (BACK, raw("SELECT * INTO TEMP t FROM things", "DISCARD TEMP")),
+    "temporary table, DISCARD ALL": (BACK, raw("CREATE TEMP TABLE t (a int)", "CREATE TEMP VIEW v AS SELECT * FROM t", "DISCARD ALL")),
+    "temporary tables, dropped by schema": (BACK, raw("CREATE TABLE pg_temp.t (a int)", 'CREATE TEMP TABLE "U" (a int)', 'DROP TABLE IF EXISTS pg_temp.t, "U"')),
+    "temporary view and sequence, dropped": (BACK, raw("CREATE TEMP SEQUENCE s", "CREATE OR REPLACE TEMP VIEW v AS SELECT nextval('s')", "SELECT * FROM v", "DROP VIEW v", "DROP SEQUENCE s")),
+    "temporary table, altered and dropped": (BACK, raw("CREATE TEMP TABLE t (a int)", "ALTER TABLE t ADD PRIMARY KEY (a)", "DROP TABLE t")),
+    "temporary table, psycopg 3 and COPY": (BACK, psycopg3(lambda c: staged(c, 1))),
+    "temporary table, psycopg 3 and COPY, prepared by itself": ("prepared_redefined", psycopg3(lambda c: staged(c, 6))),
+    "temporary table in SQLAlchemy": (BACK, alchemy(lambda e: staged_too(e))),
+    "temporary table, renamed and dropped": ("temporary_object", raw("CREATE TEMP TABLE t (a int)", "ALTER TABLE t RENAME TO u", "DROP TABLE u")),
+    "temporary table, another dropped": ("temporary_object", raw("CREATE TEMP TABLE t (a int)", "DROP TABLE IF EXISTS public.t, u")),
+    "temporary table, its drop rolled back": ("temporary_object", raw("CREATE TEMP TABLE t (a int)", "BEGIN", "DROP TABLE t", "ROLLBACK")),
+    "temporary table that stays empty": ("temporary_object", raw("CREATE TEMP TABLE t (a int) ON COMMIT DELETE ROWS")),
+    "temporary table in the way of a prepared statement": ("prepared_redefined", raw("PREPARE q AS SELECT name FROM things", "CREATE TEMP TABLE things (name int)", "DROP TABLE things")),
+    "temporary function": ("schema_change", raw("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP FUNCTION pg_temp.f()")),
     "session lock": ("advisory_lock", raw("SELECT pg_advisory_lock(7)")),
     "session lock, given back": (BACK, raw("SELECT pg_advisory_lock(8)", "SELECT pg_advisory_unlock(8)")),
     "DO": ("any_effect", raw("DO $$ BEGIN PERFORM 1; END $$")),
@@ -466,6 +516,26 @@ def extras2(connection):
 
     register_hstore(connection)
     queries(("SELECT %s::json", (Json({}),)))(connection)
+
+
+def staged(connection, times):
+    """Rows come in by way of a staging table, as in an upsert."""
+    for _ in range(times):
+        with connection.transaction():
+            connection.execute("CREATE TEMP TABLE staged (LIKE things INCLUDING DEFAULTS) ON COMMIT DROP")
+            with connection.cursor() as cursor, cursor.copy("COPY staged (name) FROM STDIN") as copy:
+                copy.write_row(("staged",))
+            connection.execute("INSERT INTO things (name) SELECT name FROM staged ON CONFLICT DO NOTHING")
+
+
+def staged_too(engine):
+    from sqlalchemy import Column, Integer, MetaData, Table
+
+    table = Table("staged", MetaData(), Column("id", Integer, primary_key=True), prefixes=["TEMPORARY"])
+    with engine.begin() as connection:
+        table.create(connection)
+        connection.execute(table.insert(), [{"id": 1}, {"id": 2}])
+        table.drop(connection)
 
 
 def reasons(pid):

@@ -1,7 +1,7 @@
 //! What the reader says, in the words of the tree.
 
 use crate::tree;
-use forkguard_sql::{Argument, Call, Mode, Name, Statement, Trusted, Value, What};
+use forkguard_sql::{Argument, Call, Mode, Name, Statement, Temporaries, Trusted, Value, What};
 
 /// What a fresh session reads by, and nothing trusted.
 pub const MODE: Mode<'static> = Mode {
@@ -13,6 +13,9 @@ pub const MODE: Mode<'static> = Mode {
 
 /// What the reader says, in the words of [`tree::Does`]: a function that is not known may do anything.
 pub fn said(statement: &Statement) -> tree::Does {
+    if matches!(statement.temporary, Temporaries::Made { .. }) {
+        return tree::Does::Changes("makes a temporary one".to_owned());
+    }
     let mut unknown = statement.calls.names();
     match (&statement.what, unknown.next()) {
         (What::Opaque(_), _) | (_, None) => said_of(&statement.what),
@@ -27,6 +30,7 @@ fn said_of(what: &What) -> tree::Does {
     match what {
         What::Harmless => Nothing,
         What::Opaque(reason) => Changes(reason.to_string()),
+        What::Roles { .. } => Nothing,
         What::Defaults { .. } => Changes("defaults of new sessions".to_owned()),
         What::SetTransaction => Nothing,
         What::Savepoint(n) => This(format!("Savepoint {}", name(n))),

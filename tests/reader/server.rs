@@ -1,7 +1,7 @@
 //! Against a real server: what is said to be harmless leaves the session as it was.
 
 use crate::{corpus, support, MODE};
-use forkguard_sql::{read, What};
+use forkguard_sql::{read, Temporaries, What};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -57,6 +57,9 @@ fn leaves_it_as_it_was(server: &support::Cluster) {
         .flat_map(|file| read(file.sql.as_bytes(), &MODE))
         .filter(|statement| !left_out(&String::from_utf8_lossy(statement.text)))
         .filter_map(|statement| match statement.what {
+            _ if matches!(statement.temporary, Temporaries::Made { .. }) => {
+                Some((false, statement.text))
+            }
             What::Harmless | What::Copy => Some((true, statement.text)),
             What::Opaque(_) => Some((false, statement.text)),
             // Transactions and settings are not for the session that is looked at.

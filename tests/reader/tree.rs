@@ -226,6 +226,8 @@ fn change_by(key: &str, body: &Json) -> Option<String> {
     const COERCE_SQL_SYNTAX: i64 = 4; // EXTRACT(… FROM …) and the like
     const CURSOR_OPT_HOLD: i64 = 0x20;
     let temporary = |name: &str| name.starts_with("pg_temp");
+    // A relation of `pg_temp` may be named, and not made.
+    let made_there = |field: &str| text(&body[field], "schemaname") == "pg_temp";
     // Parsed and not run, and with nothing in it that is set or loaded.
     let option = |name: &str| {
         let options = body["options"].as_array().into_iter().flatten();
@@ -314,8 +316,17 @@ fn change_by(key: &str, body: &Json) -> Option<String> {
             text(&body["relation"], "relname") == "pg_settings"
         }
         "DeclareCursorStmt" => number(body, "options") & CURSOR_OPT_HOLD != 0,
+        "CreateStmt" | "ViewStmt" | "CreateSeqStmt" | "IntoClause"
+            if ["relation", "view", "sequence", "rel"]
+                .into_iter()
+                .any(made_there) =>
+        {
+            true
+        }
         "relpersistence" => body == "t",
-        "schemaname" | "schema" => body.as_str().is_some_and(temporary),
+        "schemaname" | "schema" => body
+            .as_str()
+            .is_some_and(|name| temporary(name) && name != "pg_temp"),
         _ => false,
     };
     if is {

@@ -4,6 +4,7 @@ use super::calls::{self, Body, Place};
 use super::lexer::{Kind, Lexer, Token};
 use super::name::Name;
 use super::set_config::{self, Argument};
+use super::temporary::{self, Temporaries};
 use super::words::Word;
 use super::{Calls, Cause, Lock, Mode, Redefines, Routines, Statement, Touch, Value, What};
 use crate::reason::Reason;
@@ -37,6 +38,8 @@ pub fn statement<'a>(
         redefines: Redefines::Nothing,
         calls: Calls::default(),
         routines: Routines::Same,
+        temporary: Temporaries::Same,
+        names_temporary: true,
         in_transaction,
         more: None,
         vouched: false,
@@ -57,6 +60,7 @@ pub fn statement<'a>(
         redefines: reader.redefines,
         calls: reader.calls,
         routines: reader.routines,
+        temporary: reader.temporary,
         touch: reader.touch(&what),
         vouched: reader.vouched,
     })
@@ -93,6 +97,10 @@ struct Reader<'a, 'm> {
     calls: Calls<'a>,
     /// See [`Statement::routines`].
     routines: Routines<'a>,
+    /// See [`Statement::temporary`].
+    temporary: Temporaries<'a>,
+    /// Where `pg_temp.` stands in it, it makes nothing there but what `temporary` says.
+    names_temporary: bool,
     /// What it does in its transaction is asked, too.
     in_transaction: bool,
     /// The first word by which it does more than to read.
@@ -325,6 +333,16 @@ impl<'a> Reader<'a, '_> {
                     if self.drops_routines() {
                         self.routines = Routines::Dropped;
                     }
+                    let behind = self.text.get(self.token.end..).unwrap_or_default();
+                    self.temporary =
+                        temporary::dropped(behind, self.mode.standard_conforming_strings);
+                    // The names by which sessions log in.
+                    if matches!(self.peek().kind, Kind::Word(Role | User | Group)) {
+                        self.scan(Body::NoCalls)?;
+                        return Ok(What::Roles {
+                            by: self.written(first),
+                        });
+                    }
                 }
                 self.scan(Body::NoCalls)?;
                 Ok(What::Harmless)
@@ -353,7 +371,11 @@ impl<'a> Reader<'a, '_> {
                 self.bump();
                 let what = match self.token.kind {
                     Kind::Word(All) => What::DiscardAll,
-                    Kind::Word(Plans | Sequences | Temp | Temporary) => What::DiscardOther,
+                    Kind::Word(Plans | Sequences) => What::DiscardOther,
+                    Kind::Word(Temp | Temporary) => {
+                        self.temporary = Temporaries::Discarded;
+                        What::DiscardOther
+                    }
                     _ => return self.unread(),
                 };
                 self.bump();
@@ -857,15 +879,26 @@ impl<'a> Reader<'a, '_> {
         match self.token.kind {
             Kind::Word(Execute) => self.execute(),
             Kind::Word(Declare) => self.declare(),
-            Kind::Word(Create) => self.create(),
+            Kind::Word(Create) => {
+                let what = self.create()?;
+                self.explained(what)
+            }
             Kind::Word(Refresh) => {
                 self.scan(Body::NoCalls)?;
                 Ok(What::Harmless)
             }
             _ => {
                 self.inner_query()?;
-                Ok(What::Harmless)
+                self.explained(What::Harmless)
             }
+        }
+    }
+
+    /// Whether `ANALYZE` runs it, and so makes what it says, is not read.
+    fn explained(&self, what: What<'a>) -> Read<'a> {
+        match self.temporary {
+            Temporaries::Made { .. } => Err(Reason::TemporaryObject.into()),
+            _ => Ok(what),
         }
     }
 
@@ -933,13 +966,16 @@ impl<'a> Reader<'a, '_> {
         if replace && !self.take(Replace) {
             return self.unread();
         }
-        if matches!(
-            self.token.kind,
-            Kind::Word(Local | Global | Temp | Temporary)
-        ) {
-            return self.opaque(Reason::TemporaryObject);
-        }
         self.creates = true;
+        self.temporary = Temporaries::Beside;
+        let by = self.token;
+        let is_temporary = matches!(by.kind, Kind::Word(Local | Global | Temp | Temporary));
+        if is_temporary {
+            let _ = self.take(Local) || self.take(Global);
+            if !self.take(Temp) && !self.take(Temporary) {
+                return self.opaque_at(Reason::TemporaryObject, by);
+            }
+        }
         self.take(Unlogged);
         self.take(Recursive);
         let body = match self.token.kind {
@@ -957,6 +993,7 @@ impl<'a> Reader<'a, '_> {
             Kind::Word(Sequence | Database | Role | Group | Tablespace) => Body::NoCalls,
             Kind::Word(User) if self.peek().kind != Kind::Word(Mapping) => Body::NoCalls,
             Kind::Word(Type) => return self.create_type(),
+            _ if is_temporary => return self.opaque_at(Reason::TemporaryObject, by),
             _ => return self.opaque(Reason::SchemaChange),
         };
         self.redefines = match self.token.kind {
@@ -964,6 +1001,23 @@ impl<'a> Reader<'a, '_> {
             Kind::Word(Materialized | Schema) => Redefines::Anything,
             _ => Redefines::Nothing,
         };
+        match self.token.kind {
+            Kind::Word(Table | View | Sequence) => {
+                let behind = self.text.get(self.token.end..).unwrap_or_default();
+                let standard_strings = self.mode.standard_conforming_strings;
+                match temporary::made(behind, standard_strings, is_temporary) {
+                    Ok(made) => self.temporary = made,
+                    Err(()) => return self.opaque_at(Reason::TemporaryObject, by),
+                }
+                if matches!(self.temporary, Temporaries::Made { .. }) {
+                    self.redefines = Redefines::Nothing; // it says so itself
+                }
+            }
+            _ if is_temporary => return self.opaque_at(Reason::TemporaryObject, by),
+            // It goes with its table.
+            Kind::Word(Index | Unique) => self.temporary = Temporaries::Same,
+            _ => self.names_temporary = false,
+        }
         match self.scan(body)? {
             Found::Execute(name) => Ok(What::Execute { name }),
             _ => Ok(What::Harmless),
@@ -1167,6 +1221,13 @@ impl<'a> Reader<'a, '_> {
         ) {
             self.redefines = Redefines::Anything;
         }
+        self.names_temporary = false;
+        let behind = self.text.get(self.token.end..).unwrap_or_default();
+        let strings = self.mode.standard_conforming_strings;
+        self.temporary = match self.token.kind {
+            Kind::Word(Table) => temporary::altered(behind, strings),
+            _ => Temporaries::Altered,
+        };
         let body = match self.token.kind {
             Kind::Word(
                 Table | Index | View | Materialized | Sequence | Schema | Type | Domain | Policy
@@ -1178,7 +1239,9 @@ impl<'a> Reader<'a, '_> {
             }
             // A new session takes its defaults from there.
             Kind::Word(Role | User | Group | Database) => {
+                self.temporary = Temporaries::Same;
                 let what = self.token;
+                let mut renames = false;
                 if let Some(defaults) = self.defaults() {
                     self.scan(Body::NoCalls)?;
                     return Ok(defaults);
@@ -1189,8 +1252,15 @@ impl<'a> Reader<'a, '_> {
                     }
                     match self.token.kind {
                         Kind::Open | Kind::Close => return self.unread(),
-                        _ => self.bump(),
+                        _ => {
+                            renames |= self.is_written(b"rename");
+                            self.bump();
+                        }
                     }
+                }
+                if renames && what.kind != Kind::Word(Database) {
+                    let by = self.written(self.first);
+                    return Ok(What::Roles { by });
                 }
                 return Ok(What::Harmless);
             }
@@ -1290,7 +1360,7 @@ impl<'a> Reader<'a, '_> {
                             }
                         }
                         Kind::Word(word) => match word {
-                            PgTemp => return self.opaque(Reason::TemporaryObject),
+                            PgTemp => self.names_pg_temp(prev.kind)?,
                             PgSettings => settings = true,
                             Insert | Update | Delete | Merge | Create => {
                                 changes = true;
@@ -1307,13 +1377,12 @@ impl<'a> Reader<'a, '_> {
                             Into if !matches!(prev.kind, Kind::Word(Insert | Merge)) => {
                                 self.redefines = Redefines::Anything;
                                 self.is_more(token);
+                                self.select_into()?;
                             }
                             Temp | Temporary => {
-                                let made =
-                                    |kind| matches!(kind, Kind::Word(Create | Into | Replace));
-                                let named =
-                                    prev2 == Kind::Word(Insert) || prev2 == Kind::Word(Merge);
-                                if (made(prev.kind) && !named)
+                                // In CREATE SCHEMA. (`INTO TEMP` was read at INTO.)
+                                let made = |kind| matches!(kind, Kind::Word(Create | Replace));
+                                if made(prev.kind)
                                     || (matches!(prev.kind, Kind::Word(Local | Global))
                                         && made(prev2))
                                 {
@@ -1342,7 +1411,7 @@ impl<'a> Reader<'a, '_> {
                         _ => {
                             let name = self.written(token);
                             if mentions_pg_temp(name) {
-                                return self.opaque(Reason::TemporaryObject);
+                                self.names_pg_temp(prev.kind)?;
                             }
                             settings |= name == b"\"pg_settings\"";
                             if self.in_transaction
@@ -1409,6 +1478,43 @@ impl<'a> Reader<'a, '_> {
             return Err(Reason::PgSettings.into());
         }
         Ok(found)
+    }
+
+    /// At `pg_temp`, or a longer name around it. As a relation's schema it is harmless where nothing is
+    /// made: `call` looks at functions.
+    #[cold]
+    fn names_pg_temp(&self, before: Kind) -> Result<(), Cause<'a>> {
+        let is_schema = temporary::is_pg_temp(self.written(self.token))
+            && before != Kind::Dot
+            && self.peek().kind == Kind::Dot;
+        if self.names_temporary && is_schema {
+            return Ok(());
+        }
+        self.opaque(Reason::TemporaryObject)
+    }
+
+    /// At the `INTO` of a `SELECT`, which makes a table.
+    #[cold]
+    fn select_into(&mut self) -> Result<(), Cause<'a>> {
+        use Word::*;
+        let behind = self.text.get(self.token.end..).unwrap_or_default();
+        let made = temporary::into(behind, self.mode.standard_conforming_strings);
+        let is_query = matches!(
+            self.first.kind,
+            Kind::Open | Kind::Word(Select | With | Explain)
+        );
+        match made {
+            Ok(made @ Temporaries::Made { .. }) if is_query => {
+                self.temporary = made;
+                self.redefines = Redefines::Nothing; // it says so itself
+            }
+            Ok(Temporaries::Made { .. }) | Err(()) => {
+                let mut ahead = self.lexer;
+                return self.opaque_at(Reason::TemporaryObject, ahead.token());
+            }
+            Ok(made) => self.temporary = made,
+        }
+        Ok(())
     }
 
     /// Whether a string constant may be the time of its transaction (datatype-datetime.html, "Special
@@ -1491,6 +1597,9 @@ impl<'a> Reader<'a, '_> {
         if call.parts <= 2 && self.mode.trusted.holds(schema, name) {
             self.vouched(call.name);
             return Ok(());
+        }
+        if call.parts > 1 && mentions_pg_temp(self.written(call.first)) {
+            return self.opaque_at(Reason::TemporaryObject, call.first);
         }
         if calls::is_set_config(name) {
             return Err(Reason::SetConfigUnread.into());

@@ -29,6 +29,7 @@ mod name;
 mod reason;
 pub mod removal;
 mod set_config;
+mod temporary;
 mod trusted;
 mod words;
 
@@ -38,6 +39,7 @@ mod tests;
 pub use name::Name;
 pub use reason::{Cause, Reason, LONGEST_NAME};
 pub use set_config::{doubt, Argument, Call, SetConfig};
+pub use temporary::Temporaries;
 pub use trusted::Trusted;
 
 use lexer::Lexer;
@@ -75,6 +77,8 @@ pub struct Statement<'a> {
     pub calls: Calls<'a>,
     /// What it may do to functions.
     pub routines: Routines<'a>,
+    /// What it does to temporary tables, views and sequences.
+    pub temporary: Temporaries<'a>,
 }
 
 /// What a statement leaves behind in its transaction, beside what [`What`] tells.
@@ -260,6 +264,12 @@ pub enum What<'a> {
         /// The word for its kind.
         by: &'a [u8],
     },
+    /// `ALTER ROLE … RENAME`, `DROP ROLE`, and the like with `USER` and `GROUP`: a name may be another
+    /// role's from then on, or nobody's. Nothing else.
+    Roles {
+        /// Its first word.
+        by: &'a [u8],
+    },
     /// It may change the session in ways that cannot be told, or cannot be repeated.
     Opaque(Cause<'a>),
 }
@@ -392,6 +402,7 @@ impl<'a> Iterator for Statements<'a> {
                 redefines: Redefines::Nothing,
                 calls: Calls::default(),
                 routines: Routines::Same,
+                temporary: Temporaries::Same,
                 touch: Touch::More(b""),
                 vouched: false,
             });

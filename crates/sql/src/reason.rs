@@ -54,8 +54,8 @@ reasons! {
         "it holds, or may hold, an advisory lock of its session"
         "give the lock back before the fork, in the words that took it; or DISCARD ALL";
     TemporaryObject "temporary_object"
-        "it made or used a temporary object"
-        "use temporary objects on a connection that is opened after the fork";
+        "it has a temporary object, or made one that forkguard does not follow"
+        "drop it before the fork by its name, or use it on a connection that is opened after the fork";
     TemporarySearchPath "temporary_search_path"
         "its search_path names pg_temp"
         "use temporary objects on a connection that is opened after the fork";

@@ -327,17 +327,34 @@ fn what_a_session_keeps_and_what_nobody_can_tell_is_opaque() {
         "ALTER ROLE bøb SET work_mem = 1",
         "ALTER ROLE bob CREATEDB SET work_mem = 1",
         "ALTER GROUP bob SET work_mem = 1",
-        "CREATE TEMP TABLE t (a int)",
-        "CREATE LOCAL TEMPORARY TABLE t AS SELECT 1",
-        "CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
+        "CREATE TEMP TABLE public.t (a int)",
+        "CREATE TABLE pg_temp_3.t (a int)",
+        "CREATE TABLE d.pg_temp.t (a int)",
+        "CREATE TEMP TABLE té (a int)",
+        "CREATE TEMP TABLE \"é\" (a int)",
+        "CREATE TEMP TABLE U&\"t\" (a int)",
+        "CREATE TEMP TABLE a23456789012345678901234567890123456789012345678901234567890abcd (a int)",
+        "CREATE TEMP DOMAIN d AS int",
+        "CREATE DOMAIN pg_temp.d AS int",
+        "CREATE MATERIALIZED VIEW pg_temp.v AS SELECT 1",
+        "CREATE FUNCTION \"pg_temp\".f() RETURNS int LANGUAGE sql AS 'select 1'",
+        "EXPLAIN ANALYZE CREATE TEMP TABLE t AS SELECT 1",
+        "EXPLAIN ANALYZE SELECT 1 INTO TEMP t",
+        "CREATE RULE r AS ON INSERT TO t DO SELECT 1 INTO TEMP u",
+        "SELECT 1 INTO TEMP",
+        "SELECT 1 INTO pg_temp_3.t",
+        "SELECT pg_temp.f()",
+        "SELECT \"pg_temp\".lower('x')",
+        "SELECT * FROM pg_temp_3.t",
+        "SELECT * FROM \"PG_TEMP\".t",
+        "SELECT pg_temp FROM t",
+        "DROP SCHEMA pg_temp CASCADE",
+        "DROP SCHEMA IF EXISTS pg_temp_3",
+        "ALTER TABLE pg_temp.t ADD b int",
         "CREATE SCHEMA s CREATE TEMP TABLE t (a int)",
-        "CREATE TABLE pg_temp.t (a int)",
         "CREATE TYPE pg_temp.t AS (a int)",
         "CREATE TYPE t AS RANGE (subtype = int)",
         "DROP TABLE \"pg_temp_3\".t",
-        "SELECT 1 INTO TEMP t",
-        "SELECT 1 INTO LOCAL TEMP t",
-        "WITH x AS (SELECT 1) SELECT * INTO TEMPORARY TABLE t FROM x",
         "DECLARE c CURSOR WITH HOLD FOR SELECT f()",
         "DECLARE \"é\" CURSOR WITH HOLD FOR SELECT 1",
         "DECLARE c CURSOR FOR SELECT f()",
@@ -458,7 +475,7 @@ fn the_user_vouches_for_functions() {
         "SELECT public.dblink_connect('x')",
         "SELECT set_config('a', b, true)",
         "DO ''",
-        "CREATE TEMP TABLE t ()",
+        "CREATE TEMP DOMAIN t",
     ] {
         check(&all, text, false);
     }
@@ -954,5 +971,118 @@ fn what_is_redefined_is_told() {
             .map(|its| its.redefines)
             .collect();
         assert_eq!(format!("{all:?}"), format!("[{said}]"), "{text}");
+    }
+}
+
+/// What becomes of temporary tables: `name` and whether it goes with its transaction, `- name`, or a word.
+fn temporaries(text: &str) -> String {
+    let statement = read(text.as_bytes(), &MODE).next().unwrap();
+    if let What::Opaque(cause) = statement.what {
+        return format!("{:?}", cause.reason);
+    }
+    match statement.temporary {
+        Temporaries::Made {
+            name,
+            on_commit_drop,
+        } => format!("{name:?} {on_commit_drop}"),
+        Temporaries::Dropped(dropped) => {
+            let names = dropped.names().map(|name| format!("- {name:?}"));
+            names.collect::<Vec<String>>().join(" ")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn temporary_tables_views_and_sequences_are_followed_by_their_names() {
+    for (text, expected) in [
+        ("CREATE TEMP TABLE t (a int)", "t false"),
+        ("CREATE TEMPORARY TABLE IF NOT EXISTS T ()", "t false"),
+        ("CREATE LOCAL TEMPORARY TABLE \"T\" AS SELECT 1", "T false"),
+        ("CREATE GLOBAL TEMP TABLE pg_temp.t (a int)", "t false"),
+        ("CREATE TABLE PG_TEMP.t (a int)", "t false"),
+        (
+            "CREATE TABLE IF NOT EXISTS \"pg_temp\".\"a.b\" (a int)",
+            "a.b false",
+        ),
+        ("CREATE TEMP TABLE if (a int)", "if false"),
+        ("CREATE TEMP TABLE t (a int) ON COMMIT DROP", "t true"),
+        ("CREATE TEMP TABLE t ON COMMIT DROP AS SELECT 1", "t true"),
+        (
+            "CREATE TEMP TABLE t (a int) WITH (x = 1) ON /* */ commit\nDrop TABLESPACE s",
+            "t true",
+        ),
+        (
+            "CREATE TEMP TABLE t (a int) ON COMMIT DELETE ROWS",
+            "t false",
+        ),
+        (
+            "CREATE TEMP TABLE t (a int) ON COMMIT PRESERVE ROWS",
+            "t false",
+        ),
+        (
+            "CREATE TEMP TABLE t AS SELECT 1 FROM a JOIN b ON commit",
+            "t false",
+        ),
+        (
+            "CREATE TEMP TABLE t (a text DEFAULT ' ON COMMIT DROP ')",
+            "t false",
+        ),
+        ("CREATE TEMP TABLE t AS EXECUTE p", "t false"),
+        ("CREATE OR REPLACE TEMP VIEW v AS SELECT 1", "v false"),
+        ("CREATE TEMP RECURSIVE VIEW v (n) AS SELECT 1", "v false"),
+        (
+            "CREATE VIEW pg_temp.v AS SELECT * FROM pg_temp.t",
+            "v false",
+        ),
+        ("CREATE TEMP SEQUENCE IF NOT EXISTS s", "s false"),
+        ("SELECT 1 INTO TEMP t", "t false"),
+        ("SELECT 1 INTO LOCAL TEMP pg_temp.t FROM x", "t false"),
+        ("SELECT 1 INTO pg_temp.t", "t false"),
+        ("(SELECT 1 INTO TABLE pg_temp.t)", "t false"),
+        (
+            "WITH x AS (SELECT 1) SELECT * INTO TEMPORARY TABLE \"t\" FROM x",
+            "t false",
+        ),
+        ("SELECT 1 INTO t", "Beside"),
+        ("SELECT 1 INTO temp.t", "Beside"),
+        ("SELECT 1 INTO UNLOGGED t", "Beside"),
+        ("CREATE TABLE t (a int)", "Beside"),
+        ("CREATE TABLE pg_temporal.t (a int)", "TemporaryObject"),
+        ("CREATE TABLE t (LIKE pg_temp.u)", "Beside"),
+        ("CREATE VIEW v AS SELECT 1", "Beside"),
+        ("CREATE INDEX i ON pg_temp.t (a)", "Same"),
+        ("ALTER TABLE t ADD PRIMARY KEY (a)", "Beside"),
+        ("ALTER TABLE IF EXISTS ONLY s.t ALTER a TYPE text", "Beside"),
+        ("ALTER TABLE t RENAME TO u", "Altered"),
+        ("ALTER TABLE t * RENAME TO u", "Altered"),
+        ("ALTER TABLE t RENAME COLUMN a TO b", "Altered"),
+        ("ALTER TABLE t DETACH PARTITION u", "Altered"),
+        ("ALTER INDEX t RENAME TO u", "Altered"),
+        ("ALTER SEQUENCE s OWNED BY NONE", "Altered"),
+        ("ALTER ROLE one PASSWORD 'x'", "Same"),
+        ("DROP TABLE t", "- t"),
+        (
+            "DROP TABLE IF EXISTS t, \"U\" , pg_temp.v, public.w, x CASCADE",
+            "- t - U - v - x",
+        ),
+        ("DROP TABLE d.pg_temp.t", "TemporaryObject"),
+        ("DROP TABLE pg_temp_3.t", "TemporaryObject"),
+        ("DROP TABLE \"pg_temp\".t RESTRICT", "- t"),
+        ("DROP VIEW v", "- v"),
+        ("DROP SEQUENCE s", "- s"),
+        ("DROP INDEX t", "Same"),
+        ("DROP MATERIALIZED VIEW t", "Same"),
+        ("DISCARD TEMPORARY", "Discarded"),
+        ("DISCARD ALL", "Same"),
+        ("INSERT INTO temp VALUES (1)", "Same"),
+        (
+            "INSERT INTO pg_temp.t (a) SELECT a FROM \"pg_temp\".u",
+            "Same",
+        ),
+        ("COPY pg_temp.t (a) FROM STDIN", "Same"),
+        ("EXPLAIN SELECT * FROM pg_temp.t", "Same"),
+    ] {
+        assert_eq!(temporaries(text), expected, "{text}");
     }
 }

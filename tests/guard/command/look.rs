@@ -99,10 +99,10 @@ fn a_tree_is_told_as_it_is() {
     assert_eq!(of(child, "['open']"), "1");
     assert_eq!(of(child, "['first_event']['what']"), "abandoned");
     assert_eq!(of(child, "['last_event']['what']"), "opaque");
-    assert_eq!(of(child, "['opaque_reason']"), "temporary_object");
-    assert_eq!(of(child, "['opaque_detail']"), "temp");
-    assert!(of(child, "['opaque_text']").contains("a temporary object: temp"));
-    assert!(of(child, "['opaque_hint']").contains("after the fork"));
+    assert_eq!(of(child, "['opaque_reason']"), "transaction_more");
+    assert_eq!(of(child, "['opaque_detail']"), "create");
+    assert!(of(child, "['opaque_text']").contains("more than read: create"));
+    assert!(of(child, "['opaque_hint']").contains("before the fork"));
 
     // Piped: a table, plain and whole.
     let table = run(&["status", &pid]).run();
