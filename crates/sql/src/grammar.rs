@@ -2,7 +2,7 @@
 
 use super::calls::{self, Body, Place};
 use super::lexer::{Kind, Lexer, Token};
-use super::name::Name;
+use super::name::{mentions_pg_temp, Name};
 use super::set_config::{self, Argument};
 use super::temporary::{self, Temporaries};
 use super::words::Word;
@@ -1690,10 +1690,4 @@ struct Site {
     before: Token,
     before2: Kind,
     before_is_operator: bool,
-}
-
-/// Whether `pg_temp` stands in it, in any case: also as the beginning of `pg_temp_3`.
-pub fn mentions_pg_temp(text: &[u8]) -> bool {
-    text.windows(7)
-        .any(|part| part.eq_ignore_ascii_case(b"pg_temp"))
 }

@@ -144,3 +144,9 @@ impl Iterator for Units<'_> {
         }
     }
 }
+
+/// Whether `pg_temp` stands in it, in any case: also as the beginning of `pg_temp_3`.
+pub fn mentions_pg_temp(text: &[u8]) -> bool {
+    text.windows(7)
+        .any(|part| part.eq_ignore_ascii_case(b"pg_temp"))
+}

@@ -5,8 +5,8 @@
 //! says the same in every session. A column, a function or an operator may not.
 
 use super::calls;
-use super::grammar::mentions_pg_temp;
 use super::lexer::{Kind, Lexer, Token};
+use super::name::mentions_pg_temp;
 use super::words::Word;
 use crate::reason::Reason;
 use alloc::vec::Vec;

@@ -226,7 +226,7 @@ impl<'a> Reader<'a> {
             Some(In::Path(name)) if is_temporary => name,
             None | Some(In::Other) if is_temporary => return Err(()),
             // `pg_temp_3.t`, or a name in doubt.
-            None | Some(In::Other) if super::grammar::mentions_pg_temp(self.since(start)) => {
+            None | Some(In::Other) if super::name::mentions_pg_temp(self.since(start)) => {
                 return Err(())
             }
             _ => return Ok(Temporaries::Beside),
