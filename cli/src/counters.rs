@@ -10,7 +10,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::processes::Process;
 use crate::terminal;
+use forkguard_proto::page::{self, Count, Page, Slot, COUNTS, TEXT};
 use forkguard_proto::page::{self, Page, Slot, COUNTS, TEXT};
+use forkguard_sql::Reason;
 use forkguard_sql::Reason;
 
 /// What `/proc` calls it: [`page::NAME`] as a memfd's.
@@ -43,21 +45,122 @@ pub struct Counted {
     pub pid: u32,
     /// When it began to.
     pub since: u64,
-    /// By [`page::Count`].
+    /// By [`Count`].
     pub counts: [u64; COUNTS],
     /// The policy's name.
     pub policy: &'static str,
     /// How many libpqs are redirected in it.
     pub libpqs: u32,
-    /// When, in nanoseconds since 1970, and what.
-    pub first: Option<(u64, &'static str)>,
-    /// The same.
-    pub last: Option<(u64, &'static str)>,
-    /// Why the last session became opaque.
+    /// What happened first.
+    pub first: Option<Event>,
+    /// What happened last.
+    pub last: Option<Event>,
+    /// Why the last session was lost.
     pub reason: Option<Why>,
 }
 
-/// Why a session became opaque.
+/// When something happened, in nanoseconds since 1970, and what; none if only another version knows it.
+pub type Event = (u64, Option<Count>);
+
+/// What a count is called.
+pub struct Words {
+    /// Which one it is.
+    pub count: Count,
+    /// In JSON: never another one.
+    pub json: &'static str,
+    /// The event in JSON: never another one.
+    pub event: &'static str,
+    /// The event in the table.
+    pub shown: &'static str,
+    /// The metric, without its `_total`.
+    pub metric: &'static str,
+    /// The metric's help.
+    pub help: &'static str,
+}
+
+/// By [`Count`].
+pub const WORDS: [Words; COUNTS] = [
+    Words {
+        count: Count::Opened,
+        json: "opened",
+        event: "opened",
+        shown: "opened",
+        metric: "forkguard_sessions_opened",
+        help: "PostgreSQL sessions opened",
+    },
+    Words {
+        count: Count::Closed,
+        json: "closed",
+        event: "closed",
+        shown: "closed",
+        metric: "forkguard_sessions_closed",
+        help: "Sessions closed, as far as it was seen",
+    },
+    Words {
+        count: Count::Abandoned,
+        json: "abandoned",
+        event: "abandoned",
+        shown: "protected",
+        metric: "forkguard_descriptors_abandoned",
+        help: "Inherited sessions protected: a child's copy was made dead, the parent's session lives on",
+    },
+    Words {
+        count: Count::Refused,
+        json: "refused",
+        event: "refused",
+        shown: "refused",
+        metric: "forkguard_descriptors_refused",
+        help: "Inherited descriptors that could not be made dead; calls on them are refused",
+    },
+    Words {
+        count: Count::HandedOver,
+        json: "handed_over",
+        event: "handed over",
+        shown: "handed over",
+        metric: "forkguard_descriptors_handed_over",
+        help: "Inherited descriptors left to a child on purpose",
+    },
+    Words {
+        count: Count::Resumed,
+        json: "resumed",
+        event: "resumed",
+        shown: "resumed",
+        metric: "forkguard_sessions_resumed",
+        help: "Inherited sessions that came back in a child, equal to what they were",
+    },
+    Words {
+        count: Count::Opaque,
+        json: "opaque",
+        event: "opaque",
+        shown: "lost",
+        metric: "forkguard_sessions_opaque",
+        help: "Inherited sessions lost in a child, because they could not be resumed",
+    },
+    Words {
+        count: Count::CancelsHeld,
+        json: "cancels_held",
+        event: "cancel held",
+        shown: "cancel held",
+        metric: "forkguard_cancels_held",
+        help: "Cancels held back that would have reached the parent's statement",
+    },
+    Words {
+        count: Count::Reported,
+        json: "reported",
+        event: "reported",
+        shown: "reported",
+        metric: "forkguard_uses_reported",
+        help: "Uses of an inherited session that policy report or abort reported",
+    },
+];
+
+/// What a count is called.
+pub fn words(count: Count) -> &'static Words {
+    const TABLE: &[Words; COUNTS] = &WORDS;
+    &TABLE[count as usize]
+}
+
+/// Why a session was lost.
 #[derive(Clone, Debug)]
 pub struct Why {
     /// The reason's code: one that this command does not know if the library is another version's.
@@ -85,15 +188,15 @@ impl Why {
 
 impl Counted {
     /// One of the counts.
-    pub fn count(&self, which: page::Count) -> u64 {
+    pub fn count(&self, which: Count) -> u64 {
         self.counts[which as usize]
     }
 
     /// Sessions that are open: of those it opened and those it was handed.
     pub fn open(&self) -> u64 {
-        let handed_over = self.count(page::Count::HandedOver);
-        let had = self.count(page::Count::Opened).saturating_add(handed_over);
-        had.saturating_sub(self.count(page::Count::Closed))
+        let handed_over = self.count(Count::HandedOver);
+        let had = self.count(Count::Opened).saturating_add(handed_over);
+        had.saturating_sub(self.count(Count::Closed))
     }
 }
 
@@ -252,22 +355,10 @@ fn counted(slot: &Slot) -> Counted {
     }
 }
 
-fn event(number: page::Event) -> &'static str {
-    const NAMES: [&str; COUNTS] = [
-        "opened",
-        "closed",
-        "abandoned",
-        "refused",
-        "handed over",
-        "resumed",
-        "opaque",
-        "cancel held",
-        "reported",
-    ];
-    let index = usize::try_from(number)
-        .ok()
-        .and_then(|number| number.checked_sub(1));
-    index.and_then(|index| NAMES.get(index)).unwrap_or(&"?")
+/// An event's number is its count's, plus one.
+fn event(number: page::Event) -> Option<Count> {
+    let index = usize::try_from(number).ok()?.checked_sub(1)?;
+    Some(WORDS.get(index)?.count)
 }
 
 fn reason(slot: &Slot) -> Option<Why> {
@@ -303,6 +394,13 @@ mod tests {
     }
 
     #[test]
+    fn the_words_are_in_the_order_of_the_counts() {
+        for (index, words) in WORDS.iter().enumerate() {
+            assert_eq!(words.count as usize, index);
+        }
+    }
+
+    #[test]
     fn a_page_full_of_anything_is_read_without_harm() {
         for byte in [0xff_u8, 0x1b, 0x80, 1] {
             // SAFETY: of atomic integers alone.
@@ -320,7 +418,7 @@ mod tests {
             let reason = sheet.slots[0].reason.as_ref().map(Why::text);
             assert!(!reason.unwrap_or_default().chars().any(char::is_control));
             // As many were handed over as were closed, but where the sum is past its end.
-            let opened = sheet.slots[0].count(page::Count::Opened);
+            let opened = sheet.slots[0].count(Count::Opened);
             let expected = opened.saturating_add(opened).saturating_sub(opened);
             assert_eq!(sheet.slots[0].open(), expected);
         }

@@ -10,12 +10,15 @@
 //! | `run.rs` | `LD_PRELOAD`, the settings, `exec` |
 //! | `processes.rs` | `/proc`: who is guarded, and whose child |
 //! | `counters.rs` | the counters page of a tree of processes |
-//! | `status.rs`, `metrics.rs`, `doctor.rs` | the sub-commands that look |
+//! | `status/`, `metrics/`, `doctor/` | the sub-commands that look |
+//! | `signals.rs` | signals to wait for |
+//! | `completions.rs`, `manual.rs`, `version.rs` | what shells and man(1) get; `--version` |
 //! | `terminal.rs` | width, colours, what may be printed |
 //!
 //! The settings and the layout of the page come from `forkguard_proto`, the reasons from `forkguard_sql`.
 
-pub mod arguments;
+mod arguments;
+mod completions;
 mod counters;
 mod doctor;
 mod elf;
@@ -26,10 +29,15 @@ mod metrics;
 mod processes;
 mod program;
 mod run;
+mod signals;
 mod status;
 mod terminal;
+mod version;
 
-use arguments::{Action, Arguments};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use arguments::{Action, Arguments, LibraryPath};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
@@ -53,16 +61,15 @@ const USAGE: i32 = 2;
 
 /// The whole command. Returns its exit status, unless `run` has become the program.
 pub fn main() -> i32 {
-    let outcome = match Arguments::try_parse() {
-        Ok(arguments) => act(arguments.action),
-        Err(error) => misused(&error),
+    let outcome = match asks_for_manual() {
+        Some(folder) => manual::write(&folder),
+        None => match Arguments::try_parse() {
+            Ok(arguments) => act(arguments.action),
+            Err(error) => explain(&error),
+        },
     };
     outcome.unwrap_or_else(|failure| {
-        // Standard error may be closed: there is nobody else to tell.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            format!("forkguard: {}\n", terminal::printable(&failure.line)).as_bytes(),
-        );
+        terminal::print_notes(&[failure.line]);
         failure.status
     })
 }
@@ -73,17 +80,32 @@ fn act(action: Action) -> Result<i32, Failure> {
         Action::Status(status) => status::status(&status),
         Action::Metrics(metrics) => metrics::metrics(&metrics),
         Action::Doctor(doctor) => doctor::doctor(&doctor),
-        Action::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "forkguard", &mut script);
-            terminal::print(&script)
-        }
-        Action::Manual { folder } => manual::write(&folder),
+        Action::Path(options) => print_path(&options),
+        Action::Completions { shell } => terminal::print(&completions::script(shell)),
     }
 }
 
+/// Only a library that `run` would load is printed.
+fn print_path(options: &LibraryPath) -> Result<i32, Failure> {
+    let failed = |why| Failure::new(1, why);
+    let library = library::find(options.library.as_deref()).map_err(failed)?;
+    library::is_loadable(&library).map_err(failed)?;
+    let mut line = library.into_os_string().into_vec();
+    line.push(b'\n');
+    terminal::print(&line)
+}
+
+/// `forkguard manual FOLDER` writes the man pages, for `make install`. It is no command of users': so
+/// that neither help nor completion shows it, the parser does not know it.
+fn asks_for_manual() -> Option<PathBuf> {
+    let mut words = std::env::args_os().skip(1);
+    let is_manual = words.next()? == "manual";
+    let folder = words.next()?;
+    (is_manual && words.next().is_none()).then(|| folder.into())
+}
+
 /// Help and version go where they are asked for; what is wrong becomes one line.
-fn misused(error: &clap::Error) -> Result<i32, Failure> {
+fn explain(error: &clap::Error) -> Result<i32, Failure> {
     let asked = matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -104,20 +126,23 @@ fn misused(error: &clap::Error) -> Result<i32, Failure> {
     } else {
         USAGE
     };
-    let text = error.render().to_string();
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut line = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        "no command given: run, status, metrics, doctor or completions".to_owned()
+        "no command given: run, status, metrics, doctor, path or completions".to_owned()
     } else {
-        lines
-            .by_ref()
-            .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-            .collect::<Vec<_>>()
-            .join(" ")
-            .trim_start_matches("error: ")
-            .to_owned()
+        one_line(&error.render().to_string())
     };
     let help = action.map_or(String::new(), |action| format!("{action} "));
     line.push_str(&format!("; see forkguard {help}--help"));
     Err(Failure::new(status, line))
+}
+
+/// clap's message without the usage, and without its advice to put -- before a mistyped option.
+fn one_line(message: &str) -> String {
+    let lines = message
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty() && !line.starts_with("tip: to pass"));
+    let line = lines.collect::<Vec<_>>().join(" ");
+    line.trim_start_matches("error: ").replace(" tip: ", "; ")
 }

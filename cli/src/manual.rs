@@ -18,16 +18,12 @@ pub fn write(folder: &Path) -> Result<i32, Failure> {
         fs::create_dir_all(&library)?;
         let mut command = Arguments::command();
         command.build();
-        let shown = command
-            .get_subcommands()
-            .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help");
-        for page in std::iter::once(&command).chain(shown) {
-            let page = page.clone();
-            let name = page
-                .get_display_name()
-                .unwrap_or(page.get_name())
-                .to_owned();
-            fs::write(commands.join(format!("{name}.1")), command_page(page)?)?;
+        for page in std::iter::once(&command).chain(shown_commands(&command)) {
+            let name = page_name(page);
+            fs::write(
+                commands.join(format!("{name}.1")),
+                command_page(page, &name)?,
+            )?;
         }
         fs::write(library.join("libforkguard.7"), variables())
     };
@@ -37,63 +33,114 @@ pub fn write(folder: &Path) -> Result<i32, Failure> {
     }
 }
 
-/// As clap_mangen has it, but for the text behind the options: its headings become sections, and what
-/// is indented stays as it is.
-fn command_page(command: clap::Command) -> std::io::Result<Vec<u8>> {
-    let help = command
-        .get_after_help()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    let has_commands = command.has_subcommands();
-    let man = clap_mangen::Man::new(command);
-    let mut page = Vec::new();
-    man.render_title(&mut page)?;
-    man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
+/// The line that a page begins with: its header and its footer. By hand, for roff leaves out an
+/// argument that is empty, and the date is: a page of the same sources is the same.
+fn title(name: &str, section: &str, manual: &str) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!(".TH {name} {section} \"\" \"libforkguard {version}\" \"{manual}\"\n")
+}
+
+fn see_also(page: &mut Roff, pages: &[(&str, &str)]) {
+    page.control("SH", ["SEE ALSO"]);
+    let mut text = Vec::new();
+    for (index, (name, section)) in pages.iter().enumerate() {
+        let end = if index + 1 < pages.len() { ", " } else { "" };
+        text.extend([bold(*name), roman(format!("({section}){end}"))]);
+    }
+    page.text(text);
+}
+
+/// clap_mangen writes the description and the options; what is ours is its own.
+fn command_page(command: &clap::Command, name: &str) -> std::io::Result<Vec<u8>> {
+    let mut begin = Roff::new();
+    let about = command.get_about().map(ToString::to_string);
+    begin
+        .control("SH", ["NAME"])
+        .text([roman(format!("{name} - {}", about.unwrap_or_default()))]);
+    begin.control("SH", ["SYNOPSIS"]);
+    for (index, line) in synopsis(command).iter().enumerate() {
+        if index > 0 {
+            begin.control("br", []);
+        }
+        begin.text([bold(name.replace('-', " ")), roman(line)]);
+    }
+    let mut page = title(name, "1", "User Commands").into_bytes();
+    page.extend(begin.to_roff().into_bytes());
+    let man = clap_mangen::Man::new(command.clone());
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
-    if has_commands {
-        man.render_subcommands_section(&mut page)?;
-    }
-    let mut rest = Roff::new();
-    for paragraph in help.split("\n\n") {
-        let mut lines = paragraph.lines().peekable();
-        if let Some(heading) = lines.next_if(|line| line.ends_with(':') && !line.starts_with(' ')) {
-            rest.control(
-                "SH",
-                [heading.trim_end_matches(':').to_uppercase().as_str()],
-            );
-        } else {
-            rest.control("PP", []);
-        }
-        let mut as_it_is = false;
-        for line in lines {
-            if line.starts_with(' ') != as_it_is {
-                as_it_is = !as_it_is;
-                rest.control(if as_it_is { "nf" } else { "fi" }, []);
-            }
-            rest.text([roman(line)]);
-        }
-        if as_it_is {
-            rest.control("fi", []);
+    let mut end = Roff::new();
+    let commands: Vec<String> = shown_commands(command).map(page_name).collect();
+    if !commands.is_empty() {
+        end.control("SH", ["COMMANDS"]);
+        for sub in shown_commands(command) {
+            let about = sub.get_about().map(ToString::to_string);
+            end.control("TP", [])
+                .text([bold(page_name(sub)), roman("(1)")])
+                .text([roman(about.unwrap_or_default())]);
         }
     }
-    rest.control("SH", ["SEE ALSO"]).text([
-        bold("forkguard"),
-        roman("(1), "),
-        bold("libforkguard"),
-        roman("(7), "),
-        bold("ld.so"),
-        roman("(8)"),
-    ]);
-    page.extend(rest.to_roff().into_bytes());
+    if let Some(help) = command.get_after_help() {
+        write_sections(&mut end, &help.to_string());
+    }
+    let mut others = vec![("libforkguard", "7"), ("ld.so", "8")];
+    let own: Vec<(&str, &str)> = commands.iter().map(|name| (&**name, "1")).collect();
+    if own.is_empty() {
+        others.insert(0, ("forkguard", "1"));
+    }
+    see_also(&mut end, &[own, others].concat());
+    page.extend(end.to_roff().into_bytes());
     Ok(page)
+}
+
+fn shown_commands(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
+    let commands = command.get_subcommands();
+    commands.filter(|sub| sub.get_name() != "help")
+}
+
+fn page_name(command: &clap::Command) -> String {
+    let name = command.get_display_name();
+    name.unwrap_or(command.get_name()).to_owned()
+}
+
+/// The lines of the usage, without the command's own name.
+fn synopsis(command: &clap::Command) -> Vec<String> {
+    let usage = command.clone().render_usage().to_string();
+    let name = page_name(command).replace('-', " ");
+    usage
+        .trim_start_matches("Usage:")
+        .lines()
+        .map(|line| line.trim().trim_start_matches(&name).to_owned())
+        .collect()
+}
+
+/// The text behind the options: its headings become sections, and what is indented stays as it is.
+fn write_sections(page: &mut Roff, text: &str) {
+    let mut is_verbatim = false;
+    for paragraph in text.split("\n\n") {
+        page.control("PP", []);
+        for line in paragraph.lines() {
+            if line.starts_with(' ') != is_verbatim {
+                is_verbatim = !is_verbatim;
+                page.control(if is_verbatim { "nf" } else { "fi" }, []);
+            }
+            match line.strip_suffix(':') {
+                Some(heading) if !is_verbatim => {
+                    page.control("SH", [heading.to_uppercase().as_str()])
+                }
+                _ => page.text([roman(line)]),
+            };
+        }
+        if is_verbatim {
+            is_verbatim = false;
+            page.control("fi", []);
+        }
+    }
 }
 
 fn variables() -> String {
     let mut page = Roff::new();
-    page.control("TH", ["libforkguard", "7", "", env!("CARGO_PKG_VERSION")])
-        .control("SH", ["NAME"])
+    page.control("SH", ["NAME"])
         .text([roman(
             "libforkguard - keeps forked children off their parent's PostgreSQL sessions",
         )])
@@ -102,9 +149,9 @@ fn variables() -> String {
             roman("A shared library for LD_PRELOAD, which "),
             bold("forkguard run"),
             roman(
-                " sets, or to link with. It is set by environment; an empty value is none. A value \
-                 that cannot be understood gives one line on standard error, and the default. In a \
-                 setuid program the environment is not read.",
+                " sets, or to link with. Environment variables set it up; an empty value counts as unset. \
+                 For a value that it cannot understand, the library prints a line on standard error and \
+                 uses the default. In a setuid program it does not read the environment.",
             ),
         ])
         .control("SH", ["ENVIRONMENT"]);
@@ -115,11 +162,6 @@ fn variables() -> String {
             roman("."),
         ]);
     }
-    page.control("SH", ["SEE ALSO"]).text([
-        bold("forkguard"),
-        roman("(1), "),
-        bold("ld.so"),
-        roman("(8)"),
-    ]);
-    page.to_roff()
+    see_also(&mut page, &[("forkguard", "1"), ("ld.so", "8")]);
+    title("libforkguard", "7", "Miscellaneous Information Manual") + &page.to_roff()
 }

@@ -67,19 +67,9 @@ pub fn look() -> Seen {
             Some(Look::Other) | None => {}
         }
     }
-    // The nearest guarded ancestor: a program that the library is not in may stand between.
     let guarded: HashSet<u32> = found.keys().copied().collect();
     for process in found.values_mut() {
-        let mut above = parents.get(&process.pid).copied();
-        // No chain is longer; a pid that was used again could make a ring.
-        for _ in 0..64 {
-            match above {
-                Some(pid) if guarded.contains(&pid) => break,
-                Some(pid) => above = parents.get(&pid).copied(),
-                None => break,
-            }
-        }
-        process.parent = above.filter(|pid| guarded.contains(pid) && *pid != process.pid);
+        process.parent = guarded_ancestor(process.pid, &parents, &guarded);
     }
     let mut order: Vec<Process> = found.into_values().collect();
     // By age, so that a parent stands where it always stood; by pid where that does not tell.
@@ -87,6 +77,19 @@ pub fn look() -> Seen {
     seen.pages.read(&mut order);
     seen.processes = order;
     seen
+}
+
+/// The nearest guarded one above a process: a program that the library is not in may stand between.
+fn guarded_ancestor(pid: u32, parents: &HashMap<u32, u32>, guarded: &HashSet<u32>) -> Option<u32> {
+    let mut above = *parents.get(&pid)?;
+    // No chain is longer; a pid that was used again could make a ring.
+    for _ in 0..64 {
+        if guarded.contains(&above) {
+            return (above != pid).then_some(above);
+        }
+        above = *parents.get(&above)?;
+    }
+    None
 }
 
 /// Whether a pid is a process, one that may be looked at, and a guarded one.
@@ -98,8 +101,9 @@ pub fn what_is(pid: u32, seen: &Seen) -> Result<(), (i32, String)> {
         return Err((
             3,
             format!(
-                "process {pid} may not be looked at ({}): try sudo",
-                whose(*user)
+                "process {pid} may not be looked at ({}): {}",
+                whose(*user),
+                who_may_look("try sudo")
             ),
         ));
     }
@@ -114,10 +118,25 @@ pub fn what_is(pid: u32, seen: &Seen) -> Result<(), (i32, String)> {
     ))
 }
 
+/// How to be allowed to look: as root, or, for root, what it lacks.
+pub fn who_may_look(as_root: &str) -> String {
+    if own_user() == 0 {
+        // ptrace(2), "Ptrace access mode checking": what /proc asks for.
+        "root needs CAP_SYS_PTRACE in that process's user namespace for it (in a container: --cap-add SYS_PTRACE)"
+            .to_owned()
+    } else {
+        as_root.to_owned()
+    }
+}
+
+fn own_user() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 /// A user for people.
 fn whose(user: u32) -> String {
-    // SAFETY: takes nothing and cannot fail.
-    let own = unsafe { libc::geteuid() };
+    let own = own_user();
     if user == own || user == 0 {
         // A process that is not dumpable belongs to root in /proc (proc(5)).
         format!(

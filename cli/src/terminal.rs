@@ -49,6 +49,21 @@ pub fn cut(text: &str, columns: usize) -> String {
     kept
 }
 
+/// Lines of so many columns, broken between words; a longer word stands alone.
+pub fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(cut(word, columns)),
+        }
+    }
+    lines
+}
+
 /// What standard output can show.
 #[derive(Clone, Copy)]
 pub struct Screen {
@@ -88,6 +103,11 @@ impl Screen {
         }
     }
 
+    /// As much of a text as one line holds.
+    pub fn fit(&self, text: &str) -> String {
+        cut(text, self.width.unwrap_or(usize::MAX))
+    }
+
     /// The text in a colour, an SGR number (ECMA-48).
     pub fn paint(&self, text: &str, colour: &str) -> String {
         if self.colour && !text.is_empty() {
@@ -117,6 +137,14 @@ pub fn print(bytes: &[u8]) -> Result<i32, Failure> {
     }
 }
 
+/// Writes lines to standard error. It may be closed: there is nobody else to tell.
+pub fn print_notes(notes: &[String]) {
+    let mut error = std::io::stderr().lock();
+    for note in notes {
+        let _ = writeln!(error, "forkguard: {}", printable(note));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +155,17 @@ mod tests {
             printable("a\x1b[2Jb\u{9b}1mc\u{202e}d\r\ne"),
             "a?[2Jb?1mc?d? e"
         );
+    }
+
+    #[test]
+    fn a_wrapped_text_fits_and_is_whole() {
+        let text = "lost: it made a temporary object: temp (temporary_object)";
+        for columns in [20, 30, 80] {
+            let lines = wrap(text, columns);
+            assert!(lines.iter().all(|line| width(line) <= columns));
+            assert_eq!(lines.join(" "), text);
+        }
+        assert_eq!(wrap("abcdef g", 4), ["abc…", "g"]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn a_program_is_looked_at_and_not_started() {
     outcome
         .must_say("psycopg2_binary.libs/libpq-")
         .must_say("psycopg_binary.libs/libpq-")
-        .must_say("asyncpg is no libpq")
+        .must_say("asyncpg does not use libpq")
         .check(!outcome.says("started\n"), "not started");
 
     let outcome = doctor(&[compile("counters").to_str().unwrap()]).run();
@@ -121,7 +121,7 @@ fn settings_are_told_with_where_they_come_from() {
     verdict(&outcome, "not protected");
     let outcome = doctor(&["/bin/true"]).env("FORKGUARD_POLICY", "off").run();
     verdict(&outcome, "not protected");
-    outcome.must_say("the library steps aside");
+    outcome.must_say("off: the library does nothing");
 }
 
 #[test]

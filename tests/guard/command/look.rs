@@ -2,7 +2,7 @@
 
 use super::{copy, folder, forkguard, is_root, refused, run};
 use crate::counters::Tree;
-use crate::support::{root, venv, Outcome, Run};
+use crate::support::{root, venv, Outcome, Policy, Run};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -41,6 +41,9 @@ fn metrics(text: &str, pid: u32) -> Vec<(String, f64)> {
         })
         .collect()
 }
+
+/// Series of each tree of its own, in the format of the parser above.
+const BY_PID: [&str; 3] = ["metrics", "--by-pid", "--openmetrics"];
 
 fn value(metrics: &[(String, f64)], name: &str) -> f64 {
     let found = metrics.iter().find(|(known, _)| known == name);
@@ -109,15 +112,28 @@ fn a_tree_is_told_as_it_is() {
     table
         .ok()
         .check(!table.says("\x1b") && !table.says("…"), "plain, not cut")
-        .must_say("opaque: ")
+        .must_say("lost: it made or used a temporary object: temp (temporary_object)\n")
+        .must_say("cure: use temporary objects on a connection that is opened after the fork\n")
         .must_say(&format!("counters {}", tree_folder(&outcome)));
     let lines: Vec<&str> = table.stdout.lines().collect();
     table.check(
-        lines.len() == 4 && lines[0].starts_with("PID "),
-        "two processes and a reason",
+        lines.len() == 5 && lines[0].starts_with("PID "),
+        "two processes, a reason and a cure",
+    );
+    // In the order of what happens, and no word that alarms for the good case.
+    let titles: Vec<&str> = lines[0].split_whitespace().collect();
+    assert_eq!(
+        titles[1..6],
+        ["POLICY", "OPEN", "PROTECTED", "RESUMED", "LOST"]
+    );
+    let cells: Vec<&str> = lines[2].split_whitespace().collect();
+    assert_eq!(cells[1..6], ["resume", "1", "3", "1", "1"], "{}", lines[2]);
+    table.check(
+        !table.says("ABANDONED") && !table.says("OPAQUE") && !table.says("opaque"),
+        "words that do not alarm",
     );
 
-    let before = metrics(&run(&["metrics"]).run().ok().stdout, parent);
+    let before = metrics(&run(&BY_PID).run().ok().stdout, parent);
     assert_eq!(value(&before, "forkguard_processes"), 2.0);
     assert_eq!(value(&before, "forkguard_sessions_open"), 4.0);
     assert_eq!(value(&before, "forkguard_descriptors_abandoned_total"), 3.0);
@@ -127,14 +143,14 @@ fn a_tree_is_told_as_it_is() {
     // Whoever ends stays counted, and so he does when his slot is used again, and when the parent
     // closes all it has and moves to another page.
     tree.tell(parent, "in-turn 300");
-    let after = metrics(&run(&["metrics"]).run().ok().stdout, parent);
+    let after = metrics(&run(&BY_PID).run().ok().stdout, parent);
     assert_eq!(
         value(&after, "forkguard_descriptors_abandoned_total"),
         903.0
     );
     tree.tell(parent, "close-all");
     tree.tell(parent, "open");
-    let moved = metrics(&run(&["metrics"]).run().ok().stdout, parent);
+    let moved = metrics(&run(&BY_PID).run().ok().stdout, parent);
     for (name, count) in &after {
         if name.ends_with("_total") {
             assert!(
@@ -181,8 +197,8 @@ fn a_celery_worker_is_told_as_it_is() {
     for row in &rows[2..] {
         outcome
             .check(row[0].starts_with(['├', '└']), "a child")
-            .check(cell(row, "ABANDONED") == "3", "all inherited are dead")
-            .check(cell(row, "OPAQUE") == "-", "none is lost");
+            .check(cell(row, "PROTECTED") == "3", "all inherited are protected")
+            .check(cell(row, "LOST") == "-", "none is lost");
     }
     let resumed = rows[2..]
         .iter()
@@ -230,13 +246,14 @@ fn who_may_not_look_is_told_so() {
     );
     let all = nobody(&["status"]);
     all.check(all.status.unwrap().code() == Some(1), "nobody has none")
-        .must_say("no guarded process is running; start one with: forkguard run -- ")
+        .must_say("no guarded process is running; start one with: forkguard run ")
         .must_say("processes may not be looked at");
     all.check(
         all.stderr.lines().count() == 2 && all.stdout.is_empty(),
         "two lines",
     );
-    let text = nobody(&["metrics"]).ok().stdout.clone();
+    all.must_say("sudo forkguard status");
+    let text = nobody(&BY_PID).ok().stdout.clone();
     assert!(value(&metrics(&text, 0), "forkguard_processes_hidden") > 0.0);
 }
 
@@ -257,63 +274,142 @@ fn a_page_of_another_layout_is_told() {
         .check(!outcome.says("\x1b"), "nothing of it is shown");
 }
 
+/// Debian's own, unpacked by tools/setup.
+fn promtool(text: &str) -> Outcome {
+    let promtool = root().join("target/unpacked/usr/bin/promtool");
+    assert!(promtool.exists(), "run tools/setup");
+    let folder = folder();
+    let file = folder.path().join("metrics");
+    std::fs::write(&file, text).unwrap();
+    Run::new("sh")
+        .args(["-c", "exec \"$0\" check metrics <\"$1\""])
+        .arg(&promtool)
+        .arg(&file)
+        .run()
+}
+
+#[test]
+fn promtool_has_no_complaint() {
+    let tree = Tree::resuming();
+    tree.tell(tree.pid(), "open");
+    tree.tell(tree.pid(), "hold 0");
+    let child = tree.fork(tree.pid(), "fork");
+    assert_eq!(tree.tell(child, "use 0"), 0);
+    for arguments in [&["metrics"][..], &["metrics", "--by-pid"]] {
+        let text = run(arguments).run().ok().stdout.clone();
+        assert!(text.contains("forkguard_processes_opaque{"), "{text}");
+        let outcome = promtool(&text);
+        outcome.ok().check(
+            outcome.stderr.is_empty() && outcome.stdout.is_empty(),
+            "no complaint",
+        );
+    }
+    // It can fail: OpenMetrics is another format.
+    let other = promtool(&run(&BY_PID).run().ok().stdout);
+    other.check(!other.success() || !other.stderr.is_empty(), "it complains");
+}
+
 /// A server of metrics, until it is dropped.
-struct Server(Child, SocketAddr);
+struct Server {
+    child: Child,
+    /// Each that it says it serves at.
+    addresses: Vec<SocketAddr>,
+}
 
 impl Server {
-    fn start() -> Server {
+    fn start(arguments: &[&str]) -> Server {
+        Server::listening("127.0.0.1:0", 1, arguments)
+    }
+
+    /// At as many addresses; what else it says is a warning.
+    fn listening(address: &str, count: usize, arguments: &[&str]) -> Server {
         let mut child = Command::new(forkguard())
-            .args(["metrics", "--listen", "127.0.0.1:0"])
+            .args(["metrics", "--listen", address])
+            .args(arguments)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stderr.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line.trim_end().strip_prefix("forkguard: serving http://");
-        let address = address
-            .and_then(|line| line.strip_suffix("/metrics"))
-            .expect(&line);
-        Server(child, address.parse().unwrap())
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut addresses = Vec::new();
+        while addresses.len() < count {
+            let line = lines.next().expect("an address").unwrap();
+            let Some(line) = line.strip_prefix("forkguard: serving http://") else {
+                assert!(
+                    line.contains("can be reached from other machines"),
+                    "{line}"
+                );
+                continue;
+            };
+            addresses.push(line.strip_suffix("/metrics").expect(line).parse().unwrap());
+        }
+        Server { child, addresses }
     }
 
     fn ask(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(self.1).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        ask_at(self.addresses[0], request)
     }
+
+    /// The text of a scrape; any format.
+    fn scrape(&self, accept: &str) -> (String, String) {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n");
+        let answer = self.ask(&request);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        (head.to_owned(), body.to_owned())
+    }
+}
+
+#[track_caller]
+fn ask_at(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
+
+const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0";
 
 #[test]
 fn they_are_scraped() {
     let tree = Tree::resuming();
     tree.tell(tree.pid(), "open");
-    let mut server = Server::start();
+    let mut server = Server::start(&["--by-pid"]);
     // Somebody who says nothing keeps nobody out.
-    let slow = TcpStream::connect(server.1).unwrap();
-    let answer = server.ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    let slow = TcpStream::connect(server.addresses[0]).unwrap();
+    let (head, body) = server.scrape(OPEN_METRICS);
     assert!(
         head.contains("application/openmetrics-text; version=1.0.0"),
         "{head}"
     );
     assert_eq!(
-        value(&metrics(body, tree.pid()), "forkguard_sessions_open"),
+        value(&metrics(&body, tree.pid()), "forkguard_sessions_open"),
         1.0
+    );
+    // Who does not ask gets what everybody reads.
+    let (head, body) = server.scrape("*/*");
+    assert!(
+        head.contains("Content-Type: text/plain; version=0.0.4"),
+        "{head}"
+    );
+    assert!(
+        promtool(&body).success() && !body.contains("# EOF"),
+        "{body}"
+    );
+    let healthy = server.ask("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(
+        healthy.starts_with("HTTP/1.1 200 OK") && healthy.ends_with("\r\n\r\nok\n"),
+        "{healthy}"
     );
     assert!(server
         .ask("GET / HTTP/1.0\r\n\r\n")
@@ -323,9 +419,9 @@ fn they_are_scraped() {
         .starts_with("HTTP/1.1 405"));
     assert!(!server
         .ask("HEAD /metrics HTTP/1.0\r\n\r\n")
-        .contains("# EOF"));
+        .contains("forkguard_"));
     // Too long a request, and the slow one, are cut off: five seconds it has.
-    let mut stream = TcpStream::connect(server.1).unwrap();
+    let mut stream = TcpStream::connect(server.addresses[0]).unwrap();
     let _ = stream.write_all(&[b'x'; 20_000]);
     let mut nothing = [0];
     assert!(!matches!(stream.read(&mut nothing), Ok(1)));
@@ -333,8 +429,8 @@ fn they_are_scraped() {
         .unwrap();
     assert_eq!((&slow).read(&mut nothing).unwrap(), 0, "cut off");
     // SAFETY: takes two numbers; it is not waited for yet.
-    unsafe { libc::kill(i32::try_from(server.0.id()).unwrap(), libc::SIGTERM) };
-    assert_eq!(server.0.wait().unwrap().code(), Some(0));
+    unsafe { libc::kill(i32::try_from(server.child.id()).unwrap(), libc::SIGTERM) };
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -343,4 +439,78 @@ fn they_are_scraped() {
         1,
         "cannot listen on",
     );
+}
+
+#[test]
+fn an_address_is_what_it_looks_like() {
+    let says_ok = |address: SocketAddr| {
+        let answer = ask_at(address, "GET /healthz HTTP/1.0\r\n\r\n");
+        assert!(answer.ends_with("ok\n"), "{address}: {answer}");
+    };
+    // Each address that localhost has here, at one port.
+    let local: Vec<SocketAddr> = std::net::ToSocketAddrs::to_socket_addrs("localhost:0")
+        .unwrap()
+        .filter(|address| TcpListener::bind(address).is_ok())
+        .collect();
+    let server = Server::listening("localhost:0", local.len(), &[]);
+    assert!(server
+        .addresses
+        .iter()
+        .all(|address| address.ip().is_loopback()));
+    for address in &server.addresses {
+        assert_eq!(address.port(), server.addresses[0].port());
+        says_ok(*address);
+    }
+    // Every address: IPv4's, too.
+    let server = Server::listening(":0", 1, &[]);
+    let port = server.addresses[0].port();
+    assert!(server.addresses[0].ip().is_unspecified());
+    says_ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    if TcpListener::bind("[::1]:0").is_ok() {
+        says_ok(format!("[::1]:{port}").parse().unwrap());
+    }
+}
+
+/// The lines of one metric, without its help.
+fn samples(text: &str, metric: &str) -> Vec<String> {
+    let begin = format!("{metric}{{");
+    let lines = text.lines().filter(|line| line.starts_with(&begin));
+    lines.map(str::to_owned).collect()
+}
+
+/// A service that restarts again and again has the same series, and its counters only rise.
+#[test]
+fn a_restart_makes_no_series_and_no_counter_falls() {
+    let server = Server::start(&[]);
+    let of = |text: &str, metric: &str| {
+        let ours = samples(text, metric);
+        let ours: Vec<&String> = ours
+            .iter()
+            .filter(|line| line.contains("{command=\"counters\",policy=\"abandon\"}"))
+            .collect();
+        assert!(ours.len() <= 1, "one series: {ours:?}");
+        ours.first().map_or(0.0, |line| {
+            line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+        })
+    };
+    let opened = || {
+        of(
+            &server.scrape("text/plain").1,
+            "forkguard_sessions_opened_total",
+        )
+    };
+    let before = opened();
+    let mut highest = before;
+    for turn in 1..=3 {
+        let tree = Tree::start(&[], |run| run.policy(Policy::Abandon));
+        tree.tell(tree.pid(), "open");
+        let now = opened();
+        assert!(now >= before + f64::from(turn), "{before} {turn} {now}");
+        assert!(now >= highest);
+        highest = now;
+        drop(tree);
+        assert!(opened() >= highest, "an end takes nothing away");
+    }
+    let text = server.scrape("text/plain").1;
+    assert!(!text.contains("pid="), "{text}");
 }

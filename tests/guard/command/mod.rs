@@ -93,7 +93,14 @@ fn is_root() -> bool {
 fn a_wrong_command_line_is_one_line() {
     refused(&run(&[]).run(), 2, "no command given");
     refused(&run(&["stauts"]).run(), 2, "status");
+    refused(
+        &run(&["stauts"]).run(),
+        2,
+        "a similar subcommand exists: 'status'",
+    );
     refused(&run(&["status", "--watch=0"]).run(), 2, "--watch");
+    let far = run(&["status", "--watch", "4194303"]).run();
+    refused(&far, 2, "forkguard status 4194303 --watch");
     refused(&run(&["status", "x"]).run(), 2, "'x'");
     refused(&run(&["status", "4194304"]).run(), 1, "there is no process");
     refused(
@@ -101,11 +108,20 @@ fn a_wrong_command_line_is_one_line() {
         2,
         "--listen",
     );
-    refused(
-        &run(&["metrics", "--listen", "203.0.113.1:1"]).run(),
-        1,
-        "cannot listen",
-    );
+    for (address, why) in [
+        ("9187", "localhost:9187"),
+        ("localhost", "no port"),
+        ("::1:9187", "[::1]:9187"),
+    ] {
+        refused(&run(&["metrics", "--listen", address]).run(), 2, why);
+    }
+    for nowhere in ["203.0.113.1:1", "no-such-host.invalid:1"] {
+        refused(
+            &run(&["metrics", "--listen", nowhere]).run(),
+            1,
+            "cannot listen",
+        );
+    }
     refused(&run(&["doctor"]).run(), 2, "--pid");
     refused(
         &run(&["doctor", "--pid", "4194304"]).run(),
@@ -119,4 +135,9 @@ fn a_wrong_command_line_is_one_line() {
     );
     refused(&run(&["completions", "cmd"]).run(), 2, "cmd");
     refused(&run(&["manual", "/proc/no"]).run(), 1, "/proc/no");
+    refused(
+        &run(&["path", "--library", "/bin/true"]).run(),
+        1,
+        "is no shared library",
+    );
 }

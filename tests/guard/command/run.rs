@@ -101,8 +101,66 @@ fn options_become_variables() {
         125,
         "99999",
     );
-    refused(&run(&["run", "true"]).run(), 125, "true");
     refused(&run(&["run"]).run(), 125, "COMMAND");
+    refused(
+        &run(&["run", "--polcy", "off", "true"]).run(),
+        125,
+        "--polcy",
+    );
+}
+
+/// As `timeout`, `env` and `nohup` have it: our options end at the first word that is none.
+#[test]
+fn what_follows_the_program_is_the_programs() {
+    let program = ["printf", "[%s]", "--policy", "off", "--", "-x", "--help"];
+    let words = "[--policy][off][--][-x][--help]";
+    for own in [
+        &["run"][..],
+        &["run", "--"],
+        &["run", "--log", "info"],
+        &["run", "--log=info", "--"],
+    ] {
+        let outcome = run(own).args(program).run();
+        outcome.ok().check(outcome.stdout == words, words);
+    }
+    let outcome = run(&[
+        "run",
+        "--policy",
+        "abandon",
+        "env",
+        "-u",
+        "X",
+        "printenv",
+        "FORKGUARD_POLICY",
+    ])
+    .run();
+    outcome
+        .ok()
+        .check(outcome.stdout == "abandon\n", "our option");
+    // A program whose name begins with a dash, behind --.
+    refused(&run(&["run", "--", "-x"]).run(), 127, "-x: not found");
+    let doctor = run(&["doctor", "sh", "-c", "--json"]).run();
+    doctor.ok().must_say("protected: forked children");
+}
+
+/// The path that `run` loads, for whoever sets LD_PRELOAD without it.
+#[test]
+fn the_librarys_path_is_printed() {
+    let outcome = run(&["path"]).run();
+    let path = outcome.ok().stdout.trim_end().to_owned();
+    let found = std::fs::canonicalize(&path).unwrap();
+    assert_eq!(found, std::fs::canonicalize(library()).unwrap());
+    let preloaded = Run::new("grep")
+        .args(["-c", "libforkguard.so", "/proc/self/maps"])
+        .env("LD_PRELOAD", &path)
+        .run();
+    preloaded.ok();
+    // One that would not load is not printed.
+    let folder = folder();
+    let bad = folder.path().join("with space");
+    std::fs::copy(library(), &bad).unwrap();
+    let asked = run(&["path"]).env("FORKGUARD_LIBRARY", &bad).run();
+    refused(&asked, 1, "a space, a colon or a dollar sign");
 }
 
 #[test]

@@ -136,6 +136,9 @@ fn family() -> (Tree, u32) {
 #[test]
 fn the_table_fits_the_screen_and_has_its_colours() {
     let (tree, child) = family();
+    tree.tell(tree.pid(), "hold 1");
+    let loser = tree.fork(tree.pid(), "fork");
+    assert_eq!(tree.tell(loser, "use 1"), 0);
     let pid = tree.pid().to_string();
     for width in [40, 60, 100, 200] {
         let (shown, status) = Terminal::start(&["status", &pid], width, &[]).end();
@@ -148,14 +151,22 @@ fn the_table_fits_the_screen_and_has_its_colours() {
                 "{width}: {line:?}"
             );
         }
-        assert!(text.contains(&format!("└─{child}")), "a tree: {text}");
-        assert_eq!(text.contains("LAST EVENT"), width >= 100, "{text}");
-        assert_eq!(
-            text.contains("FIRST EVENT"),
-            width >= 200 || text.contains("FIRST EVENT"),
+        assert!(text.contains(&format!("├─{child}")), "a tree: {text}");
+        // Why it was lost, and what to do, are broken and not cut.
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("temp (temporary_object)"), "{text}");
+        assert!(
+            words.contains(
+                "cure: use temporary objects on a connection that is opened after the fork"
+            ),
             "{text}"
         );
-        assert!(text.contains("RESUMED") || width < 60, "{text}");
+        assert!(text.contains(&format!("└─{loser}")), "a tree: {text}");
+        assert_eq!(text.contains("LAST EVENT"), width >= 100, "{text}");
+        assert!(
+            text.contains("PROTECTED") && text.contains("RESUMED") || width < 60,
+            "{text}"
+        );
     }
     for variable in [("NO_COLOR", "1"), ("TERM", "dumb")] {
         let (shown, status) = Terminal::start(&["status", &pid], 100, &[variable]).end();
@@ -164,7 +175,7 @@ fn the_table_fits_the_screen_and_has_its_colours() {
     }
     let (shown, _) = Terminal::start(&["status", &pid], 100, &[("LANG", "C")]).end();
     assert!(
-        plain(&shown).contains(&format!("`-{child}")),
+        plain(&shown).contains(&format!("|-{child}")),
         "ASCII: {shown}"
     );
     let (shown, status) = Terminal::start(&["doctor", "--pid", &pid], 100, &[]).end();
@@ -178,7 +189,7 @@ fn the_table_fits_the_screen_and_has_its_colours() {
 fn watching_draws_again_and_leaves_the_screen_as_it_was() {
     let (tree, child) = family();
     let pid = tree.pid().to_string();
-    let mut terminal = Terminal::start(&["status", "--watch=1", &pid], 120, &[]);
+    let mut terminal = Terminal::start(&["status", &pid, "--watch", "1"], 120, &[]);
     terminal.until("drawn twice", |terminal| {
         terminal.shown().matches("\x1b[H").count() >= 2
     });
@@ -206,4 +217,56 @@ fn watching_draws_again_and_leaves_the_screen_as_it_was() {
         shown.trim_end().ends_with("\x1b[?25h\x1b[?1049l"),
         "restored: {shown:?}"
     );
+}
+
+/// Help is for people at a terminal: it fits, and no line is broken early.
+#[test]
+fn help_fits_and_fills_the_screen() {
+    for action in [
+        "run",
+        "status",
+        "metrics",
+        "doctor",
+        "path",
+        "completions",
+        "",
+    ] {
+        let arguments: &[&str] = &[action, "--help"];
+        for width in [80, 100, 120] {
+            let arguments = &arguments[usize::from(action.is_empty())..];
+            let (shown, status) = Terminal::start(arguments, width, &[]).end();
+            assert_eq!(status, 0, "{shown}");
+            let text = plain(&shown).replace('\r', "");
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(
+                widest <= Some(usize::from(width)),
+                "{action} {width}: {widest:?} {text}"
+            );
+            for (line, next) in text.lines().zip(text.lines().skip(1)) {
+                assert!(
+                    !is_broken_early(line, next, width.min(100)),
+                    "{action} {width}: {line:?} {text}"
+                );
+            }
+        }
+    }
+}
+
+/// Whether the next line goes on with a sentence whose next word this line has room for. Lists, whose
+/// lines are broken by hand to less than 80 columns, are indented by two.
+fn is_broken_early(line: &str, next: &str, width: u16) -> bool {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let goes_on = next
+        .trim_start()
+        .starts_with(|letter: char| letter.is_lowercase() || letter == '(')
+        && indent(line) == indent(next)
+        && indent(line) != 2
+        && !line.trim_start().starts_with('-')
+        && !line.trim_end().ends_with([':', '.', ';']);
+    let word = next.split_whitespace().next().unwrap_or_default();
+    let is_hanging = indent(line) > 2 && indent(line) != 10 && indent(line) != 6;
+    goes_on
+        && !is_hanging
+        && !line.trim().is_empty()
+        && line.chars().count() + 1 + word.chars().count() <= usize::from(width)
 }
