@@ -11,8 +11,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::processes::Process;
 use crate::terminal;
 use forkguard_proto::page::{self, Count, Page, Slot, COUNTS, TEXT};
-use forkguard_proto::page::{self, Page, Slot, COUNTS, TEXT};
-use forkguard_sql::Reason;
 use forkguard_sql::Reason;
 
 /// What `/proc` calls it: [`page::NAME`] as a memfd's.
