@@ -7,7 +7,7 @@ DESTDIR ?=
 INCLUDEDIR = $(PREFIX)/include
 BINDIR     = $(PREFIX)/bin
 MANDIR     = $(PREFIX)/share/man
-# Where each shell looks for what it loads at the first Tab.
+# Where each shell looks for completions.
 BASHDIR    = $(PREFIX)/share/bash-completion/completions
 ZSHDIR     = $(PREFIX)/share/zsh/site-functions
 FISHDIR    = $(PREFIX)/share/fish/vendor_completions.d
@@ -18,8 +18,8 @@ LIBRARY  = target/release/libforkguard.so
 COMMAND  = target/release/forkguard
 
 .PHONY: help setup build demo picture test test-glibc suites servers bench soak fuzz lint install uninstall packages deb wheel tarball clean loom miri memcheck
-# Prerequisites one after another, also under -j: a build needs what setup installs, and a
-# measurement needs the machine to itself.
+# Run prerequisites in order, also under -j: a build needs what setup installs, and a measurement
+# needs the machine to itself.
 .NOTPARALLEL:
 
 help:
@@ -46,7 +46,8 @@ help:
 setup:
 	@tools/setup
 
-# One after the other: together, features that the command asks of a crate would reach the library.
+# Two commands: in one, cargo would unite features, and those that the command needs of a crate would
+# reach the library.
 build:
 	cargo build --release
 	cargo build --release -p forkguard-cli
@@ -57,20 +58,21 @@ demo: setup build
 picture: setup build
 	@target/venv/bin/python tools/record-session
 
-# The tests load the release library, the one that is shipped. Every program they run has a
-# time limit of its own; .ci/run has one on the whole. What they leave beside target/ fails.
+# The tests load the release library, the one that is shipped. Every program that they run has its
+# own time limit; .ci/run limits the whole. A file left outside target/ is a failure.
 test: setup build
 	@tools/tree-kept cargo test --workspace
 
-# The same build on newer systems. SUITE=sid: one of them.
+# The same build on newer systems. SUITE=sid runs one of them.
 test-glibc: setup build
 	@tools/test-glibc $(SUITE)
 
-# An hour for all, on two quiet cores.
+# All take an hour on two quiet cores.
 suites: setup build
 	@tools/suites/run $(SUITE)
 
-# The table of functions, and statements on each server, 36 pairs of a server and a libpq: a quarter of an hour on two quiet cores.
+# Checks the table of functions, statements on each server, and 36 pairs of a server and a libpq. A
+# quarter of an hour on two quiet cores.
 servers: setup build
 	@tools/servers
 	FORKGUARD_TEST_SERVERS=all cargo test -p reader --test reader -- --nocapture the_table_of_functions every_server
@@ -79,14 +81,14 @@ servers: setup build
 bench: setup build
 	cargo bench --bench cost
 
-# MIX= and SEED= reach it by environment, as make exports what its command line sets.
+# make exports what its command line sets, so tools/soak reads MIX= and SEED= from the environment.
 soak: setup build
 	@tools/soak $(or $(SECONDS),120)
 
 fuzz: setup
 	@tools/fuzz $(or $(SECONDS),60)
 
-# Minutes. PREEMPTIONS=3: more interleavings, for a night.
+# Takes minutes. PREEMPTIONS=3 tries more interleavings, and takes a night.
 loom:
 	$(if $(PREEMPTIONS),FORKGUARD_LOOM_PREEMPTIONS=$(PREEMPTIONS)) cargo test -p forkguard-loom -- --include-ignored
 
@@ -103,8 +105,8 @@ lint:
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items -p forkguard -p forkguard-sql -p forkguard-proto -p forkguard-cli
 	tools/dependencies
 
-# Builds nothing: `make build`, then `sudo make install`, and root needs no Rust. Pages and
-# completions come out of the built command.
+# Builds nothing: run `make build`, then `sudo make install`, and root needs no Rust. The built
+# command writes the man pages and completions.
 install:
 	@test -e $(LIBRARY) || { echo 'make install: $(LIBRARY) is missing: run make build' >&2; exit 1; }
 	@test -x $(COMMAND) || { echo 'make install: $(COMMAND) is missing: run make build' >&2; exit 1; }

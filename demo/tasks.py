@@ -1,8 +1,8 @@
-"""The victim: an everyday Celery application, with not a line in it about forking.
+"""The victim: an everyday Celery application, without a line about forking.
 
-Its engine is used while the module is imported, which happens in the worker's main process,
-before that forks its children: they all inherit the same three sessions. No pool_pre_ping,
-no worker_process_init, no NullPool.
+It uses its engine while the module is imported. That happens in the worker's main process, before
+it forks, so all children inherit the same three sessions. It has no pool_pre_ping, no
+worker_process_init, no NullPool.
 """
 
 import os
