@@ -890,6 +890,14 @@ impl Journal {
             };
             *effect = match call.bind(parameters) {
                 Err(reason) => Effect::Opaque(reason.into()),
+                // For its transaction only, which is not begun again with it.
+                Ok(bound)
+                    if OF_ONE_TRANSACTION
+                        .iter()
+                        .any(|its| its.as_bytes() == &*bound.name) =>
+                {
+                    Effect::More(bound.name)
+                }
                 Ok(bound) => {
                     // The server converts them by the setting of its moment.
                     let mut sent = bound
@@ -1240,11 +1248,6 @@ impl Journal {
                     }
                     into.extend(effects);
                 }
-                into.retain(|effect| {
-                    let of_one =
-                        |name: &[u8]| OF_ONE_TRANSACTION.iter().any(|its| its.as_bytes() == name);
-                    !matches!(effect, Effect::Set(set) if of_one(&set.name))
-                });
                 return;
             }
             What::ResetAll => Effect::ResetAll(text()),

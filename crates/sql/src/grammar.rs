@@ -267,6 +267,8 @@ impl<'a> Reader<'a, '_> {
             | What::Release(_)
             | What::RollbackTo(_)
             | What::Set { .. }
+            // (With its parameters: nothing else stands in its SELECT.)
+            | What::SetConfig(_)
             | What::SetCharacteristics { .. }
             | What::ResetAll
             | What::Prepare { .. } => Touch::Nothing,
