@@ -22,7 +22,7 @@ PROBE = """select
     (select string_agg(name || '=' || setting, ' ' order by name) from pg_settings where source in ('session', 'user', 'database', 'database user', 'global')
         and name not like 'transaction%'),
     current_setting('app.tenant', true), current_setting('app.user', true), coalesce(current_setting('pg_trgm.similarity_threshold', true), '0.3'),
-    current_user::text, (select string_agg(its, ' ' order by its) from pg_listening_channels() its),
+    current_user::text, current_setting('transaction_read_only'), (select string_agg(its, ' ' order by its) from pg_listening_channels() its),
     (select string_agg(name || ' ' || statement || parameter_types::text, ' ' order by name) from pg_prepared_statements),
     array(select its from unnest(current_schemas(true)) its where its !~ '^pg_temp_')::text,
     (select string_agg(relname, ' ') from pg_class where relnamespace = pg_my_temp_schema())"""
@@ -93,6 +93,23 @@ def psycopg3(work, autocommit=True, **options):
         work(connection)
         run = Raw.__new__(Raw)
         run.pgconn, run.keep = connection.pgconn, connection
+        run.standing = lambda: connection.info.transaction_status.name
+        return run
+
+    return history
+
+
+def psycopg_pool(work):
+    def history():
+        from psycopg_pool import ConnectionPool
+
+        pool = ConnectionPool("", min_size=2, max_size=2, timeout=10)
+        pool.wait(10)
+        connection = pool.getconn()
+        work(connection)
+        run = Raw.__new__(Raw)
+        run.pgconn, run.keep = connection.pgconn, (connection, pool)
+        run.standing = lambda: connection.info.transaction_status.name
         return run
 
     return history
@@ -143,12 +160,12 @@ def alchemy(work, driver="psycopg2"):
     return history
 
 
-def django(work, **options):
+def django(work, database={}, **options):
     def history():
         from django.conf import settings
 
-        databases = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": os.environ["PGDATABASE"], "OPTIONS": options}}
-        settings.configure(DATABASES=databases, USE_TZ=True, TIME_ZONE="Europe/Berlin", INSTALLED_APPS=[])
+        databases = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": os.environ["PGDATABASE"], "OPTIONS": options} | database}
+        settings.configure(DATABASES=databases, USE_TZ=True, TIME_ZONE="Europe/Berlin", INSTALLED_APPS=[], ROOT_URLCONF=__name__, SECRET_KEY="x", ALLOWED_HOSTS=["*"], MIDDLEWARE=[])
         import django as framework
 
         framework.setup()
@@ -161,6 +178,7 @@ def django(work, **options):
                 cursor.execute(text)
                 return cursor.fetchall()
 
+        run.standing = lambda: connection.connection.info.transaction_status.name
         return run
 
     return history
@@ -232,6 +250,94 @@ def orm(connection):
         Thing.objects.aggregate(models.Count("id"), models.Max("id"))
     thing.delete()
     return Thing
+
+
+urlpatterns = []
+PERSISTENT = {"CONN_MAX_AGE": None}
+ATOMIC = PERSISTENT | {"ATOMIC_REQUESTS": True}
+
+
+def requests(view):
+    """Through Django's WSGI handler, for a request's start and end are where Django looks at its connections."""
+
+    def work(connection):
+        from django.core.wsgi import get_wsgi_application
+        from django.http import HttpResponse
+        from django.urls import path
+
+        model = orm(connection)
+
+        def responds(request):
+            view(connection, model)
+            return HttpResponse()
+
+        urlpatterns.append(path("", responds))
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_NAME": "x", "SERVER_PORT": "80"}
+        environ |= {"wsgi.input": sys.stdin.buffer, "wsgi.errors": sys.stderr, "wsgi.url_scheme": "http"}
+        application = get_wsgi_application()
+        for _ in range(6):
+            statuses = []
+            application(dict(environ), lambda status, _: statuses.append(status)).close()
+            if statuses != ["200 OK"]:
+                raise RuntimeError(f"a request: {statuses}")
+
+    return work
+
+
+def reads_and_writes(connection, model):
+    model.objects.create(name="by a request").delete()
+    list(model.objects.filter(name="x").values("id"))
+
+
+def pages(connection, model):
+    list(model.objects.order_by("id").iterator(chunk_size=2))
+
+
+def tenant_of_request(connection, model):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('app.tenant', %s, true)", ["t1"])
+    list(model.objects.all())
+
+
+def tenant_of_session(connection, model):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('app.tenant', %s, false), set_config('app.user', %s, false)", ["t1", "it's"])
+
+
+def hours(connection, model):
+    """Under another time zone than the settings': Django turns instants in the query."""
+    from django.db.models.functions import Now, TruncHour
+    from django.utils import timezone
+
+    with timezone.override("Asia/Tokyo"):
+        list(model.objects.annotate(hour=TruncHour(Now())).values("hour"))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('TimeZone', %s, false)", ["Asia/Tokyo"])
+
+
+def opened(view):
+    """A transaction stays open, as in a view under ATOMIC_REQUESTS that forks."""
+
+    def work(connection):
+        from django.db import transaction
+
+        model = orm(connection)
+        transaction.atomic().__enter__()
+        view(connection, model)
+
+    return work
+
+
+def only_reads(connection, model):
+    list(model.objects.filter(name="x").values("id"))
+    model.objects.filter(pk=1).exists()
+
+
+def savepoint(connection, model):
+    from django.db import transaction
+
+    with transaction.atomic():
+        list(model.objects.all())
 
 
 def iterator(connection):
@@ -319,6 +425,10 @@ HISTORIES = {
     "set_config, null": (BACK, raw("SET app.tenant = 't1'", ("SELECT set_config('app.tenant', $1, false)", [None]))),
     "set_config, prepared": (BACK, lambda: prepared_set_config()),
     "set_config, search_path": (BACK, raw(("SELECT set_config('search_path', $1, false)", ["public, pg_catalog"]))),
+    "set_config, open transaction": (BACK, raw("BEGIN", ("SELECT set_config('app.tenant', $1, true)", ["t1"]), "SELECT 1")),
+    "set_config, open transaction, several": (BACK, raw("BEGIN", ("SELECT set_config($1, $2, $3), set_config('app.user', 'u', false)", ["app.tenant", "t1", "true"]))),
+    "set_config, open transaction, of it": ("transaction_more", raw("BEGIN", ("SELECT set_config($1, $2, true)", ["transaction_read_only", "on"]))),
+    "set_config, open transaction, of it, several": ("transaction_more", raw("BEGIN", "SELECT set_config('transaction_read_only', 'on', true), set_config('app.user', 'u', false)")),
     "set_config of a computed value": ("set_config_unread", raw("SELECT set_config('app.user', upper('u'), false)")),
     "set_config in a condition": ("set_config_unread", raw("SELECT 1 WHERE set_config('app.user', 'u', false) = 'u'")),
     "set_config of a temporary schema": ("temporary_search_path", raw(("SELECT set_config('search_path', $1, false)", ["pg_temp"]))),
@@ -356,6 +466,7 @@ HISTORIES = {
     "Django, migration": (BACK, django(migrate)),
     "Django, migration, server_side_binding": (BACK, django(migrate, server_side_binding=True)),
     "Django, iterator in autocommit": (BACK, django(iterator)),
+    "Django, iterator in autocommit, server_side_binding": (BACK, django(iterator, server_side_binding=True)),
     "Django, role and schema": (BACK, django(orm, assume_role="forkguard", options="-c search_path=public")),
     # As Rails does: its start-up, and statements prepared as a1, a2, …
     "Rails-like": (
@@ -476,6 +587,36 @@ HISTORIES = {
 }
 
 
+# Django's own traffic, as it binds and with `server_side_binding`.
+for what, (work, database) in {
+    "requests": (requests(reads_and_writes), PERSISTENT),
+    "ATOMIC_REQUESTS": (requests(reads_and_writes), ATOMIC),
+    "ATOMIC_REQUESTS, iterator": (requests(pages), ATOMIC),
+    "ATOMIC_REQUESTS, tenant": (requests(tenant_of_request), ATOMIC),
+    "requests, tenant of the session": (requests(tenant_of_session), PERSISTENT),
+    "requests, time zones": (requests(hours), PERSISTENT),
+    "a time zone of its own": (orm, {"TIME_ZONE": "Asia/Tokyo"}),
+    "open transaction": (opened(only_reads), {}),
+    "open transaction, tenant": (opened(tenant_of_request), {}),
+    "open transaction, savepoint": (opened(savepoint), {}),
+    "open transaction, iterator": (opened(pages), {}),
+}.items():
+    # A cursor of a transaction that goes on, closed or not, is not followed.
+    expected = "transaction_more" if what == "open transaction, iterator" else BACK
+    HISTORIES[f"Django, {what}"] = (expected, django(work, database))
+    HISTORIES[f"Django, {what}, server_side_binding"] = (expected, django(work, database, server_side_binding=True))
+
+HISTORIES |= {
+    "psycopg_pool": (BACK, psycopg_pool(lambda c: (c.execute("SELECT 1"), c.commit()))),
+    "psycopg_pool, open transaction": (BACK, psycopg_pool(lambda c: c.execute("SELECT count(*) FROM things WHERE name = %s", ("x",)).fetchall())),
+    "psycopg_pool, open transaction, prepared by itself": (BACK, psycopg_pool(lambda c: [c.execute("SELECT count(*) FROM things WHERE name = %s", ("x",)).fetchall() for _ in range(8)])),
+    "psycopg 3, open transaction under SET LOCAL, prepared by itself": (
+        BACK,
+        psycopg3(lambda c: (local_beside_prepared(c), c.execute("BEGIN"), c.execute("SET LOCAL app.tenant = 't2'"), [c.execute("SELECT * FROM things WHERE name = %s", ("x",)).fetchall() for _ in range(5)])),
+    ),
+}
+
+
 def failed(text="SELECT 1/0"):
     run = Raw()
     try:
@@ -545,10 +686,12 @@ def reasons(pid):
 
 
 def state(run):
+    """What the probe says, and where libpq stands then."""
     def flat(value):
         return value.decode() if isinstance(value, bytes) else value
 
-    return [[flat(value) for value in row] for row in run(PROBE)]
+    rows = [[flat(value) for value in row] for row in run(PROBE)]
+    return [*rows, [run.standing()]] if hasattr(run, "standing") else rows
 
 
 def came_back(history):

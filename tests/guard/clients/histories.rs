@@ -1,7 +1,7 @@
 //! Common histories of programs that fork: which come back, and why the others do not.
 
 use crate::clients::said;
-use crate::support::{own, own_of, python, Cluster, Policy, Transport};
+use crate::support::{own, own_of, python, Policy, Transport};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn common_histories_come_back_or_say_why() {
     ] {
         server.ask(&format!("create extension \"{extension}\""));
     }
-    let was = run(&server, &[]);
+    let was = run(server.environment(Transport::Tcp), &[]);
     let all: usize = was.values().map(Vec::len).sum();
     println!("{} of {all} histories come back", was["back"].len());
     for (reason, names) in was.iter().filter(|(reason, _)| *reason != "back") {
@@ -91,7 +91,7 @@ fn a_built_in_of_another_version_is_the_users_here() {
         ] {
             let mut arguments = vec!["--expect", expected];
             arguments.extend(texts.iter().map(|(text, ..)| *text));
-            let was = run(&cluster, &arguments);
+            let was = run(cluster.environment(Transport::Tcp), &arguments);
             assert_eq!(was[expected].len(), texts.len());
             println!("server {server}: {} are {expected}", texts.len());
         }
@@ -99,15 +99,19 @@ fn a_built_in_of_another_version_is_the_users_here() {
 }
 
 /// The names of histories by what became of them, which is what the program expects.
-fn run(server: &Cluster, arguments: &[&str]) -> BTreeMap<String, Vec<String>> {
+pub(super) fn run(
+    environment: [(&'static str, String); 6],
+    arguments: &[&str],
+) -> BTreeMap<String, Vec<String>> {
     let log = tempfile::NamedTempFile::new().unwrap();
     let outcome = python("histories")
         .args(arguments)
-        .envs(server.environment(Transport::Tcp))
+        .envs(environment)
         .env("FORKGUARD_LOG_FORMAT", "json")
         .env("FORKGUARD_LOG_FILE", log.path())
         .policy(Policy::Resume)
-        .timeout(Duration::from_secs(180))
+        // Half a second each on a quiet machine.
+        .timeout(Duration::from_secs(600))
         .run();
     let mut was = BTreeMap::<String, Vec<String>>::new();
     let mut wrong = Vec::new();

@@ -1,8 +1,9 @@
 //! Clients of PgBouncer: `tests/programs/idle.py` through it.
 
+use super::histories;
 use super::idle::{judge, undisturbed, CHILDREN, IDLE, QUESTIONS, SESSIONS};
 use super::{said, set_of_lists, UNGUARDED_LIMIT};
-use crate::support::{cluster, python, Bouncer, Policy, Run, Transport};
+use crate::support::{cluster, own, python, Bouncer, Policy, Run, Transport};
 
 /// A client has a session with the server for as long as it is there.
 #[test]
@@ -18,6 +19,55 @@ fn in_session_mode() {
 #[test]
 fn in_transaction_mode() {
     everywhere("transaction", 4, "startup");
+}
+
+/// A pooler may know a client by another role and another database than the server does: then no name tells
+/// that `ALTER ROLE … SET` is another's, and a child would begin with what it said.
+#[test]
+fn defaults_of_other_roles_may_be_the_clients_own() {
+    let server = own();
+    server.ask("create role reader");
+    let resets = "alter role forkguard reset statement_timeout; alter database forkguard reset statement_timeout";
+    for (alters, behind) in [
+        (
+            "ALTER ROLE forkguard SET statement_timeout = '1min'",
+            "altered_defaults",
+        ),
+        (
+            "ALTER DATABASE forkguard SET statement_timeout = '1min'",
+            "altered_defaults",
+        ),
+        (
+            "ALTER ROLE forkguard IN DATABASE forkguard SET statement_timeout = '1min'",
+            "altered_defaults",
+        ),
+        // The pooler may know a client by this name as well: who can tell?
+        (
+            "ALTER ROLE reader SET statement_timeout = '1min'",
+            "altered_defaults",
+        ),
+        ("SELECT set_config('app.tenant', 't1', false)", "back"),
+    ] {
+        let bouncer = Bouncer::start(&server, "session", 8);
+        let names = |environment: [(&'static str, String); 6]| {
+            environment.map(|(name, value)| match name {
+                "PGUSER" => (name, "somebody".to_owned()),
+                "PGDATABASE" => (name, "alias".to_owned()),
+                _ => (name, value),
+            })
+        };
+        histories::run(
+            names(bouncer.environment(Transport::Tcp)),
+            &["--expect", behind, alters],
+        );
+        server.ask(resets);
+    }
+    // With no pooler it is another's, and the names tell so.
+    let other = "ALTER ROLE reader SET statement_timeout = '1min'";
+    histories::run(
+        server.environment(Transport::Tcp),
+        &["--expect", "back", other],
+    );
 }
 
 fn everywhere(mode: &str, sessions: u32, keeps: &str) {

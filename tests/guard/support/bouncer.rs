@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A running pooler; whoever asks, it is `forkguard` with the server behind it.
+/// A running pooler; whoever asks, it is `forkguard` with the server behind it, and `alias` is its database, too.
 pub struct Bouncer {
     port: u16,
     folder: tempfile::TempDir,
@@ -38,9 +38,10 @@ impl Bouncer {
             let config = folder.path().join("config");
             let text = format!(
                 "[databases]\n\
-                 forkguard = host={} port={} user=forkguard\n\
+                 forkguard = host={0} port={1} user=forkguard\n\
+                 alias = host={0} port={1} user=forkguard dbname=forkguard\n\
                  [pgbouncer]\n\
-                 listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir = {}\n\
+                 listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir = {2}\n\
                  auth_type = any\npool_mode = {mode}\ndefault_pool_size = {sessions}\n",
                 server.socket_dir.display(),
                 server.port,
