@@ -101,8 +101,8 @@ memcheck: setup build
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTFLAGS='--cfg forkguard_other_processor' cargo clippy --lib --target-dir target/other -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items -p forkguard -p forkguard-sql -p forkguard-proto -p forkguard-cli
+	RUSTFLAGS='--cfg forkguard_other_processor' cargo clippy --lib -p forkguard -p forkguard-signal-safe --target-dir target/other -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items -p forkguard -p forkguard-sql -p forkguard-proto -p forkguard-signal-safe -p forkguard-cli
 	tools/dependencies
 
 # Builds nothing: run `make build`, then `sudo make install`, and root needs no Rust. The built

@@ -3,8 +3,8 @@
 //! A panic of ours ends here ([`guarded`]), and a child that no fork handler has seen is
 //! noticed here ([`notice_fork`]).
 
-use crate::signal_safe::sys::KeepErrno;
-use crate::signal_safe::{child, generation, ownership};
+use forkguard_signal_safe::sys::KeepErrno;
+use forkguard_signal_safe::{child, generation, ownership};
 
 /// Runs our part of a call. A panic in it ends there: the call is then treated
 /// as one on an unrelated socket. Out of line and unable to unwind, so that its landing pads

@@ -8,10 +8,10 @@ use core::mem::size_of;
 use std::panic::{catch_unwind, UnwindSafe};
 
 use crate::boundary::notice_fork;
-use crate::signal_safe::descriptors::State;
-use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::sys::{self, Errno, KeepErrno};
 use crate::{policy, sessions};
+use forkguard_signal_safe::descriptors::State;
+use forkguard_signal_safe::stats::{self, Count};
+use forkguard_signal_safe::sys::{self, Errno, KeepErrno};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
 

@@ -9,8 +9,8 @@
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::*};
 
-use crate::signal_safe::descriptors::{self, State};
-use crate::signal_safe::sys;
+use forkguard_signal_safe::descriptors::{self, State};
+use forkguard_signal_safe::sys;
 
 struct Place {
     /// The number, -1 while the place is free, -2 while it is being written.

@@ -3,6 +3,16 @@
 //! valgrind has to tell of it (`--cfg break_memory`); and a panic of ours in each hook, for
 //! the test that it goes no further (`--cfg panic_in_hooks`).
 
+/// Called by the child handler, which is in a crate without `std`.
+#[cfg(any(break_child_handler = "allocate", break_child_handler = "lock"))]
+#[no_mangle]
+extern "C" fn forkguard_break_child_handler() {
+    #[cfg(break_child_handler = "allocate")]
+    allocate();
+    #[cfg(break_child_handler = "lock")]
+    lock();
+}
+
 /// Allocates.
 #[cfg(break_child_handler = "allocate")]
 #[inline(never)]

@@ -2,10 +2,10 @@
 //!
 //! Registered before any other library's ([`crate::load`], `-z initfirst`), so
 //! that our prepare handler runs last and our child handler first. What is done
-//! in the child is in [`crate::signal_safe::child`].
+//! in the child is in [`forkguard_signal_safe::child`].
 
-use crate::signal_safe::sys::Errno;
-use crate::signal_safe::{child, descriptors, fence, generation, threads};
+use forkguard_signal_safe::sys::Errno;
+use forkguard_signal_safe::{child, descriptors, fence, generation, threads};
 
 /// Registers them. An error is `pthread_atfork`'s: out of memory.
 pub fn register() -> Result<(), Errno> {

@@ -8,9 +8,9 @@
 //! 1. [`hooks`] exports libc's socket and descriptor functions. A first
 //!    write on a fresh connection is read ([`forkguard_proto::wire`]); where it opens a
 //!    PostgreSQL session, the number becomes a candidate in the table of
-//!    descriptors ([`tracker`], [`signal_safe::descriptors`]).
+//!    descriptors ([`tracker`], [`forkguard_signal_safe::descriptors`]).
 //! 2. At a fork our handlers run ([`fork`]). In the child each candidate whose
-//!    identity holds is covered by a dead socket ([`signal_safe::abandon`]):
+//!    identity holds is covered by a dead socket ([`forkguard_signal_safe::abandon`]):
 //!    the client library sees a lost connection and opens its own, and the
 //!    parent's is out of reach.
 //! 3. Calls to libpq pass a [`shims`], into which every libpq of the process is
@@ -18,7 +18,7 @@
 //!    statements say ([`forkguard_sql`]), and in the child makes an idle one anew
 //!    before its first use, equal to what it was or not at all ([`resume`]).
 //! 4. A child made without handlers (`_Fork`, `clone`) finds a page wiped
-//!    ([`signal_safe::generation`]) at its first interposed call, and does the
+//!    ([`forkguard_signal_safe::generation`]) at its first interposed call, and does the
 //!    same then.
 //!
 //! # Rooms
@@ -31,7 +31,6 @@
 //! | [`tracker`] | what becomes of a number: connecting, a session, duplicated, closed |
 //! | [`sessions`] | the sessions, for who asks; normal context only |
 //! | [`fork`] | the fork handlers |
-//! | [`signal_safe`] | everything that may run in a child handler |
 //! | [`may_allocate`] | the proof of being in normal context |
 //! | [`report`] | the `log` facade |
 //! | [`memory`] | an allocator that has a last reserve |
@@ -43,11 +42,9 @@
 //! | [`detector`] | the policies `report` and `abort`: uses of inherited sessions, told |
 //! | [`python_frames`] | CPython's frames, read out of memory; pure |
 //! | [`epoll_fixups`] | what the child's epolls hold of an abandoned number |
-//! | [`processor`] | what is written for one processor |
 //! | [`capi`] | the C interface, `include/forkguard.h` |
 
-// No prelude of std: the rooms of `signal_safe` see `core` alone unless they
-// say otherwise, and a test reads that they do not.
+// No prelude of std: what allocates says so in its imports.
 #![no_std]
 #![warn(missing_docs)]
 // These pages are for who works on the library: nobody links to it as a crate.
@@ -59,12 +56,10 @@ pub mod auxv;
 // What calls and binds libpq is left out below.
 #[cfg_attr(test, allow(dead_code, unused_imports))]
 pub mod libpq;
-pub mod processor;
 #[cfg_attr(test, allow(dead_code))]
 pub mod python_frames;
 pub mod resume;
 pub mod session;
-pub mod signal_safe;
 
 #[cfg(not(test))]
 pub mod boundary;

@@ -6,10 +6,11 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::vec::Vec;
 
-use crate::signal_safe::sink::{self, Level};
-use crate::signal_safe::{connect_section, generation, tree};
-use crate::{auxv, bind, detector, fork, hooks, observer, policy, processor, report, shims};
+use crate::{auxv, bind, detector, fork, hooks, observer, policy, report, shims};
 use forkguard_proto::config::{self, Config, Policy};
+use forkguard_signal_safe::processor;
+use forkguard_signal_safe::sink::{self, Level};
+use forkguard_signal_safe::{connect_section, generation, tree};
 
 /// The program's arguments and environment, as the loader passes them to
 /// constructors. As the first library to be initialised we run before libc's

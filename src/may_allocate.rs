@@ -3,12 +3,12 @@
 //! What takes locks or allocates asks for a [`Normal`]. There is one at a time
 //! in a thread: a signal handler whose `close` or `write` is interposed while
 //! this very thread is inside one gets none, and does without. The rooms of
-//! [`crate::signal_safe`] cannot make one.
+//! [`forkguard_signal_safe`] cannot make one.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
 
-use crate::signal_safe::generation;
+use forkguard_signal_safe::generation;
 
 std::thread_local! {
     // Const and without a destructor: plain thread-local memory, nothing to

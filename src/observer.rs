@@ -7,7 +7,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering::*};
 
 use crate::libpq::Library;
-use crate::signal_safe::descriptors::Entry;
+use forkguard_signal_safe::descriptors::Entry;
 
 /// What an observer wants to know. Each function may be called in a signal handler.
 pub struct Observer {

@@ -4,8 +4,8 @@ use core::fmt::Write;
 use core::mem::{offset_of, size_of};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
-use crate::signal_safe::descriptors::{trimmed, PeerText};
-use crate::signal_safe::sys;
+use forkguard_signal_safe::descriptors::{trimmed, PeerText};
+use forkguard_signal_safe::sys;
 
 /// Text that is cut where it ends.
 struct Cut<'a>(&'a mut [u8], usize);

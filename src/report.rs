@@ -2,15 +2,18 @@
 
 use core::fmt::{self, Write};
 
-use crate::signal_safe::line::Line;
-use crate::signal_safe::sink::{self, Level};
+use forkguard_signal_safe::line::Line;
+use forkguard_signal_safe::sink::{self, Level};
 
 /// Writes to [`sink`], one stack buffer a line.
 struct Logger;
 
-impl fmt::Write for Line {
+/// Formats into a line. The crate of `Line` cannot: its handlers must not format.
+struct Message<'a>(&'a mut Line);
+
+impl fmt::Write for Message<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.push(text.as_bytes());
+        self.0.push(text.as_bytes());
         Ok(())
     }
 }
@@ -32,7 +35,7 @@ impl log::Log for Logger {
 
     fn log(&self, record: &log::Record) {
         sink::say(level_of(record.level()), |line| {
-            let _ = line.write_fmt(*record.args());
+            let _ = Message(line).write_fmt(*record.args());
         });
     }
 

@@ -10,10 +10,10 @@ use core::ffi::c_int;
 use dashmap::DashMap;
 
 use crate::may_allocate::Normal;
-use crate::signal_safe::descriptors::{self, identity_of, State, HANDED_OVER};
-use crate::signal_safe::sys::Errno;
 use crate::{memory, tracker};
 use forkguard_proto::wire;
+use forkguard_signal_safe::descriptors::{self, identity_of, State, HANDED_OVER};
+use forkguard_signal_safe::sys::Errno;
 
 /// How many sessions this process has open, however many numbers each has. 0
 /// when memory is too short to count. What was closed in ways that no hook sees

@@ -9,17 +9,17 @@ use core::ffi::c_int;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
 use crate::peer;
-use crate::signal_safe::abandon::{DeadSockets, Outcome};
-use crate::signal_safe::child::push_connection;
-use crate::signal_safe::descriptors::{
+use forkguard_proto::wire;
+use forkguard_signal_safe::abandon::{DeadSockets, Outcome};
+use forkguard_signal_safe::child::push_connection;
+use forkguard_signal_safe::descriptors::{
     self, identity_of, Entry, State, Word, CLOSE_ON_EXEC, DUPLICATED, EXPECTED, HANDED_OVER,
     JOURNALLED, NON_BLOCKING, UNSEEN,
 };
-use crate::signal_safe::sink::{self, Level};
-use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::sys::{self, Errno};
-use crate::signal_safe::{child, fence, generation};
-use forkguard_proto::wire;
+use forkguard_signal_safe::sink::{self, Level};
+use forkguard_signal_safe::stats::{self, Count};
+use forkguard_signal_safe::sys::{self, Errno};
+use forkguard_signal_safe::{child, fence, generation};
 
 /// Hashes of the addresses at which this process has had sessions. Few: a
 /// program talks to few servers, and what does not fit is only not expected.

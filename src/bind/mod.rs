@@ -29,11 +29,11 @@ use crate::auxv;
 use crate::libpq::elf::{Object, Place, ProgramHeader};
 use crate::libpq::entry_points::{entry, kind, Kind, COUNT, NAMES, REDIRECTED};
 use crate::libpq::{Library, LIBRARIES, LIBRARY};
-use crate::processor;
-use crate::signal_safe::line::Line;
-use crate::signal_safe::sink::{self, Level};
-use crate::signal_safe::tree;
-use crate::signal_safe::{sys, threads};
+use forkguard_signal_safe::line::Line;
+use forkguard_signal_safe::processor;
+use forkguard_signal_safe::sink::{self, Level};
+use forkguard_signal_safe::tree;
+use forkguard_signal_safe::{sys, threads};
 
 /// An object that defines all of these as functions is a libpq.
 const MARKS: [&str; 5] = [

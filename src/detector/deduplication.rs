@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 
-use crate::signal_safe::generation;
+use forkguard_signal_safe::generation;
 
 /// Places that are kept. A program with more has one fault, and not a thousand.
 const PLACES: usize = 1024;

@@ -11,7 +11,7 @@
 //!
 //! How it stays out of the way: the child handler gives inherited sessions a state
 //! of their own ([`State::Inherited`]), which is odd, as are all that a hook looks
-//! at before bytes move ([`crate::signal_safe::descriptors`]). Under the other
+//! at before bytes move ([`forkguard_signal_safe::descriptors`]). Under the other
 //! policies nothing has it, and nothing here is called.
 //!
 //! Hooks are called in signal handlers, and in children of threaded parents: here
@@ -31,13 +31,14 @@ use crate::libpq::Library;
 use crate::observer::Observer;
 use crate::session::thread;
 use crate::shims::cancel;
-use crate::signal_safe::descriptors::{Entry, PeerText, State, ASKED};
-use crate::signal_safe::line::Line;
-use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::sys::{self, KeepErrno};
-use crate::signal_safe::{child, descriptors, generation, sink};
-use crate::{observer, peer, processor, tracker};
+use crate::{observer, peer, tracker};
 use deduplication::Seen;
+use forkguard_signal_safe::descriptors::{Entry, PeerText, State, ASKED};
+use forkguard_signal_safe::line::Line;
+use forkguard_signal_safe::processor;
+use forkguard_signal_safe::stats::{self, Count};
+use forkguard_signal_safe::sys::{self, KeepErrno};
+use forkguard_signal_safe::{child, descriptors, generation, sink};
 use python::Python;
 use stack::Stack;
 

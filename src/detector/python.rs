@@ -14,8 +14,8 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 
 use crate::bind;
 use crate::python_frames::{self as frames, Frame};
-use crate::signal_safe::line::Line;
-use crate::signal_safe::sys;
+use forkguard_signal_safe::line::Line;
+use forkguard_signal_safe::sys;
 
 /// `PyGILState_GetThisThreadState`: reads thread-specific data, nothing else.
 static THREAD_STATE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());

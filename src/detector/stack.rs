@@ -11,9 +11,9 @@ use core::mem::transmute;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 
 use crate::bind;
-use crate::processor;
-use crate::signal_safe::line::Line;
-use crate::signal_safe::{sink, sys, threads};
+use forkguard_signal_safe::line::Line;
+use forkguard_signal_safe::processor;
+use forkguard_signal_safe::{sink, sys, threads};
 
 /// Frames that are looked at: deeper is the interpreter's or the framework's start.
 const FRAMES: usize = 64;

@@ -4,10 +4,10 @@ use core::ffi::{c_int, c_ulong};
 
 use super::hook::{hooks, is_refused, notice_fork_at, passes};
 use crate::boundary::guarded;
-use crate::signal_safe::descriptors::{self, Entry, State, Word, CLOSE_ON_EXEC, NON_BLOCKING};
-use crate::signal_safe::sys::{self, Errno};
-use crate::signal_safe::{child, fence, generation};
 use crate::tracker;
+use forkguard_signal_safe::descriptors::{self, Entry, State, Word, CLOSE_ON_EXEC, NON_BLOCKING};
+use forkguard_signal_safe::sys::{self, Errno};
+use forkguard_signal_safe::{child, fence, generation};
 
 /// What the table said of a number before a call.
 struct Before {

@@ -4,9 +4,9 @@ use core::ffi::c_int;
 
 use super::loader;
 use crate::boundary::notice_fork;
-use crate::signal_safe::descriptors::{self, Entry, State};
-use crate::signal_safe::generation;
-use crate::signal_safe::sys::{self, Errno};
+use forkguard_signal_safe::descriptors::{self, Entry, State};
+use forkguard_signal_safe::generation;
+use forkguard_signal_safe::sys::{self, Errno};
 
 /// Defines hooks, and `resolve`, which looks up their real functions.
 ///

@@ -1,7 +1,7 @@
 //! `dlsym` and `dlvsym`: where a libpq that was loaded later is found.
 //!
 //! Whoever loads an extension with `dlopen` asks for its first function with
-//! `dlsym`. Both are exported as tail jumps ([`crate::processor`]): ld.so looks
+//! `dlsym`. Both are exported as tail jumps (`super::trampoline`): ld.so looks
 //! at the caller's return address, and answers, errors and `dlerror`'s text are
 //! all its own.
 //!
@@ -18,11 +18,14 @@ use std::string::String;
 
 use crate::boundary::notice_fork;
 use crate::libpq::elf::Object;
-use crate::processor;
-use crate::signal_safe::sys::KeepErrno;
-use crate::signal_safe::{fence, generation, threads};
 use crate::{bind, observer};
 use forkguard_proto::interposers;
+use forkguard_signal_safe::processor;
+use forkguard_signal_safe::sys::KeepErrno;
+use forkguard_signal_safe::{fence, generation, threads};
+
+/// The name under which `super::trampoline` exports [`look_around`].
+const LOOK_AROUND: &CStr = c"forkguard_look_around_under_the_loaders_lock";
 
 static DLSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static DLVSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
@@ -272,7 +275,7 @@ fn look(dlsym: *const ()) {
     if !threads::loader_is_sound() || guarded_from_forks(bind::is_something_new) {
         // The next `dlsym` may be another library's, and call us in its turn.
         once_on_this_thread(|| {
-            look_up(dlsym, processor::LOOK_AROUND);
+            look_up(dlsym, LOOK_AROUND);
         });
     }
 }

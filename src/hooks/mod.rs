@@ -27,4 +27,5 @@ pub mod loader;
 mod process;
 mod socket;
 pub mod table;
+mod trampoline;
 mod wait;

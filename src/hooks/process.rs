@@ -13,8 +13,8 @@ use libc::{pid_t, termios, winsize};
 use super::hook::hooks;
 use super::loader;
 use crate::boundary::{guarded, notice_fork};
-use crate::signal_safe::fork_barrier::Waited;
-use crate::signal_safe::{child, connect_section, descriptors};
+use forkguard_signal_safe::fork_barrier::Waited;
+use forkguard_signal_safe::{child, connect_section, descriptors};
 
 /// Whether a fork may go ahead at once.
 #[inline(always)]

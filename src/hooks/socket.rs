@@ -8,12 +8,12 @@ use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
 use super::hook::{hooks, look, moves_freely, sends_freely, Found};
 use crate::boundary::{guarded, notice_fork};
-use crate::signal_safe::descriptors::{self, Entry, State};
-use crate::signal_safe::fork_barrier::Entered;
-use crate::signal_safe::sys::{self, Errno};
-use crate::signal_safe::{connect_section, fence, generation};
 use crate::{observer, policy, tracker};
 use forkguard_proto::wire;
+use forkguard_signal_safe::descriptors::{self, Entry, State};
+use forkguard_signal_safe::fork_barrier::Entered;
+use forkguard_signal_safe::sys::{self, Errno};
+use forkguard_signal_safe::{connect_section, fence, generation};
 
 /// The bytes of a call that sends.
 enum Outgoing {

@@ -11,10 +11,10 @@ use super::hook::{hooks, is_refused, notice_fork_at, passes};
 use super::socket::copied;
 use crate::boundary::{guarded, notice_fork};
 use crate::session::thread;
-use crate::signal_safe::descriptors::{self, State};
-use crate::signal_safe::generation;
-use crate::signal_safe::sys::{self, Errno};
 use crate::{epoll_fixups, policy};
+use forkguard_signal_safe::descriptors::{self, State};
+use forkguard_signal_safe::generation;
+use forkguard_signal_safe::sys::{self, Errno};
 
 /// Marks the refused descriptors of a `poll` as hung up, and nothing else as
 /// ready, if there are any: how many, or `None`. The others' turn comes at the

@@ -9,8 +9,8 @@ use crate::libpq::{entry, Library};
 use crate::session::connection::Connection;
 use crate::session::endpoint::{Client, Dial};
 use crate::session::loss::Loss;
-use crate::signal_safe::descriptors::{self, State, UNSEEN};
 use crate::{policy, tracker};
+use forkguard_signal_safe::descriptors::{self, State, UNSEEN};
 use forkguard_sql::{Cause, Reason};
 
 /// What an inherited connection is.

@@ -22,10 +22,10 @@ use crate::session::connection::{Connection, Inside};
 use crate::session::endpoint;
 use crate::session::loss::Loss;
 use crate::session::thread::{self, Dialling};
-use crate::signal_safe::sink::{self, Level};
-use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::{connect_section, sys};
 use crate::{memory, policy, tracker};
+use forkguard_signal_safe::sink::{self, Level};
+use forkguard_signal_safe::stats::{self, Count};
+use forkguard_signal_safe::{connect_section, sys};
 use forkguard_sql::Reason;
 
 /// What is kept while libpq dials and replays.

@@ -24,7 +24,7 @@ use crate::policy;
 use crate::session::journal::{Journal, Step};
 use crate::session::loss::Loss;
 use crate::session::set_config::Kept;
-use crate::signal_safe::sys;
+use forkguard_signal_safe::sys;
 use forkguard_sql::Reason;
 
 /// `text`'s type id (pg_type.dat).

@@ -15,9 +15,9 @@ use super::thread::frame;
 use crate::libpq::calls::{Notification, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::libpq::types::{NoticeReceiver, PGcancel, PGconn};
 use crate::libpq::Library;
-use crate::signal_safe::sink::{self, Level};
-use crate::signal_safe::{descriptors, generation, ownership, stats, sys};
 use crate::{policy, tracker};
+use forkguard_signal_safe::sink::{self, Level};
+use forkguard_signal_safe::{descriptors, generation, ownership, stats, sys};
 use forkguard_sql::{Cause, Reason};
 
 /// What becomes of an inherited connection in this process.

@@ -7,7 +7,7 @@
 
 use core::ffi::{c_char, CStr};
 
-use crate::signal_safe::sys;
+use forkguard_signal_safe::sys;
 
 /// Noted when the session was established, and compared after the dial.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

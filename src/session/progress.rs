@@ -8,7 +8,7 @@
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
 
-use crate::signal_safe::{generation, sys};
+use forkguard_signal_safe::{generation, sys};
 
 /// As many as the table of connections has places.
 const COUNTS: usize = 16384;

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 use std::boxed::Box;
 
 use crate::memory;
-use crate::signal_safe::ownership;
+use forkguard_signal_safe::ownership;
 
 /// What a table holds.
 pub trait Record: Sized + Sync + 'static {

@@ -14,7 +14,7 @@ use crate::libpq::types::{PGconn, PGresult};
 use crate::libpq::Library;
 use crate::session::connection::{Connection, Inside};
 use crate::session::journal::{Journal, Rules, Standing};
-use crate::signal_safe::sink::{self, Level};
+use forkguard_signal_safe::sink::{self, Level};
 
 /// What the request leaves of the session, and its command tag; nothing where only the server knows.
 fn left_by(

@@ -5,8 +5,8 @@ use crate::libpq::entry_points::NAMES;
 use crate::libpq::Library;
 use crate::observer;
 use crate::session::thread;
-use crate::signal_safe::sink::{self, Level};
-use crate::signal_safe::sys::KeepErrno;
+use forkguard_signal_safe::sink::{self, Level};
+use forkguard_signal_safe::sys::KeepErrno;
 
 /// Calls libpq's real function of this name: a jump, where nothing follows and
 /// nobody looks on.

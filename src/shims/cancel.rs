@@ -19,9 +19,9 @@ use crate::libpq::types::{PGcancel, PGcancelConn, PGconn, Text};
 use crate::libpq::Library;
 use crate::session::connection::{self, Connection, Fate, Role};
 use crate::session::table::{Record, Table};
-use crate::signal_safe::stats::{self, Count};
-use crate::signal_safe::{connect_section, descriptors, generation, ownership};
 use crate::tracker;
+use forkguard_signal_safe::stats::{self, Count};
+use forkguard_signal_safe::{connect_section, descriptors, generation, ownership};
 
 /// One `PGcancel` or `PGcancelConn`.
 struct Cancel {

@@ -10,8 +10,8 @@ use crate::libpq::Library;
 use crate::resume::{judge, redial, Judgement};
 use crate::session::connection::{self, Connection, Fate, Inside, Role};
 use crate::session::thread;
-use crate::signal_safe::sys;
 use crate::{memory, policy, tracker};
+use forkguard_signal_safe::sys;
 
 /// What a call on a connection finds at the gate.
 pub enum Crossing {

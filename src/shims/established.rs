@@ -15,8 +15,8 @@ use crate::libpq::Library;
 use crate::session::connection::{self, Connection};
 use crate::session::endpoint::Place;
 use crate::session::thread;
-use crate::signal_safe::connect_section;
 use crate::{memory, policy, tracker};
+use forkguard_signal_safe::connect_section;
 
 /// libpq-fe.h, `PGRES_POLLING_OK`.
 const POLLING_OK: c_int = 3;

@@ -7,9 +7,10 @@ use core::mem::transmute;
 use crate::boundary::{guarded, has_inherited_nothing, notice_fork};
 use crate::libpq::library;
 use crate::session::thread;
-use crate::signal_safe::descriptors::{self, State};
-use crate::signal_safe::sys::{self, Errno, KeepErrno};
-use crate::{epoll_fixups, processor, tracker};
+use crate::{epoll_fixups, tracker};
+use forkguard_signal_safe::descriptors::{self, State};
+use forkguard_signal_safe::processor;
+use forkguard_signal_safe::sys::{self, Errno, KeepErrno};
 
 /// Calls what libpq `L` called before, or the function of that name where it is to be found by name.
 macro_rules! what_it_called {

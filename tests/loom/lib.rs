@@ -9,6 +9,8 @@
 //! open under a number, and that time does not pass unless a bound is 0.
 
 extern crate self as core;
+// Under this name the table of libpq's objects asks for `ownership`.
+extern crate self as forkguard_signal_safe;
 
 // `core`, as the files under test know it.
 #[doc(hidden)]
@@ -21,12 +23,12 @@ pub mod sync {
     pub mod atomic;
 }
 
-/// The rooms of `src/signal_safe` that are modelled.
+/// The modules of `crates/signal-safe` that are modelled.
 // Not under `cargo test FILTER`, which takes `test = false` lightly: the library's own tests know
 // nothing of loom.
 #[cfg(not(test))]
 #[allow(dead_code, missing_docs)]
-#[path = "../../src/signal_safe"]
+#[path = "../../crates/signal-safe/src"]
 pub mod signal_safe {
     pub mod descriptors;
     pub mod errno;
@@ -47,9 +49,13 @@ pub mod signal_safe {
         }
         pub fn say(_: Level, _: impl FnOnce(&mut Line)) {}
     }
-    #[path = "../../tests/loom/sys.rs"]
+    #[path = "../../../tests/loom/sys.rs"]
     pub mod sys;
 }
+
+#[cfg(not(test))]
+#[doc(hidden)]
+pub use signal_safe::ownership;
 
 /// The table of libpq's objects.
 #[cfg(not(test))]

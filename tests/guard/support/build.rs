@@ -35,9 +35,10 @@ pub fn library() -> PathBuf {
 pub fn broken(name: &str, cfg: &str, release: bool) -> PathBuf {
     let folder = root().join("target/broken").join(name);
     let status = Command::new(env!("CARGO"))
-        .args(["rustc", "--quiet", "--lib"])
+        .args(["build", "--quiet", "--lib"])
         .args(release.then_some("--release"))
-        .args(["--", "--cfg", cfg])
+        // For the crates below the library, too.
+        .env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg\u{1f}{cfg}"))
         .current_dir(root())
         .env("CARGO_TARGET_DIR", &folder)
         .env_remove("LD_PRELOAD")

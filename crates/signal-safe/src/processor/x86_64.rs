@@ -71,62 +71,55 @@ macro_rules! by_name {
     };
 }
 
-#[cfg(not(test))]
-pub use exports::LOOK_AROUND;
+/// Exports `$name`, which calls `$before` and jumps to what that returns.
+//
+// Three pushes align the stack for the call (3.2.2), and keep the three
+// registers that hold the arguments; floating-point arguments there are none.
+// The jump leaves the caller's return address on top of the stack, which is
+// where ld.so looks for who asks (RTLD_NEXT, RTLD_DEFAULT).
+#[macro_export]
+macro_rules! tail_jump {
+    ($name:ident, $before:path) => {
+        #[unsafe(naked)]
+        #[no_mangle]
+        unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "endbr64",
+                "push rdi",
+                ".cfi_adjust_cfa_offset 8",
+                "push rsi",
+                ".cfi_adjust_cfa_offset 8",
+                "push rdx",
+                ".cfi_adjust_cfa_offset 8",
+                "call {before}",
+                "pop rdx",
+                ".cfi_adjust_cfa_offset -8",
+                "pop rsi",
+                ".cfi_adjust_cfa_offset -8",
+                "pop rdi",
+                ".cfi_adjust_cfa_offset -8",
+                "jmp rax",
+                ".cfi_endproc",
+                before = sym $before,
+            )
+        }
+    };
+}
 
-#[cfg(not(test))]
-mod exports {
-    use core::arch::naked_asm;
-
-    use crate::hooks::loader;
-
-    // Three pushes align the stack for the call (3.2.2), and keep the three
-    // registers that hold the arguments; floating-point arguments there are none.
-    // The jump leaves the caller's return address on top of the stack, which is
-    // where ld.so looks for who asks (RTLD_NEXT, RTLD_DEFAULT).
-    macro_rules! tail_jump {
-        ($name:ident, $before:path) => {
-            #[unsafe(naked)]
-            #[no_mangle]
-            unsafe extern "C" fn $name() {
-                naked_asm!(
-                    ".cfi_startproc",
-                    "endbr64",
-                    "push rdi",
-                    ".cfi_adjust_cfa_offset 8",
-                    "push rsi",
-                    ".cfi_adjust_cfa_offset 8",
-                    "push rdx",
-                    ".cfi_adjust_cfa_offset 8",
-                    "call {before}",
-                    "pop rdx",
-                    ".cfi_adjust_cfa_offset -8",
-                    "pop rsi",
-                    ".cfi_adjust_cfa_offset -8",
-                    "pop rdi",
-                    ".cfi_adjust_cfa_offset -8",
-                    "jmp rax",
-                    ".cfi_endproc",
-                    before = sym $before,
-                )
-            }
-        };
-    }
-    tail_jump!(dlsym, loader::before_dlsym);
-    tail_jump!(dlvsym, loader::before_dlvsym);
-
-    /// The name under which [`loader::look_around`] can be looked up.
-    pub const LOOK_AROUND: &core::ffi::CStr = c"forkguard_look_around_under_the_loaders_lock";
-
-    // An indirect function: to look it up is to call it (see `loader`).
-    #[unsafe(naked)]
-    #[no_mangle]
-    unsafe extern "C" fn forkguard_look_around_under_the_loaders_lock() {
-        naked_asm!(
-            ".type forkguard_look_around_under_the_loaders_lock, @gnu_indirect_function",
-            "endbr64",
-            "jmp {look_around}",
-            look_around = sym loader::look_around,
-        )
-    }
+/// Exports `$name`, an indirect function whose resolver is `$resolver`.
+#[macro_export]
+macro_rules! indirect_function {
+    ($name:ident, $resolver:path) => {
+        #[unsafe(naked)]
+        #[no_mangle]
+        unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                concat!(".type ", stringify!($name), ", @gnu_indirect_function"),
+                "endbr64",
+                "jmp {resolver}",
+                resolver = sym $resolver,
+            )
+        }
+    };
 }

@@ -10,7 +10,7 @@
 use core::ffi::{c_int, c_long, c_short, c_void, CStr};
 use core::mem::{size_of, MaybeUninit};
 
-use crate::processor::system_call;
+use super::processor::{self, system_call};
 
 pub use super::errno::Errno;
 
@@ -236,7 +236,7 @@ pub fn pid_namespace() -> Result<u64, Errno> {
 /// the same in a forked child.
 #[inline(always)]
 pub fn this_thread() -> usize {
-    crate::processor::this_thread()
+    processor::this_thread()
 }
 
 /// Whether libc has set this thread up for the kernel. It has in a thread that it
@@ -266,8 +266,7 @@ pub fn recorded_thread() -> Option<c_int> {
     // raw system call alone. Whoever stands before this function and looks libc's up by
     // `dlsym` is answered: the hook does not enter itself.
     // SAFETY: takes this thread, and writes one clock id.
-    let failed =
-        unsafe { libc::pthread_getcpuclockid(crate::processor::this_pthread(), &raw mut clock) };
+    let failed = unsafe { libc::pthread_getcpuclockid(processor::this_pthread(), &raw mut clock) };
     // The id of a thread's clock is made of the recorded id's complement
     // (include/linux/posix-timers.h, `make_thread_cpuclock`).
     (failed == 0).then_some(!(clock >> 3))

@@ -89,64 +89,56 @@ macro_rules! by_name {
     };
 }
 
-#[cfg(not(test))]
-pub use exports::LOOK_AROUND;
+/// Exports `$name`, which calls `$before` and jumps to what that returns.
+//
+// The frame keeps what holds arguments (three integers or fewer, AAPCS64, 6.8.2; a
+// fourth fills the pair) and the return address, which is back in `x30` at the
+// branch: there ld.so looks for who asks (RTLD_NEXT, RTLD_DEFAULT).
+#[macro_export]
+macro_rules! tail_jump {
+    ($name:ident, $before:path) => {
+        #[unsafe(naked)]
+        #[no_mangle]
+        unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "hint 34", // bti c
+                "stp x29, x30, [sp, -48]!",
+                ".cfi_def_cfa_offset 48",
+                ".cfi_offset x29, -48",
+                ".cfi_offset x30, -40",
+                "mov x29, sp",
+                "stp x0, x1, [sp, 16]",
+                "stp x2, x3, [sp, 32]",
+                "bl {before}",
+                "mov x16, x0",
+                "ldp x0, x1, [sp, 16]",
+                "ldp x2, x3, [sp, 32]",
+                "ldp x29, x30, [sp], 48",
+                ".cfi_restore x29",
+                ".cfi_restore x30",
+                ".cfi_def_cfa_offset 0",
+                "br x16",
+                ".cfi_endproc",
+                before = sym $before,
+            )
+        }
+    };
+}
 
-#[cfg(not(test))]
-mod exports {
-    use core::arch::naked_asm;
-
-    use crate::hooks::loader;
-
-    // The frame keeps what holds arguments (three integers or fewer, AAPCS64, 6.8.2; a
-    // fourth fills the pair) and the return address, which is back in `x30` at the
-    // branch: there ld.so looks for who asks (RTLD_NEXT, RTLD_DEFAULT).
-    macro_rules! tail_jump {
-        ($name:ident, $before:path) => {
-            #[unsafe(naked)]
-            #[no_mangle]
-            unsafe extern "C" fn $name() {
-                naked_asm!(
-                    ".cfi_startproc",
-                    "hint 34", // bti c
-                    "stp x29, x30, [sp, -48]!",
-                    ".cfi_def_cfa_offset 48",
-                    ".cfi_offset x29, -48",
-                    ".cfi_offset x30, -40",
-                    "mov x29, sp",
-                    "stp x0, x1, [sp, 16]",
-                    "stp x2, x3, [sp, 32]",
-                    "bl {before}",
-                    "mov x16, x0",
-                    "ldp x0, x1, [sp, 16]",
-                    "ldp x2, x3, [sp, 32]",
-                    "ldp x29, x30, [sp], 48",
-                    ".cfi_restore x29",
-                    ".cfi_restore x30",
-                    ".cfi_def_cfa_offset 0",
-                    "br x16",
-                    ".cfi_endproc",
-                    before = sym $before,
-                )
-            }
-        };
-    }
-    tail_jump!(dlsym, loader::before_dlsym);
-    tail_jump!(dlvsym, loader::before_dlvsym);
-
-    /// The name under which [`loader::look_around`] can be looked up.
-    pub const LOOK_AROUND: &core::ffi::CStr = c"forkguard_look_around_under_the_loaders_lock";
-
-    // An indirect function: to look it up is to call it (see `loader`). What the loader
-    // tells its resolver of the processor, nobody reads.
-    #[unsafe(naked)]
-    #[no_mangle]
-    unsafe extern "C" fn forkguard_look_around_under_the_loaders_lock() {
-        naked_asm!(
-            ".type forkguard_look_around_under_the_loaders_lock, %gnu_indirect_function",
-            "hint 34", // bti c
-            "b {look_around}",
-            look_around = sym loader::look_around,
-        )
-    }
+/// Exports `$name`, an indirect function whose resolver is `$resolver`.
+#[macro_export]
+macro_rules! indirect_function {
+    ($name:ident, $resolver:path) => {
+        #[unsafe(naked)]
+        #[no_mangle]
+        unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                concat!(".type ", stringify!($name), ", %gnu_indirect_function"),
+                "hint 34", // bti c
+                "b {resolver}",
+                resolver = sym $resolver,
+            )
+        }
+    };
 }

@@ -190,17 +190,7 @@ fn to_share() -> Option<&'static Page> {
 /// A slot of the page for this process: a free one, or one of a process that is gone.
 fn claim(page: &'static Page, now: u64) -> Option<&'static Slot> {
     let pid = sys::pid() as u32;
-    // Each process begins elsewhere: brothers do not meet, and most take the first slot
-    // that they look at. The pages of the others stay untouched, for each costs a fault.
-    let begin = pid as usize % SLOTS;
-    let mut slots = page.slots.iter().cycle().skip(begin).take(SLOTS);
-    let taken = slots.find(|slot| match slot.pid.load(Relaxed) {
-        0 => slot.pid.compare_exchange(0, pid, Acquire, Relaxed).is_ok(),
-        // With this process's own pid: one that had it before.
-        old if old == pid || sys::is_gone(old as c_int) => fold(page, slot, old, pid),
-        _ => false,
-    });
-    let Some(slot) = taken else {
+    let Some(slot) = find_free(page, pid) else {
         page.unlisted.fetch_add(1, Relaxed);
         return None;
     };
@@ -213,6 +203,26 @@ fn claim(page: &'static Page, now: u64) -> Option<&'static Slot> {
     slot.libpqs.store(LIBPQS.load(Relaxed), Relaxed);
     slot.since.store(now, Release);
     Some(slot)
+}
+
+/// Finds a slot, and writes the pid there.
+fn find_free(page: &'static Page, pid: u32) -> Option<&'static Slot> {
+    // Each process begins elsewhere: siblings do not meet, and most take the first slot
+    // that they look at. The pages of the others stay untouched, for each costs a fault.
+    let begin = pid as usize % SLOTS;
+    for distance in 0..SLOTS {
+        let slot = page.slots.get((begin + distance) % SLOTS)?;
+        let is_taken = match slot.pid.load(Relaxed) {
+            0 => slot.pid.compare_exchange(0, pid, Acquire, Relaxed).is_ok(),
+            // With this process's own pid: one that had it before.
+            old if old == pid || sys::is_gone(old as c_int) => fold(page, slot, old, pid),
+            _ => false,
+        };
+        if is_taken {
+            return Some(slot);
+        }
+    }
+    None
 }
 
 /// Takes the slot over from the process `old`, and retires what that has counted.
