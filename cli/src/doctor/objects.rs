@@ -98,8 +98,17 @@ pub struct Object {
     pub needed_by: String,
 }
 
+/// Whether the library redirects libpq's functions. On a processor that nothing is written for
+/// (src/processor/other.rs) it does not, and then it exports no `dlsym` either.
+pub fn redirects_libpq(library: Option<&Path>) -> bool {
+    // Where there is none, or it cannot be read, that is said elsewhere.
+    library
+        .and_then(|library| elf::exports(library).ok())
+        .is_none_or(|names| names.contains("dlsym"))
+}
+
 /// Says of each object that is a libpq what becomes of its sessions. Returns whether there is any.
-pub fn check_libpqs(objects: &[Object], report: &mut Report) -> bool {
+pub fn check_libpqs(objects: &[Object], redirected: bool, report: &mut Report) -> bool {
     let mut any = false;
     for object in objects {
         // What is not ELF (a font, a cache of locales) is no libpq.
@@ -107,10 +116,18 @@ pub fn check_libpqs(objects: &[Object], report: &mut Report) -> bool {
             continue;
         };
         let (level, what) = if LIBPQ.iter().all(|name| names.contains(*name)) {
-            (
-                Level::Good,
-                "its functions are redirected, idle sessions come back in children",
-            )
+            if redirected {
+                (
+                    Level::Good,
+                    "its functions are redirected, idle sessions come back in children",
+                )
+            } else {
+                (
+                    Level::Partly,
+                    "no libpq is redirected on this processor: its sessions are lost in children, which open \
+                     new ones",
+                )
+            }
         } else if elf::has_hidden_libpq(&object.file) {
             (
                 Level::Partly,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::extensions::interpreter_of;
-use super::objects::{check_libpqs, Object};
+use super::objects::{check_libpqs, redirects_libpq, Object};
 use super::preloads::check_preloads;
 use super::report::{Level, Report};
 use super::settings::check_settings;
@@ -37,11 +37,12 @@ pub fn examine(pid: u32, report: &mut Report) -> Result<(), Failure> {
     super::check_language(&binary, report);
     let (own, loaded) = loaded_files(&String::from_utf8_lossy(&maps));
     check_library(own.as_deref(), &binary, &environment, report);
-    let any = check_loaded(&loaded, &file, &environment, report);
+    let own = own.map(|path| environment.reach(Path::new(path.trim_end_matches(DELETED))));
+    let redirected = redirects_libpq(own.as_deref());
+    let any = check_loaded(&loaded, redirected, &file, &environment, report);
     if own.is_some() {
         check_counters(pid, any, report);
     }
-    let own = own.map(|path| environment.reach(Path::new(path.trim_end_matches(DELETED))));
     check_preloads(own.as_deref(), &environment, report);
     let words = std::fs::read(folder.join("cmdline")).unwrap_or_default();
     let names = program_names(&words, interpreter_of(&file).is_some());
@@ -112,6 +113,7 @@ fn check_library(own: Option<&str>, binary: &Elf, environment: &Environment, rep
 /// Says which loaded files are clients of PostgreSQL. Returns whether one is a libpq.
 fn check_loaded(
     loaded: &BTreeSet<String>,
+    redirected: bool,
     program: &Path,
     environment: &Environment,
     report: &mut Report,
@@ -121,10 +123,14 @@ fn check_loaded(
         name: PathBuf::from(path),
         needed_by: String::new(),
     });
-    let any = check_libpqs(&objects.collect::<Vec<_>>(), report);
+    let any = check_libpqs(&objects.collect::<Vec<_>>(), redirected, report);
     super::check_libpq_use(
         any,
-        "none is loaded yet; one that is loaded later is redirected all the same",
+        if redirected {
+            "none is loaded yet; one that is loaded later is redirected all the same"
+        } else {
+            "none is loaded yet"
+        },
         interpreter_of(program).is_some_and(|kind| kind.name == "php"),
         report,
     );

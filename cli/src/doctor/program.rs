@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::extensions::{extension_folders, find_extensions, interpreter_of, Interpreter};
-use super::objects::{check_libpqs, dependencies, Object};
+use super::objects::{check_libpqs, dependencies, redirects_libpq, Object};
 use super::preloads::check_preloads;
 use super::report::{Level, Report};
 use super::settings::check_settings;
@@ -32,9 +32,14 @@ pub fn examine(command: &[OsString], report: &mut Report) -> Result<(), Failure>
         file,
         needed_by,
     });
+    let redirected = redirects_libpq(own.as_deref());
     super::check_libpq_use(
-        check_libpqs(&objects.collect::<Vec<_>>(), report),
-        "none found; one that the program loads while it runs is redirected all the same",
+        check_libpqs(&objects.collect::<Vec<_>>(), redirected, report),
+        if redirected {
+            "none found; one that the program loads while it runs is redirected all the same"
+        } else {
+            "none found"
+        },
         kind.is_some_and(|kind| kind.name == "php"),
         report,
     );

@@ -54,6 +54,32 @@ fn a_program_is_looked_at_and_not_started() {
     outcome.must_say("static program");
 }
 
+/// The library as it is on a processor that nothing is written for, with level 1 alone.
+#[test]
+fn where_no_libpq_is_redirected_no_session_is_said_to_come_back() {
+    let folder = root().join("target/other");
+    let built = std::process::Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--lib", "--target-dir"])
+        .arg(&folder)
+        .current_dir(root())
+        .env("RUSTFLAGS", "--cfg forkguard_other_processor")
+        .env_remove("LD_PRELOAD")
+        .status();
+    assert!(built.expect("cargo").success(), "it does not build");
+    let library = folder.join("debug/libforkguard.so");
+    let outcome = doctor(&[compile("counters").to_str().unwrap()])
+        .env("FORKGUARD_LIBRARY", &library)
+        .run();
+    verdict(&outcome, "partly");
+    outcome
+        .must_say("no libpq is redirected on this processor: its sessions are lost in children")
+        .check(!outcome.says("come back"), "nothing comes back");
+
+    // With a libpq that the program may load later.
+    let outcome = doctor(&["true"]).env("FORKGUARD_LIBRARY", &library).run();
+    outcome.check(!outcome.says("redirected"), "nothing is redirected");
+}
+
 /// Debian's own libpq.a, hidden in a library that nothing runs.
 #[test]
 fn a_libpq_inside_another_library_is_found() {
