@@ -78,7 +78,7 @@ fn start() {
         use_file(path);
     }
     if config.policy == Policy::Off || config.exempts(names()) {
-        log::debug!("steps aside: policy off, or an exempt program");
+        log::debug!("does nothing: policy off, or an exempt program");
         return;
     }
     if !hooks::table::is_in_front() {
@@ -89,7 +89,7 @@ fn start() {
     if let Some(before) = hooks::table::before_us() {
         let [path, own] = before.paths.map(CStr::to_string_lossy);
         log::error!(
-            "{path} stands before this library with {} of its functions ({}, …): of calls that it does not pass on nothing is seen; libpq's sessions are refused in children then, and others are not protected; put this library first: LD_PRELOAD={own}:{path}",
+            "{path} comes before this library with {} of its functions ({}, …): calls that it does not pass on are not seen; then libpq's sessions are refused in children, and others are not protected; put this library first: LD_PRELOAD={own}:{path}",
             before.count,
             before.first
         );

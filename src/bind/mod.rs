@@ -812,6 +812,6 @@ fn complain(what: &[u8], errno: sys::Errno) {
         line.push(what)
             .push(b" (errno ")
             .push_number(i64::from(errno))
-            .push(b"): calls may pass the gate unseen");
+            .push(b"): calls of libpq may not be seen");
     });
 }

@@ -224,7 +224,7 @@ fn tell(what: &Use, stack: &Stack, python: &Python) {
         Seen::Before => return,
         Seen::NoRoom { said: true } => return,
         Seen::NoRoom { said: false } => {
-            say(&[b"too many places in the code: no more are told of in this process"]);
+            say(&[b"too many places in the code: this process reports no more"]);
             return;
         }
     }
@@ -258,7 +258,7 @@ fn tell(what: &Use, stack: &Stack, python: &Python) {
     if python.text().is_empty() {
         stack.say_how_to_read();
     }
-    say(&[b"  next: open this connection after the fork, or run with FORKGUARD_POLICY=resume; the innermost call stands first"]);
+    say(&[b"  next: open this connection after the fork, or run with FORKGUARD_POLICY=resume; the innermost call comes first"]);
     if ABORTS.load(Relaxed) {
         say(&[b"  this process ends with SIGABRT (FORKGUARD_POLICY=abort)"]);
     }

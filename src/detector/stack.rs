@@ -137,7 +137,7 @@ impl Stack {
     /// Why there is none.
     pub fn missing(&self) -> Option<&'static [u8]> {
         self.unsound.then_some(
-            b"a child of a threaded parent, on a glibc before 2.35, must not ask the loader"
+            b"on a glibc before 2.35 a child of a threaded parent must not call the loader"
                 .as_slice(),
         )
     }

@@ -123,7 +123,7 @@ fn what_stands_before_us_is_told_where_it_does_not_pass_calls_on() {
         let told = before
             .stderr
             .lines()
-            .filter(|line| line.contains("stands before this library"));
+            .filter(|line| line.contains("comes before this library"));
         let told: Vec<_> = told.collect();
         if passes_on {
             before.check(told.is_empty(), "no word");

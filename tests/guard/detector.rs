@@ -242,7 +242,7 @@ fn a_program_with_no_end_of_places_is_told_so() {
     // Lines enough for every place in the table, each of which asks.
     let outcome = told(by("psycopg2", "places"), Transport::Unix).run();
     outcome.ok().must_say("answer=the answer");
-    let full = "report: too many places in the code: no more are told of in this process";
+    let full = "report: too many places in the code: this process reports no more";
     let (told, said): (Vec<Value>, Vec<Value>) = outcome
         .stderr
         .lines()

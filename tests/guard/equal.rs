@@ -67,9 +67,9 @@ pub struct Counts {
 
 /// What the journal could follow with more thought, and does not: nobody's program does it often.
 const STRICT: [&str; 6] = [
-    "a setting changed by which texts of its journal are read",
-    "a text was sent while the setting it is read by might be changing",
-    "a setting changed that constants of a prepared statement depend on",
+    "a setting changed that decides how its earlier statements are read",
+    "a text was sent while a setting that decides how it is read might be changing",
+    "a setting changed on which constants of a prepared statement depend",
     "a change of a custom setting failed",
     "a prepared statement holds the moment",
     "default_text_search_config was looked up",

@@ -275,7 +275,7 @@ fn another_server_in_its_place() {
     promoted
         .ok()
         .check(promoted.fact("child").starts_with("bad, "), "lost")
-        .must_say("another place: in_hot_standby")
+        .must_say("differs from the parent's: in_hot_standby")
         .check(own_backend(&promoted, "parent"), "the parent's");
     let again = first_use("true");
     again.ok().check(
@@ -368,8 +368,8 @@ fn the_network() {
         .within(300..30_000);
     }
     for (network, why) in [
-        (Network::Cut(Until::Bytes(0)), "dialling anew failed"),
-        (Network::Cut(Until::Bytes(100)), "dialling anew failed"),
+        (Network::Cut(Until::Bytes(0)), "reconnecting failed"),
+        (Network::Cut(Until::Bytes(100)), "reconnecting failed"),
         (Network::Cut(Until::Ready), "its replay failed"),
     ] {
         let proxy = Proxy::to(server.port);
@@ -396,7 +396,7 @@ fn the_network() {
         let proxy = Proxy::to(server.port);
         let conninfo = format!("{} {bound}", over_tcp(&server, proxy.port));
         resumed(&conninfo, || proxy.drops_every_syn())
-            .lost("dialling anew failed")
+            .lost("reconnecting failed")
             .parent_untouched()
             .within(1_000..10_000);
     }
@@ -542,7 +542,7 @@ fn authentication_changed() {
         &as_("app"),
         change("alter role app set timezone to 'Asia/Tokyo'"),
     )
-    .lost("its replay left another value of a setting: TimeZone")
+    .lost("a setting has another value after its replay: TimeZone")
     .parent_untouched();
     server.ask("alter role app reset all");
     let seen = resumed(

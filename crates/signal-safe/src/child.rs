@@ -197,7 +197,7 @@ fn why_shared(last: c_int) -> &'static [u8] {
     // That process may share with others that handled their fork, which a comparison with
     // it does not show where it has left them (`unshare(2)`, `execve(2)`).
     if SHARED_TABLE.load(Relaxed) {
-        return b"the process that made it may share that of another";
+        return b"the process that made it may share its table with another";
     }
     match sys::shares_descriptors_with(last) {
         Ok(true) => return b"it was made with CLONE_FILES",

@@ -95,9 +95,7 @@ pub fn after_fork(waited: Waited) {
             line.push(b"a fork waited ")
                 .push_number((waited.microseconds / 1000) as i64)
                 .push(b" ms for another thread that is inside a connection attempt, and went on: ")
-                .push(
-                    b"its child may hang in a lock of that thread's when it connects (said once)",
-                );
+                .push(b"its child may hang on a lock of that thread when it connects (said once)");
         });
     } else if waited.microseconds > 0 {
         sink::say(Level::Debug, |line| {

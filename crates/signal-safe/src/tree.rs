@@ -139,7 +139,7 @@ fn take() -> Option<&'static Slot> {
             let new = to_share().and_then(|page| claim(page, now));
             if new.is_none() {
                 sink::say(Level::Debug, |line| {
-                    line.push(b"no counters page, or no room in it: counts for itself");
+                    line.push(b"no counters page, or no room in it: this process counts alone");
                 });
             }
             let new = new.or(old).unwrap_or(&PRIVATE);

@@ -52,7 +52,7 @@ reasons! {
         "call it with SELECT";
     AdvisoryLock "advisory_lock"
         "it holds, or may hold, an advisory lock of its session"
-        "give the lock back before the fork, in the words that took it; or DISCARD ALL";
+        "release the lock before the fork, with the same arguments that took it; or run DISCARD ALL";
     TemporaryObject "temporary_object"
         "it has a temporary object, or made one that forkguard does not follow"
         "drop it before the fork by its name, or use it on a connection that is opened after the fork";
@@ -66,7 +66,7 @@ reasons! {
         "it may have changed settings through pg_settings"
         "use SET";
     AlteredDefaults "altered_defaults"
-        "it changed the settings that new sessions of its own role or database begin with, or may have"
+        "it changed, or may have changed, the defaults of its own role or database"
         "run it on a connection that is closed before the fork";
     RandomSeed "random_seed"
         "it set the seed of random()"
@@ -84,16 +84,16 @@ reasons! {
         "it created or altered something that may load code into its session or change it"
         "run migrations on a connection that is closed before the fork";
     NameInDoubt "name_in_doubt"
-        "it used a name that the server may read in another way than forkguard"
+        "it used a name that the server may read differently from forkguard"
         "use names in plain ASCII, of 63 bytes at most";
     SearchPathInDoubt "search_path_in_doubt"
-        "it set search_path by an escaped string"
+        "it set search_path with an escaped string"
         "write the schemas as plain names";
     TextInDoubt "text_in_doubt"
-        "it sent a text whose statements cannot be told apart"
+        "it sent a text that forkguard cannot split into statements"
         "send one statement at a time";
     HiddenAscii "hidden_ascii"
-        "it sent text in an encoding that hides ASCII"
+        "it sent text in an encoding whose characters can contain ASCII bytes"
         "use UTF-8 as client_encoding";
 
     // The moment of the fork.
@@ -107,7 +107,7 @@ reasons! {
         "it was in a transaction that keeps its first snapshot (repeatable read or serializable)"
         "commit or roll back before the fork";
     ParentWrote "parent_wrote"
-        "it was in a transaction that has written or holds locks, by the server's account"
+        "it was in a transaction that has written or holds locks, as the server says"
         "commit or roll back before the fork";
     CommandUnderWay "command_under_way"
         "a command was under way at the fork"
@@ -116,15 +116,15 @@ reasons! {
         "it was in pipeline mode at the fork"
         "leave pipeline mode before the fork";
     ThreadInside "thread_inside"
-        "a thread of the parent was inside a call on it"
+        "a thread of the parent was in a call on it at the fork"
         "fork while no other thread uses the connection";
     CallLeft "call_left"
-        "a call on it was left by a jump or a cancelled thread, or two threads were inside at once"
+        "a call on it ended by a jump or a cancelled thread, or two threads used it at once"
         "use a connection from one thread at a time";
 
     // What was sent, answered and counted.
     CopyAmongChanges "copy_among_changes"
-        "a COPY stood among changes of its state"
+        "a COPY was sent together with other statements"
         "send COPY as a statement of its own";
     CommandsOverlapped "commands_overlapped"
         "two commands overlapped"
@@ -133,25 +133,25 @@ reasons! {
         "a command had no result"
         "open the connection after the fork";
     AnswerLost "answer_lost"
-        "libpq lost the answer to a change of its state"
+        "libpq lost the answer to a statement that changes its state"
         "the parent lacked memory; open the connection after the fork";
     PipelineUnmatched "pipeline_unmatched"
-        "a pipeline answered more than its journal saw sent"
+        "a pipeline answered more statements than forkguard saw sent"
         "open the connection after the fork";
     PipelineLeft "pipeline_left"
-        "a pipeline was left before its answers"
+        "a pipeline was left before all its results were read"
         "read all results of a pipeline before leaving it";
     TransactionUnseen "transaction_unseen"
         "a transaction began or ended where forkguard did not see it"
         "send one statement at a time; do not begin or end transactions in procedures";
     BatchFailed "batch_failed"
-        "a text of several statements failed among changes of its state"
+        "a text of several statements failed, and some may have changed its state"
         "send one statement at a time";
     SavepointUnseen "savepoint_unseen"
         "it used a savepoint that forkguard did not see"
         "send one statement at a time";
     StateUnknown "state_unknown"
-        "libpq does not say where the session stands"
+        "libpq does not report the state of its transaction"
         "open the connection after the fork";
 
     // Prepared statements and settings.
@@ -174,25 +174,25 @@ reasons! {
         "a prepared statement's name is too long"
         "use names of 63 bytes at most";
     PreparedUnseen "prepared_unseen"
-        "it executed a statement prepared elsewhere"
+        "it executed a prepared statement that forkguard did not see prepared"
         "prepare through the same libpq, with a statement of its own";
     PreparedChange "prepared_change"
-        "it may have executed a prepared change of its state"
+        "it may have executed a prepared statement that changes its state"
         "execute it without EXPLAIN, and outside of CREATE TABLE AS";
     TextSearchLookup "text_search_lookup"
         "default_text_search_config was looked up along the search path"
         "write it with its schema: pg_catalog.english";
     TextSetting "text_setting"
-        "a setting changed by which texts of its journal are read"
+        "a setting changed that decides how its earlier statements are read"
         "set client_encoding and standard_conforming_strings first, and once";
     TextInFlight "text_in_flight"
-        "a text was sent while the setting it is read by might be changing"
+        "a text was sent while a setting that decides how it is read might be changing"
         "set client_encoding and standard_conforming_strings before the pipeline";
     ConstantSetting "constant_setting"
-        "a setting changed that constants of a prepared statement depend on"
+        "a setting changed on which constants of a prepared statement depend"
         "set DateStyle, TimeZone and their like first, and prepare afterwards";
     ExtensionSetting "extension_setting"
-        "it set and took back a setting that an extension may own"
+        "it set and reset a setting that may belong to an extension"
         "set settings of extensions after the fork";
     CustomSettingFailed "custom_setting_failed"
         "a change of a custom setting failed: it may have left a trace"
@@ -232,39 +232,39 @@ reasons! {
         "its descriptor could not be replaced"
         "make the child with fork(), or open connections of its own in it";
     BytesUnseen "bytes_unseen"
-        "bytes went out on it that no call of libpq explains"
+        "bytes were sent on it that no call of libpq explains"
         "leave the descriptors of libpq alone";
     Broken "broken"
         "it was broken before the fork"
-        "none: the parent's session is gone, too";
+        "nothing: the parent's session is gone, too";
     PeerUnknown "peer_unknown"
         "its peer is not known"
         "allow getpeername()";
     ClientChanged "client_changed"
-        "what a new connection would read of its client has changed since it was made"
+        "something that a new connection would read has changed since it was opened"
         "connect after the change";
 
     // The new session.
     DialFailed "dial_failed"
-        "dialling anew failed"
-        "see the server's words; each child has sessions of its own now, which count for max_connections";
+        "reconnecting failed"
+        "see the server's message; each child has sessions of its own now, which count for max_connections";
     OtherDescriptor "other_descriptor"
-        "the new session came under another descriptor number"
+        "the new session got another descriptor number"
         "open the connection after the fork";
     OtherAddress "other_address"
-        "dialling anew reached another address"
+        "reconnecting reached another address"
         "connect to one server by its address, or open the connection after the fork";
     OtherPlace "other_place"
-        "dialling anew reached another place"
+        "the new connection differs from the parent's"
         "connect to one server by its address, or open the connection after the fork";
     NoAnswer "no_answer"
         "the server does not answer in time"
         "see whether the server is up; connect_timeout says how long to wait, or else FORKGUARD_CONNECT_WAIT";
     ReplayFailed "replay_failed"
         "its replay failed"
-        "see the server's words";
+        "see the server's message";
     ReplayDiffers "replay_differs"
-        "its replay left another value of a setting"
+        "a setting has another value after its replay"
         "set it with SET in the program";
     ParentUnknown "parent_unknown"
         "the server did not say what the parent's backend holds"
@@ -276,8 +276,8 @@ reasons! {
         "the parent's backend has, or may have, temporary tables"
         "use temporary tables on a connection that is opened after the fork";
     ServerRestarted "server_restarted"
-        "the server has been started anew since, or another one took its place"
-        "none: the parent's session is gone, too";
+        "the server has been restarted since, or another one took its place"
+        "nothing: the parent's session is gone, too";
 }
 
 impl Reason {

@@ -86,7 +86,10 @@ impl Trusted {
 }
 
 fn complaint(item: &[u8]) -> String {
-    format!("no name of a function: {}", String::from_utf8_lossy(item))
+    format!(
+        "not the name of a function: {}",
+        String::from_utf8_lossy(item)
+    )
 }
 
 /// One part of a name, as the server knows it.

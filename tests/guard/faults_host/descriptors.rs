@@ -92,7 +92,7 @@ fn no_number_is_left_for_a_new_session() {
                 .check(outcome.fact("idle after") == "0", "nor the idle one's")
                 .check(outcome.fact("idle").starts_with("bad, "), "lost")
                 .check(outcome.fact("idle again").starts_with("bad, "), "for good")
-                .must_say("dialling anew failed: ")
+                .must_say("reconnecting failed: ")
                 .must_say("Too many open files")
                 .check(outcome.fact("own") == "7", "with numbers again, it dials")
                 .check(
