@@ -1318,168 +1318,153 @@ impl<'a> Reader<'a, '_> {
 
     /// Reads to the statement's end, and fails at the first thing that may change the session.
     fn scan(&mut self, body: Body) -> Result<Found<'a>, Cause<'a>> {
-        use Word::*;
-        let none = Token {
-            kind: Kind::End,
-            start: 0,
-            end: 0,
-        };
-        let mut found = Found::Nothing;
-        // The last two tokens. What is behind COPY itself is a table's name.
-        let (mut prev, mut prev2) = (none, Kind::End);
-        if body == Body::Copy {
-            prev.kind = Kind::Word(Copy);
-        }
-        // The name that may end in the last token: how many parts, its first, what is before it.
-        let (mut parts, mut first) = (0u32, none);
-        let (mut before, mut before2, mut before_is_operator) = (none, Kind::End, false);
-        // The last token is a `)` behind which an expression may begin.
-        let mut operator = false;
-        let mut changes = self.creates;
-        let mut settings = false;
-
+        let mut scan = Scan::new(body, self.creates);
         loop {
             let token = self.token;
             match token.kind {
-                Kind::Word(_) | Kind::Quoted => {
-                    if prev.kind == Kind::Dot {
-                        // 0 parts: behind something else than a name.
-                        parts = if parts == 0 {
-                            9
-                        } else {
-                            parts.saturating_add(1)
-                        };
-                    } else {
-                        (parts, first) = (1, token);
-                        (before, before2, before_is_operator) = (prev, prev2, operator);
-                    }
-                    match token.kind {
-                        Kind::Word(Word::Other) => {
-                            if self.in_transaction
-                                && calls::mentions_statistics(self.written(token))
-                            {
-                                self.is_more(token);
-                            }
-                        }
-                        Kind::Word(word) => match word {
-                            PgTemp => self.names_pg_temp(prev.kind)?,
-                            PgSettings => settings = true,
-                            Insert | Update | Delete | Merge | Create => {
-                                changes = true;
-                                self.is_more(token);
-                            }
-                            // Its time, what it holds.
-                            CurrentDate | CurrentTime | CurrentTimestamp | LocalTime
-                            | LocalTimestamp | PgLocks => self.is_more(token),
-                            // FOR SHARE, FOR KEY SHARE; the others say UPDATE.
-                            Share if matches!(prev.kind, Kind::Word(For | Key)) => {
-                                self.is_more(token);
-                            }
-                            // SELECT … INTO makes a table.
-                            Into if !matches!(prev.kind, Kind::Word(Insert | Merge)) => {
-                                self.redefines = Redefines::Anything;
-                                self.is_more(token);
-                                self.select_into()?;
-                            }
-                            Temp | Temporary => {
-                                // In CREATE SCHEMA. (`INTO TEMP` was read at INTO.)
-                                let made = |kind| matches!(kind, Kind::Word(Create | Replace));
-                                if made(prev.kind)
-                                    || (matches!(prev.kind, Kind::Word(Local | Global))
-                                        && made(prev2))
-                                {
-                                    return self.opaque(Reason::TemporaryObject);
-                                }
-                            }
-                            Execute
-                                if body == Body::Table
-                                    && self.depth == 0
-                                    && prev.kind == Kind::Word(As) =>
-                            {
-                                self.bump();
-                                found = Found::Execute(self.name()?);
-                                (prev, prev2, parts) = (none, Kind::End, 0);
-                                continue;
-                            }
-                            Stdin | Stdout
-                                if body == Body::Copy
-                                    && self.depth == 0
-                                    && matches!(prev.kind, Kind::Word(From | To)) =>
-                            {
-                                found = Found::Client;
-                            }
-                            _ => {}
-                        },
-                        _ => {
-                            let name = self.written(token);
-                            if mentions_pg_temp(name) {
-                                self.names_pg_temp(prev.kind)?;
-                            }
-                            settings |= name == b"\"pg_settings\"";
-                            if self.in_transaction
-                                && (calls::mentions_statistics(name) || name == b"\"pg_locks\"")
-                            {
-                                self.is_more(token);
-                            }
-                        }
-                    }
+                // CREATE TABLE … AS EXECUTE.
+                Kind::Word(Word::Execute)
+                    if body == Body::Table
+                        && self.depth == 0
+                        && scan.prev.kind == Kind::Word(Word::As) =>
+                {
+                    self.bump();
+                    scan.found = Found::Execute(self.name()?);
+                    (scan.prev, scan.prev2) = (NONE, Kind::End);
+                    scan.name.parts = 0;
+                    continue;
                 }
-                Kind::Open => {
-                    if parts > 0 && matches!(prev.kind, Kind::Word(_) | Kind::Quoted) {
-                        self.call(Site {
-                            body,
-                            name: prev,
-                            parts,
-                            first,
-                            before,
-                            before2,
-                            before_is_operator,
-                        })?;
-                    }
-                    // DISTINCT ON (…), OPERATOR(…), RETURNING WITH (…)
-                    let operator = match prev.kind {
-                        Kind::Word(Operator) => true,
-                        Kind::Word(On) => prev2 == Kind::Word(Distinct),
-                        Kind::Word(With) => prev2 == Kind::Word(Returning),
-                        _ => false,
-                    };
-                    if self.depth >= DEEPEST {
-                        return self.unread();
-                    }
-                    self.depth += 1;
-                    self.operators = self.operators << 1 | u64::from(operator);
-                    self.opened = true;
-                    parts = 0;
+                Kind::Word(word) => {
+                    scan.note_name(token);
+                    self.scan_word(word, token, &mut scan)?;
                 }
-                Kind::Close => {
-                    if self.depth == 0 {
-                        return Err(Reason::TextInDoubt.into());
-                    }
-                    self.depth -= 1;
-                    operator = self.operators & 1 != 0;
-                    self.operators >>= 1;
-                    parts = 0;
+                Kind::Quoted => {
+                    scan.note_name(token);
+                    self.scan_quoted(token, &mut scan)?;
                 }
+                Kind::Open => self.scan_open(&mut scan)?,
+                Kind::Close => self.scan_close(&mut scan)?,
                 Kind::Dot => {}
                 Kind::String => {
                     if self.in_transaction && self.may_name_a_moment(token) {
                         self.is_more(token);
                     }
-                    parts = 0;
+                    scan.name.parts = 0;
                 }
                 Kind::UnicodeQuoted => return self.opaque(Reason::NameInDoubt),
                 Kind::Semicolon if self.depth == 0 => break,
                 Kind::End | Kind::Lost => break,
-                _ => parts = 0,
+                _ => scan.name.parts = 0,
             }
-            prev2 = prev.kind;
-            prev = token;
+            scan.prev2 = scan.prev.kind;
+            scan.prev = token;
             self.bump();
         }
-        if settings && changes {
+        if scan.settings && scan.changes {
             return Err(Reason::PgSettings.into());
         }
-        Ok(found)
+        Ok(scan.found)
+    }
+
+    #[inline]
+    fn scan_word(
+        &mut self,
+        word: Word,
+        token: Token,
+        scan: &mut Scan<'a>,
+    ) -> Result<(), Cause<'a>> {
+        use Word::*;
+        let prev = scan.prev.kind;
+        match word {
+            Other if self.in_transaction && calls::mentions_statistics(self.written(token)) => {
+                self.is_more(token);
+            }
+            PgTemp => self.names_pg_temp(prev)?,
+            PgSettings => scan.settings = true,
+            Insert | Update | Delete | Merge | Create => {
+                scan.changes = true;
+                self.is_more(token);
+            }
+            // Its time, what it holds.
+            CurrentDate | CurrentTime | CurrentTimestamp | LocalTime | LocalTimestamp | PgLocks => {
+                self.is_more(token);
+            }
+            // FOR SHARE, FOR KEY SHARE; the others say UPDATE.
+            Share if matches!(prev, Kind::Word(For | Key)) => self.is_more(token),
+            // SELECT … INTO makes a table.
+            Into if !matches!(prev, Kind::Word(Insert | Merge)) => {
+                self.redefines = Redefines::Anything;
+                self.is_more(token);
+                self.select_into()?;
+            }
+            // In CREATE SCHEMA. (`INTO TEMP` was read at INTO.)
+            Temp | Temporary => {
+                let made = |kind| matches!(kind, Kind::Word(Create | Replace));
+                let is_scope = matches!(prev, Kind::Word(Local | Global));
+                if made(prev) || is_scope && made(scan.prev2) {
+                    return self.opaque(Reason::TemporaryObject);
+                }
+            }
+            Stdin | Stdout
+                if scan.body == Body::Copy
+                    && self.depth == 0
+                    && matches!(prev, Kind::Word(From | To)) =>
+            {
+                scan.found = Found::Client;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn scan_quoted(&mut self, token: Token, scan: &mut Scan<'a>) -> Result<(), Cause<'a>> {
+        let name = self.written(token);
+        if mentions_pg_temp(name) {
+            self.names_pg_temp(scan.prev.kind)?;
+        }
+        scan.settings |= name == b"\"pg_settings\"";
+        if self.in_transaction && (calls::mentions_statistics(name) || name == b"\"pg_locks\"") {
+            self.is_more(token);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn scan_open(&mut self, scan: &mut Scan<'a>) -> Result<(), Cause<'a>> {
+        let prev = scan.prev.kind;
+        if scan.name.parts > 0 && matches!(prev, Kind::Word(_) | Kind::Quoted) {
+            self.call(Site {
+                last: scan.prev,
+                ..scan.name
+            })?;
+        }
+        // DISTINCT ON (…), OPERATOR(…), RETURNING WITH (…)
+        let operator = match prev {
+            Kind::Word(Word::Operator) => true,
+            Kind::Word(Word::On) => scan.prev2 == Kind::Word(Word::Distinct),
+            Kind::Word(Word::With) => scan.prev2 == Kind::Word(Word::Returning),
+            _ => false,
+        };
+        if self.depth >= DEEPEST {
+            return self.unread();
+        }
+        self.depth += 1;
+        self.operators = self.operators << 1 | u64::from(operator);
+        self.opened = true;
+        scan.name.parts = 0;
+        Ok(())
+    }
+
+    #[inline]
+    fn scan_close(&mut self, scan: &mut Scan<'a>) -> Result<(), Cause<'a>> {
+        if self.depth == 0 {
+            return Err(Reason::TextInDoubt.into());
+        }
+        self.depth -= 1;
+        scan.is_operator = self.operators & 1 != 0;
+        self.operators >>= 1;
+        scan.name.parts = 0;
+        Ok(())
     }
 
     /// At `pg_temp`, or a longer name around it. As a relation's schema it is harmless where nothing is
@@ -1549,19 +1534,19 @@ impl<'a> Reader<'a, '_> {
     /// A name before `(`: fails if it is a call of a function that is not known to be harmless.
     #[inline]
     fn call(&mut self, call: Site) -> Result<(), Cause<'a>> {
-        if let (1, Kind::Word(word)) = (call.parts, call.name.kind) {
+        if let (1, Kind::Word(word)) = (call.parts, call.last.kind) {
             if word.takes_parenthesis() {
                 return Ok(());
             }
         }
-        let name = self.written(call.name);
+        let name = self.written(call.last);
         let builtin = call.parts == 1
             || (call.parts == 2
                 && (call.first.kind == Kind::Word(Word::PgCatalog)
                     || self.written(call.first) == b"\"pg_catalog\""));
         if builtin && calls::harmless(self.mode.server, name) {
             if self.in_transaction && calls::more_than_reads(name) {
-                self.is_more(call.name);
+                self.is_more(call.last);
             }
             return Ok(());
         }
@@ -1576,7 +1561,7 @@ impl<'a> Reader<'a, '_> {
             body: call.body,
             depth: self.depth,
             first_open: !self.opened,
-            name: call.name,
+            name: call.last,
             alone: call.parts == 1,
             before: call.before,
             before2: call.before2,
@@ -1597,7 +1582,7 @@ impl<'a> Reader<'a, '_> {
         }
         let schema = (call.parts == 2).then(|| self.written(call.first));
         if call.parts <= 2 && self.mode.trusted.holds(schema, name) {
-            self.vouched(call.name);
+            self.vouched(call.last);
             return Ok(());
         }
         if call.parts > 1 && mentions_pg_temp(self.written(call.first)) {
@@ -1613,12 +1598,12 @@ impl<'a> Reader<'a, '_> {
             });
         }
         if self.mode.trusted.everything() {
-            self.vouched(call.name);
+            self.vouched(call.last);
             return Ok(());
         }
         // An extension's, perhaps: the server will say.
         if call.parts <= 2 && self.calls.add(name) {
-            self.is_more(call.name);
+            self.is_more(call.last);
             return Ok(());
         }
         Err(Cause {
@@ -1683,13 +1668,87 @@ enum Found<'a> {
     Client,
 }
 
-/// A name before `(`, and what is before the name.
+/// A name that may be before `(`, and what is before the name.
+#[derive(Clone, Copy)]
 struct Site {
     body: Body,
-    name: Token,
+    /// Its last part.
+    last: Token,
+    /// How many there are.
     parts: u32,
     first: Token,
     before: Token,
     before2: Kind,
     before_is_operator: bool,
+}
+
+/// No token.
+const NONE: Token = Token {
+    kind: Kind::End,
+    start: 0,
+    end: 0,
+};
+
+/// What a scan has read.
+struct Scan<'a> {
+    body: Body,
+    /// The last two tokens.
+    prev: Token,
+    prev2: Kind,
+    /// The name that may end in the last token; `last` is not told yet.
+    name: Site,
+    /// The last token is a `)` behind which an expression may begin.
+    is_operator: bool,
+    /// It changes something.
+    changes: bool,
+    /// It names pg_settings.
+    settings: bool,
+    found: Found<'a>,
+}
+
+impl Scan<'_> {
+    fn new(body: Body, changes: bool) -> Self {
+        // What is behind COPY itself is a table's name.
+        let kind = match body {
+            Body::Copy => Kind::Word(Word::Copy),
+            _ => Kind::End,
+        };
+        Scan {
+            body,
+            prev: Token { kind, ..NONE },
+            prev2: Kind::End,
+            name: Site {
+                body,
+                last: NONE,
+                parts: 0,
+                first: NONE,
+                before: NONE,
+                before2: Kind::End,
+                before_is_operator: false,
+            },
+            is_operator: false,
+            changes,
+            settings: false,
+            found: Found::Nothing,
+        }
+    }
+
+    /// A name begins with the token, or goes on behind a point.
+    #[inline]
+    fn note_name(&mut self, token: Token) {
+        let name = &mut self.name;
+        if self.prev.kind == Kind::Dot {
+            // 0 parts: behind something else than a name.
+            name.parts = if name.parts == 0 {
+                9
+            } else {
+                name.parts.saturating_add(1)
+            };
+        } else {
+            (name.parts, name.first) = (1, token);
+            name.before = self.prev;
+            name.before2 = self.prev2;
+            name.before_is_operator = self.is_operator;
+        }
+    }
 }
