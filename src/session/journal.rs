@@ -553,6 +553,11 @@ impl Login {
     /// roles that its own is a member of (sql-alterrole.html). So it is enough that one name is another,
     /// as long as the names stay whose they are: see [`Login::keeps_its_name`]. (The database that a
     /// session is of can be renamed from within by nobody: `RenameDatabase` in dbcommands.c.)
+    ///
+    /// Otherwise the session is lost, for nobody can be asked: what it has is its default of before, which
+    /// the catalogue holds no longer; no session is shown another's settings, and the server reports but a
+    /// few. Even one that the program has set since would come back with another value behind it, for
+    /// `RESET`.
     fn is_spared(&self, role: Option<&Name>, database: Option<&Name>) -> bool {
         role.is_some_and(|name| are_two(name, &self.user))
             || database.is_some_and(|name| are_two(name, &self.database))

@@ -881,6 +881,16 @@ static const char *const TRAPS[][12] = {
     {"prepare s1 as select 1", "prepare s1 as select 2"},
     {"begin", "set my.a to 'x'", "prepare transaction 'nosuch'"},
     {"declare c cursor with hold for select 1"},
+    /* Names that are spelled by escapes. */
+    {"select set_config(E'my.\\x61', 'x', false)"},
+    {"select set_config(U&'my.\\0061', 'x', false)"},
+    {"select set_config(U&'my.!0061' uescape '!', 'x', false)"},
+    {"select set_config('my.'\n'a', 'x', false), set_config($$my.b$$, 'y', false)"},
+    {"select set_config(N'my.a', 'x', false)"},
+    {"set standard_conforming_strings to off", "select set_config('my.\\141', 'x', false)"},
+    {"select set_config(E'search\\x5fpath', 'pg_temp', false)", "create table in_pg_temp (a int)"},
+    {"begin", "select set_config(E'my.\\x61', 'x', true)", "commit"},
+    {"=s1 select set_config(E'my.\\x61', $1, false)", "execute s1"},
     /* Temporary objects that are gone. */
     {"!create temp table t (a serial)", "insert into t values (default)", "drop table t"},
     {"!create temp table if not exists \"T t\" (a int)", "select * from pg_temp.\"T t\"", "drop table if exists \"T t\" cascade"},

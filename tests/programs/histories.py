@@ -422,6 +422,9 @@ HISTORIES = {
     "set_config, quotes": (BACK, raw("SELECT set_config('app.tenant', 'it''s', false)", "SELECT set_config('app.user', E'a\\\\b\\x41', false)")),
     "set_config, dollars": (BACK, raw("SELECT set_config('app.tenant', $x$it's$x$, false), set_config('app.user', U&'\\0041', false)")),
     "set_config, other scripts": (BACK, raw("SELECT set_config('app.tenant', 'Ünïcødé', false)", ("SELECT set_config('app.user', $1, false)", ["日本"]))),
+    "set_config, an escaped name": ("set_config_unread", raw("SELECT set_config(E'app.\\x74enant', 't1', false)")),
+    "set_config, a name in Unicode escapes": ("set_config_unread", raw("SELECT set_config(U&'app.\\0074enant', 't1', false)")),
+    "set_config, a name on two lines": ("set_config_unread", raw("SELECT set_config('app.'\n'tenant', 't1', false)")),
     "set_config, null": (BACK, raw("SET app.tenant = 't1'", ("SELECT set_config('app.tenant', $1, false)", [None]))),
     "set_config, prepared": (BACK, lambda: prepared_set_config()),
     "set_config, search_path": (BACK, raw(("SELECT set_config('search_path', $1, false)", ["public, pg_catalog"]))),
@@ -557,7 +560,7 @@ HISTORIES = {
     "ALTER ROLE RENAME and DROP ROLE, others": (BACK, raw("CREATE ROLE passing", "ALTER ROLE passing RENAME TO passed", "DROP ROLE passed")),
     "its own role renamed from under it": (
         "altered_defaults",
-        own("CREATE ROLE other SUPERUSER", "SET SESSION AUTHORIZATION other", "ALTER ROLE {user} RENAME TO once", "ALTER ROLE once SET statement_timeout = '1min'", "ALTER ROLE once RENAME TO {user}", reset="RESET SESSION AUTHORIZATION; ALTER ROLE {user} RESET ALL; DROP ROLE other"),
+        own("CREATE ROLE other SUPERUSER", "SET SESSION AUTHORIZATION other", "ALTER ROLE {user} RENAME TO once", "ALTER ROLE once SET statement_timeout = '1min'", "ALTER ROLE once RESET statement_timeout", "ALTER ROLE once RENAME TO {user}", "RESET SESSION AUTHORIZATION", "DROP ROLE other"),
     ),
     "a function of one's own": ("unknown_function", raw("SELECT own()")),
     # What stays with its session.

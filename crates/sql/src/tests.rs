@@ -1086,3 +1086,37 @@ fn temporary_tables_views_and_sequences_are_followed_by_their_names() {
         assert_eq!(temporaries(text), expected, "{text}");
     }
 }
+
+#[test]
+fn a_name_that_is_spelled_by_escapes_is_not_read() {
+    for name in [
+        "E'a.\\x62'",
+        "e'a.b'",
+        "U&'a.b'",
+        "U&'a.!0062' UESCAPE '!'",
+        "'a.' \n 'b'",
+        "N'a.b'",
+        "'a.\\142'",
+        "'a''.b'",
+        "$$a.b$$",
+        "B'1'",
+    ] {
+        for (value, local) in [("'x'", "false"), ("$1", "$2"), ("E'x'", "'on'")] {
+            let text = format!("SELECT set_config({name}, {value}, {local})");
+            for standard_conforming_strings in [true, false] {
+                let mode = Mode {
+                    standard_conforming_strings,
+                    ..MODE
+                };
+                let is_read = match &whats_in(&text, &mode)[..] {
+                    [What::Opaque(_)] => false,
+                    [What::SetConfig(calls)] => calls
+                        .calls()
+                        .any(|call| !matches!(call.name, Argument::Hidden)),
+                    _ => true,
+                };
+                assert!(!is_read, "{text}");
+            }
+        }
+    }
+}
