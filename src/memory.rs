@@ -47,7 +47,6 @@ pub fn is_plenty(bytes: usize) -> bool {
 struct Allocator;
 
 #[cfg_attr(not(test), global_allocator)]
-#[cfg_attr(test, allow(dead_code))]
 static ALLOCATOR: Allocator = Allocator;
 
 impl Allocator {

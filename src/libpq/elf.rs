@@ -43,16 +43,15 @@ const DT_VERSYM: u64 = 0x6fff_fff0;
 /// As `Elf64_Phdr`.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
-#[allow(missing_docs)]
 pub struct ProgramHeader {
-    pub kind: u32,
-    pub flags: u32,
-    pub offset: u64,
-    pub address: u64,
-    pub physical: u64,
-    pub file_size: u64,
-    pub memory_size: u64,
-    pub align: u64,
+    kind: u32,
+    flags: u32,
+    offset: u64,
+    address: u64,
+    physical: u64,
+    file_size: u64,
+    memory_size: u64,
+    align: u64,
 }
 
 /// As `Elf64_Sym`.
@@ -165,8 +164,6 @@ pub struct Function {
 
 /// A relocation that names a symbol.
 pub struct Relocation {
-    /// Its type, the processor's.
-    pub kind: u32,
     /// The address of what it fills.
     pub slot: usize,
     /// The symbol's number: see [`Object::name_of`].
@@ -569,7 +566,6 @@ impl Object {
                     return None;
                 }
                 Some(Relocation {
-                    kind,
                     slot: self.base.wrapping_add(relocation.offset as usize),
                     symbol,
                 })

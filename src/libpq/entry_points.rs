@@ -138,6 +138,7 @@ macro_rules! constants {
         pub const NAMES: &[&str] = &[$($(stringify!($name),)*)* $(stringify!($called),)*];
 
         /// How many arguments they take, by number.
+        #[cfg(test)]
         pub const ARITY: [u8; COUNT] = [$($($arity,)*)* $($called_arity,)*];
 
         static HASHES: [u32; COUNT] = [

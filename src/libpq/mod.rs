@@ -24,12 +24,19 @@ pub const LIBRARIES: usize = 8;
 /// One libpq. Written by [`crate::bind`], read by whoever passes the gate.
 pub struct Library {
     index: usize,
+    /// Whether this place is taken.
     pub(crate) in_use: AtomicBool,
+    /// Its own functions, by number; see [`Library::real`].
     pub(crate) real: [AtomicPtr<()>; COUNT],
+    /// See [`Library::close_function`].
     pub(crate) close: AtomicPtr<()>,
+    /// See [`Library::socket_function`].
     pub(crate) socket: AtomicPtr<()>,
+    /// See [`Library::send_function`].
     pub(crate) send: AtomicPtr<()>,
+    /// See [`Library::recv_function`].
     pub(crate) recv: AtomicPtr<()>,
+    /// See [`Library::poll_function`].
     pub(crate) poll: AtomicPtr<()>,
 }
 
@@ -87,8 +94,8 @@ impl Library {
     }
 }
 
-// Read by every call, and written when a libpq comes: apart from what a fork's
-// handlers write.
+/// Those of this process. Read by every call, and written when a libpq comes: apart from what a
+/// fork's handlers write.
 pub(crate) static LIBRARY: [Library; LIBRARIES] = [
     Library::numbered(0),
     Library::numbered(1),

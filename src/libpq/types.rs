@@ -38,7 +38,7 @@ macro_rules! handles {
             /// Whether it is none.
             #[inline]
             pub fn is_null(self) -> bool {
-                self.0.is_none()
+                self == Self::NULL
             }
 
             /// Where it lies, 0 for null: to find it in a table, or to keep it.
