@@ -5,10 +5,7 @@
 //! it, in turn, and the median of the turns is shown: a noisy machine moves
 //! both. Nothing here passes or fails.
 
-#[allow(dead_code, unused_imports)] // a part of it is for the tests
-#[path = "../tests/guard/support/mod.rs"]
-mod support;
-
+use forkguard_test_support as support;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;

@@ -1,18 +1,12 @@
 //! What hostile bytes can reach, each with what must hold of it: a panic is a finding.
 //!
-//! Each function takes one input;
-//! `targets/` gives it libFuzzer's, and `tests/replay.rs` those kept in `corpus/`.
-
-#[path = "../../tests/reader/said.rs"]
-mod said;
-#[path = "../../tests/reader/tree.rs"]
-mod tree;
+//! Each function takes one input; `targets/` gives it libFuzzer's, and `tests/replay.rs` those kept in `corpus/`.
 
 use forkguard_proto::config;
 use forkguard_proto::wire::{recognise, First, Verdict};
 use forkguard_sql::{is_plain_select, read, Mode, Trusted, What};
-use said::{said, MODE};
-use tree::{does, Does};
+use reader::said::{said, MODE};
+use reader::tree::{does, Does};
 
 /// The recogniser of first bytes, as a client's writes bring them: the first byte of the input
 /// tells where the rest is cut. However it is cut, a session is never taken for an unrelated socket,

@@ -1,6 +1,6 @@
 //! Real clients against a real server, with the library and without: one module a behaviour.
 
-mod support;
+use forkguard_test_support as support;
 
 mod behind;
 mod c_interface;

@@ -2,15 +2,11 @@
 //! scripts, and a real server.
 
 mod corpus;
-mod said;
-mod tree;
 
 mod parser;
 mod property;
 mod server;
 
-#[allow(dead_code, unused_imports)] // a part of it is for other tests
-#[path = "../guard/support/mod.rs"]
-mod support;
-
-use said::{said, MODE};
+use forkguard_test_support as support;
+use reader::said::{said, MODE};
+use reader::tree;

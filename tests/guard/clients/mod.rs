@@ -13,10 +13,10 @@ mod psycopg_pool;
 mod sqlalchemy;
 mod web_servers;
 
-use crate::support::{Cluster, Outcome};
+use crate::support::Outcome;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a run without the library may take: some wait for ever for an answer another has read.
 const UNGUARDED_LIMIT: Duration = Duration::from_secs(15);
@@ -110,80 +110,4 @@ fn parents(outcome: &Outcome, count: usize) -> Vec<u64> {
     let backends = parent[0].numbers("backends");
     outcome.check(backends.len() == count, "its sessions");
     backends
-}
-
-/// What a server logs where two clients have spoken into one session, or a client has left it
-/// in the middle of a message.
-const FAULTS: [&str; 11] = [
-    "invalid frontend message type",
-    "protocol synchronization",
-    "invalid message",
-    "insufficient data",
-    "data left in message",
-    "unexpected EOF within message",
-    "incomplete message",
-    "SSL error",
-    "could not accept SSL",
-    "bad record mac",
-    "terminating connection because protocol",
-];
-
-impl Cluster {
-    /// Waits for the end of the parent's sessions, and fails unless these have met nothing in
-    /// their life, and no backend of the run a fault.
-    #[track_caller]
-    fn saw_nothing_wrong(&self, mark: u64, parents: &[u64], all: &HashSet<u64>) {
-        let log = self.wait_for_end(mark, parents);
-        for backend in parents {
-            let quiet = ["connection received", "connection auth", "disconnection"];
-            for line in of_backend(&log, *backend) {
-                assert!(
-                    quiet
-                        .iter()
-                        .any(|start| line.contains(&format!("LOG:  {start}"))),
-                    "the parent's session {backend} met: {line}"
-                );
-            }
-        }
-        self.saw_no_fault(mark, all);
-    }
-
-    /// Waits for the end of sessions: the log since the mark.
-    #[track_caller]
-    fn wait_for_end(&self, mark: u64, backends: &[u64]) -> String {
-        assert!(!backends.is_empty());
-        // Ten seconds: a server notices a client's end some milliseconds late.
-        let end = Instant::now() + Duration::from_secs(10);
-        loop {
-            let log = self.log_since(mark);
-            let gone = |backend: &u64| {
-                of_backend(&log, *backend).any(|line| line.contains("disconnection: session time"))
-            };
-            if backends.iter().all(gone) {
-                return log;
-            }
-            assert!(
-                Instant::now() < end,
-                "sessions {backends:?} do not end:\n{log}"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Fails if a backend's client has left it in the middle of a message, or was two.
-    #[track_caller]
-    fn saw_no_fault(&self, mark: u64, backends: &HashSet<u64>) {
-        let log = self.log_since(mark);
-        for backend in backends {
-            for line in of_backend(&log, *backend) {
-                let fault = FAULTS.iter().find(|fault| line.contains(**fault));
-                assert!(fault.is_none(), "backend {backend} met: {line}");
-            }
-        }
-    }
-}
-
-fn of_backend(log: &str, backend: u64) -> impl Iterator<Item = &str> {
-    let tag = format!("[{backend}]");
-    log.lines().filter(move |line| line.contains(&tag))
 }

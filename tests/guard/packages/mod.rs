@@ -87,7 +87,7 @@ fn every_manifest_names_the_licence() {
         .run();
     let metadata: serde_json::Value = serde_json::from_str(&said.ok().stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
-    assert_eq!(packages.len(), 8, "the workspace");
+    assert_eq!(packages.len(), 9, "the workspace");
     for package in packages {
         assert_eq!(package["license"], LICENCE, "{}", package["name"]);
     }

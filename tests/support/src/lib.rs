@@ -1,11 +1,14 @@
 //! What the tests stand on: a private server, programs built from `tests/programs`, and runs
 //! of real programs with and without the library.
 
+#![allow(missing_docs)] // for tests alone
+
 mod bouncer;
 mod build;
 mod cluster;
 mod proxy;
 mod run;
+mod server_log;
 
 pub use bouncer::Bouncer;
 pub use build::{
