@@ -82,9 +82,9 @@ pub struct Counters {
     pub handed_over: u64,
     /// Forks by how long they waited for other threads' connection attempts.
     pub fork_waits: [u64; stats::WAITS],
-    /// Inherited sessions made anew.
+    /// Inherited sessions made again.
     pub resumed: u64,
-    /// Inherited sessions that could not be made anew, or were not equal.
+    /// Inherited sessions that could not be made again, or were not equal.
     pub lost: u64,
     /// Cancels that would have reached the parent's statement.
     pub cancels_held: u64,

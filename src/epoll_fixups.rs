@@ -12,8 +12,8 @@ use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::*};
 use forkguard_signal_safe::descriptors::{self, State};
 use forkguard_signal_safe::sys;
 
-struct Place {
-    /// The number, -1 while the place is free, -2 while it is being written.
+struct Registration {
+    /// The number, -1 while the registration is free, -2 while it is being written.
     fd: AtomicI32,
     epoll: AtomicI32,
     events: AtomicU32,
@@ -21,9 +21,9 @@ struct Place {
 }
 
 /// One for each connection that a child watches before it has used it; what
-/// finds no place is as it would be without us.
-static PLACES: [Place; 256] = [const {
-    Place {
+/// finds no registration is as it would be without us.
+static REGISTRATIONS: [Registration; 256] = [const {
+    Registration {
         fd: AtomicI32::new(-1),
         epoll: AtomicI32::new(-1),
         events: AtomicU32::new(0),
@@ -39,44 +39,58 @@ fn is_own(epoll: c_int) -> bool {
 }
 
 /// `epoll_ctl` has done `command` with the abandoned `fd` in an epoll.
-pub fn note(epoll: c_int, command: c_int, fd: c_int, event: Option<libc::epoll_event>) {
-    let is_its =
-        |place: &&Place| place.fd.load(Acquire) == fd && place.epoll.load(Relaxed) == epoll;
-    let known = PLACES.iter().find(is_its);
+pub fn note_registration(
+    epoll: c_int,
+    command: c_int,
+    fd: c_int,
+    event: Option<libc::epoll_event>,
+) {
+    let is_its = |registration: &&Registration| {
+        registration.fd.load(Acquire) == fd && registration.epoll.load(Relaxed) == epoll
+    };
+    let known = REGISTRATIONS.iter().find(is_its);
     let Some(event) = event.filter(|_| command != libc::EPOLL_CTL_DEL) else {
-        if let Some(place) = known {
-            place.fd.store(-1, Release);
+        if let Some(registration) = known {
+            registration.fd.store(-1, Release);
         }
         return;
     };
-    let free = |place: &&Place| place.fd.compare_exchange(-1, -2, AcqRel, Relaxed).is_ok();
-    if let Some(place) = known.or_else(|| PLACES.iter().find(free)) {
-        place.epoll.store(epoll, Relaxed);
-        place.events.store(event.events, Relaxed);
-        place.data.store(event.u64, Relaxed);
-        place.fd.store(fd, Release);
+    let free = |registration: &&Registration| {
+        registration
+            .fd
+            .compare_exchange(-1, -2, AcqRel, Relaxed)
+            .is_ok()
+    };
+    if let Some(registration) = known.or_else(|| REGISTRATIONS.iter().find(free)) {
+        registration.epoll.store(epoll, Relaxed);
+        registration.events.store(event.events, Relaxed);
+        registration.data.store(event.u64, Relaxed);
+        registration.fd.store(fd, Release);
     }
 }
 
 /// Puts something else under `fd` by `replace`, and enters it where what was
 /// there had been.
-pub fn moved_along<R>(fd: c_int, replace: impl FnOnce() -> R) -> R {
-    let mut taken = [false; PLACES.len()];
-    for (place, taken) in PLACES.iter().zip(&mut taken) {
-        if place.fd.load(Acquire) == fd {
-            let epoll = place.epoll.load(Relaxed);
+pub fn replace_and_register<R>(fd: c_int, replace: impl FnOnce() -> R) -> R {
+    let mut taken = [false; REGISTRATIONS.len()];
+    for (registration, taken) in REGISTRATIONS.iter().zip(&mut taken) {
+        if registration.fd.load(Acquire) == fd {
+            let epoll = registration.epoll.load(Relaxed);
             *taken = is_own(epoll) && sys::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0).is_ok();
         }
     }
     let result = replace();
-    for (place, taken) in PLACES.iter().zip(taken) {
+    for (registration, taken) in REGISTRATIONS.iter().zip(taken) {
         if taken {
-            let (events, data) = (place.events.load(Relaxed), place.data.load(Relaxed));
-            let epoll = place.epoll.load(Relaxed);
+            let (events, data) = (
+                registration.events.load(Relaxed),
+                registration.data.load(Relaxed),
+            );
+            let epoll = registration.epoll.load(Relaxed);
             let _ = sys::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, events, data);
         }
-        if place.fd.load(Relaxed) == fd {
-            place.fd.store(-1, Release);
+        if registration.fd.load(Relaxed) == fd {
+            registration.fd.store(-1, Release);
         }
     }
     result

@@ -1,8 +1,8 @@
 //! The proof of being in normal context.
 //!
-//! What takes locks or allocates asks for a [`Normal`]. There is one at a time
+//! What takes locks or allocates asks for a [`MayAllocate`]. There is one at a time
 //! in a thread: a signal handler whose `close` or `write` is interposed while
-//! this very thread is inside one gets none, and does without. The rooms of
+//! this very thread is inside one gets none, and does without. The code of
 //! [`forkguard_signal_safe`] cannot make one.
 
 use core::cell::Cell;
@@ -17,23 +17,23 @@ std::thread_local! {
 }
 
 /// Held by code that may allocate and lock.
-pub struct Normal(PhantomData<*const ()>);
+pub struct MayAllocate(PhantomData<*const ()>);
 
-impl Normal {
+impl MayAllocate {
     /// `None` inside another one on this thread, or in a child of `vfork`,
     /// which would write its parent's memory.
-    pub fn enter() -> Option<Normal> {
+    pub fn enter() -> Option<MayAllocate> {
         if !generation::is_own_memory() {
             return None;
         }
         INSIDE
             .try_with(|inside| !inside.replace(true))
             .unwrap_or(false)
-            .then_some(Normal(PhantomData))
+            .then_some(MayAllocate(PhantomData))
     }
 }
 
-impl Drop for Normal {
+impl Drop for MayAllocate {
     fn drop(&mut self) {
         let _ = INSIDE.try_with(|inside| inside.set(false));
     }

@@ -3,7 +3,7 @@
 //! Rust's collections end the process when an allocation fails; inside
 //! somebody else's process that is not ours to do. Where `malloc` returns
 //! nothing, a small reserve in the library's own data answers, and
-//! [`is_plenty`] tells the rooms that allocate to leave it at that.
+//! [`is_plenty`] tells the modules that allocate to leave it at that.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;

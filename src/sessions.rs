@@ -1,7 +1,7 @@
 //! The sessions of this process, for who asks: the C interface.
 //!
-//! Normal context only: a map takes locks and allocates, so who counts has a
-//! [`Normal`], and nothing here is reached from a hook of libc's or from a child
+//! MayAllocate context only: a map takes locks and allocates, so who counts has a
+//! [`MayAllocate`], and nothing here is reached from a hook of libc's or from a child
 //! handler. What is written while a program runs is the table of descriptors; a
 //! map is made of it for each question, and no lock outlives one.
 
@@ -9,7 +9,7 @@ use core::ffi::c_int;
 
 use dashmap::DashMap;
 
-use crate::may_allocate::Normal;
+use crate::may_allocate::MayAllocate;
 use crate::{memory, tracker};
 use forkguard_proto::wire;
 use forkguard_signal_safe::descriptors::{self, identity_of, State, HANDED_OVER};
@@ -19,10 +19,10 @@ use forkguard_signal_safe::sys::Errno;
 /// when memory is too short to count. What was closed in ways that no hook sees
 /// is found out here, and taken out of the table.
 pub fn open_now() -> u64 {
-    Normal::enter().map_or(0, |normal| identities(&normal))
+    MayAllocate::enter().map_or(0, |token| identities(&token))
 }
 
-fn identities(_: &Normal) -> u64 {
+fn identities(_: &MayAllocate) -> u64 {
     // A session takes less, the map's growth included.
     const EACH: usize = 512;
     if !memory::is_plenty((descriptors::live() + 64) * EACH) {

@@ -299,7 +299,7 @@ pub fn inherited_at(fd: c_int) -> Option<Entry> {
         .filter(|entry| entry.word().state() == State::Inherited && entry.is_still(fd))
 }
 
-/// libpq has established a session at `fd`, and its calls pass the gate: `inside`
+/// libpq has established a session at `fd`, and its calls pass the shims: `inside`
 /// tells which thread is in one. False if no session is known there.
 pub fn journalled(fd: c_int, inside: &'static AtomicUsize) -> bool {
     let entry = descriptors::find(fd);
@@ -310,7 +310,7 @@ pub fn journalled(fd: c_int, inside: &'static AtomicUsize) -> bool {
     true
 }
 
-/// Bytes are about to go out at `fd`: by a call at the gate, or past it.
+/// Bytes are about to go out at `fd`: by a call at the shims, or past it.
 pub fn sending(fd: c_int) {
     if let Some(entry) = descriptors::find(fd) {
         let word = entry.word();

@@ -2,9 +2,9 @@
 //!
 //! Not by exporting their names: ld.so resolves as it always would, and where
 //! it looks is changed instead. In each libpq's own table of symbols in memory
-//! the address of a redirected function becomes that of its entrance, so that
+//! the address of a redirected function becomes that of its trampoline, so that
 //! every *later* resolution (lazy binding, `dlopen` of another extension,
-//! `dlsym` on a handle, `RTLD_DEEPBIND`) yields the entrance by itself; and
+//! `dlsym` on a handle, `RTLD_DEEPBIND`) yields the trampoline by itself; and
 //! every slot that was bound *before* and holds the real address is rewritten.
 //!
 //! # When, and against whom
@@ -18,7 +18,7 @@
 //! the question to the kernel, for each slot, whether it may be written.)
 //!
 //! Every store is one aligned word, and each slot is independent of the others:
-//! what cannot be written is left as it is, and its calls go past the gate.
+//! what cannot be written is left as it is, and its calls go past the shims.
 
 use core::ffi::{c_char, c_int, c_void, CStr};
 use core::mem::size_of;
@@ -26,7 +26,7 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 
 use crate::auxv;
-use crate::libpq::elf::{Object, Place, ProgramHeader};
+use crate::libpq::elf::{Object, ProgramHeader, SlotLocation};
 use crate::libpq::entry_points::{entry, kind, Kind, COUNT, NAMES, REDIRECTED};
 use crate::libpq::{Library, LIBRARIES, LIBRARY};
 use forkguard_signal_safe::line::Line;
@@ -189,7 +189,7 @@ struct LinkMap {
 
 /// Calls `look` with each loaded object, in a process whose `dl_iterate_phdr`
 /// may wait for ever ([`threads`]): along the loader's list itself. The caller
-/// holds `dl_load_lock`, which glibc makes anew in every child, and under which
+/// holds `dl_load_lock`, which glibc makes again in every child, and under which
 /// alone the list is changed. What another thread of the parent was just taking
 /// away may be in it, and not be mapped any more.
 fn each_linked(look: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
@@ -283,7 +283,7 @@ fn each_object(look: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
         return each_linked(look);
     }
     struct Look<'a>(&'a mut dyn FnMut(&libc::dl_phdr_info) -> bool);
-    unsafe extern "C" fn one(
+    unsafe extern "C" fn visit(
         info: *mut libc::dl_phdr_info,
         size: usize,
         look: *mut c_void,
@@ -303,9 +303,9 @@ fn each_object(look: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
         // SAFETY: libc's function of this name.
         found => unsafe { core::mem::transmute::<*mut (), Iterate>(found) },
     };
-    // SAFETY: `one` is of the type that dl_iterate_phdr(3) wants, and `look`
+    // SAFETY: `visit` is of the type that dl_iterate_phdr(3) wants, and `look`
     // lives until it returns.
-    unsafe { iterate(Some(one), (&raw mut look).cast()) };
+    unsafe { iterate(Some(visit), (&raw mut look).cast()) };
 }
 
 type Iterate = unsafe extern "C" fn(
@@ -396,7 +396,7 @@ pub fn scan() {
         adds = info.dlpi_adds;
         if let Some(exec) = object(info).and_then(|object| is_libpq(&object)) {
             // Also where another was mapped in the place of one that is gone.
-            is_one_new |= !is_entrance(exec);
+            is_one_new |= !is_trampoline(exec);
             if let Some(seen) = library_of(exec).and_then(|index| seen.get_mut(index)) {
                 *seen = true;
             }
@@ -413,8 +413,8 @@ pub fn scan() {
         each_object(&mut |info| {
             if let Some(object) = object(info) {
                 if let Some(exec) = is_libpq(&object) {
-                    if !is_entrance(exec) {
-                        meet(info, &object, exec, &mut round);
+                    if !is_trampoline(exec) {
+                        bind_libpq(info, &object, exec, &mut round);
                     }
                 }
             }
@@ -439,30 +439,30 @@ fn is_libpq(object: &Object) -> Option<usize> {
     exec
 }
 
-/// Whether an address is one of the entrances for PQexec: then the object that
+/// Whether an address is one of the trampolines for PQexec: then the object that
 /// has it in its table is ours already, and nothing has to be remembered of it.
-fn is_entrance(exec: usize) -> bool {
-    entrance_of(exec).is_some()
+fn is_trampoline(exec: usize) -> bool {
+    trampoline_of(exec).is_some()
 }
 
-fn entrance_of(exec: usize) -> Option<usize> {
-    targets().functions.iter().position(|entrances| {
-        let own = entrances.get(entry::PQexec);
+fn trampoline_of(exec: usize) -> Option<usize> {
+    targets().functions.iter().position(|trampolines| {
+        let own = trampolines.get(entry::PQexec);
         own.is_some_and(|own| own.address() == exec)
     })
 }
 
 /// The record of the libpq whose PQexec, by its table of symbols, is there: an
-/// entrance, or, where the table could not be written, the real one.
+/// trampoline, or, where the table could not be written, the real one.
 fn library_of(exec: usize) -> Option<usize> {
-    entrance_of(exec).or_else(|| {
+    trampoline_of(exec).or_else(|| {
         LIBRARY.iter().position(|library| {
             library.in_use.load(Relaxed) && library.real(entry::PQexec) as usize == exec
         })
     })
 }
 
-fn meet(info: &libc::dl_phdr_info, object: &Object, exec: usize, round: &mut Round) {
+fn bind_libpq(info: &libc::dl_phdr_info, object: &Object, exec: usize, round: &mut Round) {
     // In the place of one that was there: its record is renewed.
     let known = library_of(exec);
     let index = known.or_else(|| {
@@ -477,7 +477,7 @@ fn meet(info: &libc::dl_phdr_info, object: &Object, exec: usize, round: &mut Rou
                 line.push(b"more than ")
                     .push_number(LIBRARIES as i64)
                     .push(b" libpqs at once: ");
-                path(line, info.dlpi_name);
+                push_path(line, info.dlpi_name);
                 line.push(b" is left alone");
             });
         }
@@ -503,14 +503,14 @@ fn meet(info: &libc::dl_phdr_info, object: &Object, exec: usize, round: &mut Rou
     }
     // Once, also where the table cannot be written and every scan comes here.
     if known.is_none() {
-        tell_of_unknown(info, object);
+        warn_of_unknown_functions(info, object);
     }
 }
 
 /// Remembers the real functions, then makes the table of symbols name the
-/// entrances. Returns how many.
+/// trampolines. Returns how many.
 fn redirect(object: &Object, index: usize, library: &Library) -> usize {
-    let Some(entrances) = targets().functions.get(index) else {
+    let Some(trampolines) = targets().functions.get(index) else {
         return 0;
     };
     // Another libpq's are not this one's.
@@ -550,12 +550,12 @@ fn redirect(object: &Object, index: usize, library: &Library) -> usize {
         if real.get(number) != Some(&function.address) || !function.value_at.is_multiple_of(8) {
             continue;
         }
-        if let Some(entrance) = entrances.get(number) {
+        if let Some(trampoline) = trampolines.get(number) {
             // SAFETY: eight aligned bytes of the object's table of symbols, which
             // may be written now, and which ld.so reads a word at a time.
             let value = unsafe { AtomicU64::from_ptr(function.value_at as *mut u64) };
             value.store(
-                entrance.address().wrapping_sub(object.base()) as u64,
+                trampoline.address().wrapping_sub(object.base()) as u64,
                 Release,
             );
         }
@@ -595,7 +595,7 @@ fn rewrite(round: &Round) {
             sink::say(Level::Debug, |line| {
                 line.push(b"libpq ");
                 // Still mapped: the loader's lock is ours, or the constructor's.
-                path(line, name);
+                push_path(line, name);
                 line.push(b": ")
                     .push_number(*bound as i64)
                     .push(b" entry points redirected, ")
@@ -614,7 +614,7 @@ fn rewrite_in(object: &Object, real: &Range<usize>, slots: &mut [usize; LIBRARIE
     let mut opened: Option<Writable> = None;
     for relocation in object.relocations(processor::is_function_address) {
         let place = object.place(relocation.slot);
-        if place == Place::Elsewhere {
+        if place == SlotLocation::Elsewhere {
             continue;
         }
         // SAFETY: eight aligned bytes of a readable segment, by `place`.
@@ -631,7 +631,7 @@ fn rewrite_in(object: &Object, real: &Range<usize>, slots: &mut [usize; LIBRARIE
         };
         if !sys::is_writable(relocation.slot) {
             // Not relocated data that somebody else has protected: not ours to open.
-            let Place::Relro(range) = place else {
+            let SlotLocation::Relro(range) = place else {
                 continue;
             };
             if opened.is_some() {
@@ -684,9 +684,9 @@ fn replacement(object: &Object, own: Option<usize>, name: &[u8], held: usize) ->
             if real.load(Relaxed) as usize == held
                 && NAMES.get(number).is_some_and(|own| own.as_bytes() == name)
             {
-                let entrance = targets().functions.get(index)?.get(number)?;
+                let trampoline = targets().functions.get(index)?.get(number)?;
                 return Some(New {
-                    address: entrance.address(),
+                    address: trampoline.address(),
                     library: Some(index),
                 });
             }
@@ -695,7 +695,7 @@ fn replacement(object: &Object, own: Option<usize>, name: &[u8], held: usize) ->
     None
 }
 
-/// Five of libpq's own imports go through the gate, and those that we interpose anyway through us. What they held is
+/// Five of libpq's own imports go through the shims, and those that we interpose anyway through us. What they held is
 /// kept, unless it is libpq's own stub, which has not looked it up yet.
 fn import(object: &Object, own: usize, name: &[u8], held: usize) -> Option<usize> {
     let (library, targets) = (LIBRARY.get(own)?, targets());
@@ -768,7 +768,7 @@ fn pages(range: &Range<usize>) -> Range<usize> {
 
 /// A function that this table of entry points does not know may be one that
 /// should be redirected.
-fn tell_of_unknown(info: &libc::dl_phdr_info, object: &Object) {
+fn warn_of_unknown_functions(info: &libc::dl_phdr_info, object: &Object) {
     const NAMED: usize = 4;
     let unknown = |name: &&[u8]| {
         kind(name) == Kind::Unknown && (name.starts_with(b"PQ") || name.starts_with(b"lo_"))
@@ -783,7 +783,7 @@ fn tell_of_unknown(info: &libc::dl_phdr_info, object: &Object) {
     }
     sink::say(Level::Warn, |line| {
         line.push(b"libpq ");
-        path(line, info.dlpi_name);
+        push_path(line, info.dlpi_name);
         line.push(b" is newer than this library: calls to ");
         let names = object.functions().map(|(name, _)| name).filter(unknown);
         for (number, name) in names.take(NAMED).enumerate() {
@@ -798,7 +798,7 @@ fn tell_of_unknown(info: &libc::dl_phdr_info, object: &Object) {
     });
 }
 
-fn path(line: &mut Line, name: *const c_char) {
+fn push_path(line: &mut Line, name: *const c_char) {
     // SAFETY: null, or the path that ld.so keeps with an object that is mapped.
     let name = (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_bytes());
     line.push(match name {

@@ -4,7 +4,7 @@
 //! a child is told, with the stacks that led there, once for each place in the
 //! code. A use is bytes that go out or come in (from the hooks), or a
 //! cancel that would reach the parent's statement (from the shims).
-//! Where libpq sends them, the gate has noted which of its functions was called
+//! Where libpq sends them, the shims have noted which of its functions was called
 //! ([`crate::session::thread`]), and that call is told once, however much it sends.
 //! To close a descriptor is no use, and what comes in behind what this process
 //! has sent is the answer: the same use.
@@ -100,7 +100,7 @@ fn report_moving_bytes(fd: c_int, entry: Entry, call: &str, sends: bool) {
         return;
     }
     thread::call_is_told();
-    used(&Use {
+    report_use(&Use {
         call,
         function: within.and_then(|within| NAMES.get(within.function).copied()),
         fd,
@@ -110,7 +110,7 @@ fn report_moving_bytes(fd: c_int, entry: Entry, call: &str, sends: bool) {
     });
 }
 
-/// An outermost call at the gate: whether it cancels what another process runs.
+/// An outermost call at the shims: whether it cancels what another process runs.
 /// In a signal handler, too. `errno` is kept.
 fn report_cancel(library: &Library, function: usize, object: usize, frame: usize) {
     if !matches!(
@@ -135,7 +135,7 @@ fn report_cancel(library: &Library, function: usize, object: usize, frame: usize
     let Some((fd, opened_in)) = found else { return };
     let name = NAMES.get(function).copied().unwrap_or("?");
     thread::call_is_told();
-    used(&Use {
+    report_use(&Use {
         call: name,
         function: Some(name),
         fd,
@@ -164,7 +164,7 @@ struct Scratch<'a> {
     python: Python,
 }
 
-fn used(what: &Use) {
+fn report_use(what: &Use) {
     if ENDING.load(Relaxed) {
         // As above, by a cancel.
         return sys::die(libc::SIGABRT);
@@ -196,7 +196,7 @@ fn used(what: &Use) {
 extern "C" fn report(scratch: *mut c_void) {
     guarded((), || {
         let scratch = scratch.cast::<Scratch>();
-        // SAFETY: `used`'s, beyond the part that is this stack; nobody else has it.
+        // SAFETY: `report_use`'s, beyond the part that is this stack; nobody else has it.
         let (what, stack, python) = unsafe {
             (
                 (*scratch).what,
@@ -207,12 +207,12 @@ extern "C" fn report(scratch: *mut c_void) {
         if let Some(what) = what {
             stack.walk(what.frame);
             python.dump();
-            tell(what, stack, python);
+            write_report(what, stack, python);
         }
     });
 }
 
-fn tell(what: &Use, stack: &Stack, python: &Python) {
+fn write_report(what: &Use, stack: &Stack, python: &Python) {
     let site = if python.text().is_empty() {
         deduplication::c(what.function.unwrap_or(what.call), stack.addresses())
     } else {

@@ -145,7 +145,7 @@ impl Stack {
     /// Calls `each` for every frame, with what adds it to a line.
     pub fn say(&self, mut each: impl FnMut(&dyn Fn(&mut Line))) {
         for address in self.addresses() {
-            let place = Place::of(*address);
+            let place = CodeAddress::of(*address);
             each(&|line| {
                 place.function(|name, offset| {
                     line.push(name).push(b"+");
@@ -166,14 +166,18 @@ impl Stack {
 
     /// Writes the command that names the source lines of the innermost object.
     pub fn say_how_to_read(&self) {
-        let Some(first) = self.addresses().first().map(|address| Place::of(*address)) else {
+        let Some(first) = self
+            .addresses()
+            .first()
+            .map(|address| CodeAddress::of(*address))
+        else {
             return;
         };
         sink::say_always(|line| {
             line.push(b"report:   lines: addr2line -pfie ")
                 .push(first.path());
             for address in self.addresses() {
-                let place = Place::of(*address);
+                let place = CodeAddress::of(*address);
                 if place.link == first.link {
                     line.push(b" ");
                     push_hexadecimal(line, place.offset);
@@ -185,7 +189,7 @@ impl Stack {
     /// The frames as objects of a list.
     pub fn write(&self, line: &mut Line) {
         for address in self.addresses() {
-            let place = Place::of(*address);
+            let place = CodeAddress::of(*address);
             line.object("", |line| {
                 place.function(|name, _| {
                     line.string("function", name);
@@ -225,7 +229,7 @@ fn push_hexadecimal(line: &mut Line, number: usize) {
 const PATH: usize = 256;
 
 /// What an address is: of which object, and where in it, as `addr2line -e` wants it.
-struct Place {
+struct CodeAddress {
     address: usize,
     link: *const c_void,
     offset: usize,
@@ -244,9 +248,9 @@ struct Found {
     reserved: [u64; 7],
 }
 
-impl Place {
-    fn of(address: usize) -> Place {
-        let mut place = Place {
+impl CodeAddress {
+    fn of(address: usize) -> CodeAddress {
+        let mut place = CodeAddress {
             address,
             link: core::ptr::null(),
             offset: address,

@@ -76,7 +76,7 @@ macro_rules! hooks {
             )*
         }
 
-        /// Calls `with` with each name of this room, and where its real function is kept.
+        /// Calls `with` with each name of this file, and where its real function is kept.
         pub fn each_real(with: &mut dyn FnMut(&[u8], &core::sync::atomic::AtomicPtr<()>)) {
             $(with(stringify!($name).as_bytes(), &REAL.$name);)*
         }

@@ -30,7 +30,7 @@ const LOOK_AROUND: &CStr = c"forkguard_look_around_under_the_loaders_lock";
 static DLSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static DLVSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Calls `with` with the names of this room, and where the real functions are kept.
+/// Calls `with` with the names of this file, and where the real functions are kept.
 pub fn each_real(with: &mut dyn FnMut(&[u8], &AtomicPtr<()>)) {
     if processor::HAS_TRAMPOLINE {
         with(b"dlsym", &DLSYM);
@@ -198,7 +198,7 @@ pub struct Before {
 
 /// The first library before us that has functions of these names, and is not known to
 /// pass its calls on. The program itself is none: a function of its own that is called as
-/// one of libc's is the program's business, and libpq's bytes pass the gate.
+/// one of libc's is the program's business, and libpq's bytes pass the shims.
 pub fn before_us(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) -> Option<Before> {
     let mut found = None;
     bind::each_named_object(&mut |path, object| {
@@ -281,7 +281,7 @@ fn look(dlsym: *const ()) {
 }
 
 /// Walks the list of objects. A fork by another thread meanwhile would leave the
-/// child with the lock of `dl_iterate_phdr`, which nobody makes anew there.
+/// child with the lock of `dl_iterate_phdr`, which nobody makes again there.
 fn guarded_from_forks<R>(walk: impl FnOnce() -> R) -> R {
     let place = threads::are_many().then(fence::enter);
     let result = walk();

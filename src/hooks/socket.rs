@@ -104,7 +104,7 @@ enum Sending {
     Refused,
     /// Nothing more to do.
     Plain,
-    /// They are looked at when they have gone out: [`sent`].
+    /// They are looked at when they have gone out: [`after_sending`].
     Watched(Entered<'static>),
 }
 
@@ -127,7 +127,7 @@ const LONGEST: usize = 16 * 1024 + 5;
 /// The bytes of a watched call have gone out, so many of them. `errno` is kept.
 #[cold]
 #[inline(never)]
-fn sent(fd: c_int, place: Entered<'static>, bytes: Outgoing, result: ssize_t) {
+fn after_sending(fd: c_int, place: Entered<'static>, bytes: Outgoing, result: ssize_t) {
     guarded((), || {
         let Some(entry) = descriptors::find(fd) else {
             return;
@@ -166,8 +166,8 @@ fn bytes_move(fd: c_int, entry: Entry, call: &str, sends: bool) {
 }
 
 /// Before bytes go out on `fd`.
-fn sending(call: &str, fd: c_int, bytes: &Outgoing) -> Sending {
-    // Most of what comes here: libpq's own, in a call that the gate saw.
+fn before_sending(call: &str, fd: c_int, bytes: &Outgoing) -> Sending {
+    // Most of what comes here: libpq's own, in a call that the shims saw.
     if generation::is_fork_handled() && descriptors::is_called(fd) {
         return Sending::Plain;
     }
@@ -240,8 +240,8 @@ fn refuses_incoming(call: &str, fd: c_int) -> bool {
 
 /// Before `connect(2)`. Entered before the call: a fork in another thread may
 /// find the socket connected before the call has returned.
-/// Whether that was done without a look at the address: [`connected`] takes it.
-fn connecting(fd: c_int, address: *const sockaddr, length: socklen_t) -> bool {
+/// Whether that was done without a look at the address: [`after_connect`] takes it.
+fn before_connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> bool {
     guarded(false, || {
         if !generation::has_had_session() {
             tracker::connecting_unseen(fd);
@@ -255,7 +255,13 @@ fn connecting(fd: c_int, address: *const sockaddr, length: socklen_t) -> bool {
 }
 
 /// After `connect(2)` returned `result`. `errno` is kept.
-fn connected(fd: c_int, unseen: bool, address: *const sockaddr, length: socklen_t, result: c_int) {
+fn after_connect(
+    fd: c_int,
+    unseen: bool,
+    address: *const sockaddr,
+    length: socklen_t,
+    result: c_int,
+) {
     guarded((), || {
         // EISCONN: connected before, and watched or looked at before.
         let lasting = [
@@ -283,79 +289,79 @@ fn connected(fd: c_int, unseen: bool, address: *const sockaddr, length: socklen_
 hooks! {
     unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int => on_connect if !policy::is_active(), else slow_connect {
         notice_fork();
-        let unseen = connecting(fd, address, length);
+        let unseen = before_connect(fd, address, length);
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { real::connect()(fd, address, length) };
-        connected(fd, unseen, address, length, result);
+        after_connect(fd, unseen, address, length, result);
         result
     }
 
     unsafe fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t => on_send if sends_freely(fd), else slow_send {
         let bytes = Outgoing::One(buffer, length);
-        let sending = sending("send", fd, &bytes);
+        let sending = before_sending("send", fd, &bytes);
         if let Sending::Refused = sending {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { real::send()(fd, buffer, length, flags) };
         if let Sending::Watched(place) = sending {
-            sent(fd, place, bytes, result);
+            after_sending(fd, place, bytes, result);
         }
         result
     }
 
     unsafe fn sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t) -> ssize_t => on_sendto if sends_freely(fd), else slow_sendto {
         let bytes = Outgoing::One(buffer, length);
-        let sending = sending("sendto", fd, &bytes);
+        let sending = before_sending("sendto", fd, &bytes);
         if let Sending::Refused = sending {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { real::sendto()(fd, buffer, length, flags, to, to_length) };
         if let Sending::Watched(place) = sending {
-            sent(fd, place, bytes, result);
+            after_sending(fd, place, bytes, result);
         }
         result
     }
 
     unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => on_sendmsg if sends_freely(fd), else slow_sendmsg {
         let bytes = Outgoing::Message(message);
-        let sending = sending("sendmsg", fd, &bytes);
+        let sending = before_sending("sendmsg", fd, &bytes);
         if let Sending::Refused = sending {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { real::sendmsg()(fd, message, flags) };
         if let Sending::Watched(place) = sending {
-            sent(fd, place, bytes, result);
+            after_sending(fd, place, bytes, result);
         }
         result
     }
 
     unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t => on_write if sends_freely(fd), else slow_write {
         let bytes = Outgoing::One(buffer, length);
-        let sending = sending("write", fd, &bytes);
+        let sending = before_sending("write", fd, &bytes);
         if let Sending::Refused = sending {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { real::write()(fd, buffer, length) };
         if let Sending::Watched(place) = sending {
-            sent(fd, place, bytes, result);
+            after_sending(fd, place, bytes, result);
         }
         result
     }
 
     unsafe fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t => on_writev if sends_freely(fd), else slow_writev {
         let bytes = Outgoing::Many(vectors, usize::try_from(count).unwrap_or(0));
-        let sending = sending("writev", fd, &bytes);
+        let sending = before_sending("writev", fd, &bytes);
         if let Sending::Refused = sending {
             return -1;
         }
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { real::writev()(fd, vectors, count) };
         if let Sending::Watched(place) = sending {
-            sent(fd, place, bytes, result);
+            after_sending(fd, place, bytes, result);
         }
         result
     }

@@ -34,13 +34,13 @@ pub fn before_us() -> Option<loader::Before> {
 /// Our function of this name, where `held` is libc's: for a slot that was bound
 /// past us (`RTLD_DEEPBIND`).
 pub fn instead_of(name: &[u8], held: usize) -> Option<usize> {
-    let rooms = [
+    let files = [
         socket::instead_of,
         wait::instead_of,
         descriptor::instead_of,
         process::instead_of,
     ];
-    rooms.iter().find_map(|room| room(name, held))
+    files.iter().find_map(|file| file(name, held))
 }
 
 /// Whether our functions come before libc's where names are looked up. They do

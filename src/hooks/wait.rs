@@ -126,18 +126,18 @@ fn foreign_epoll(epoll: c_int, command: c_int, fd: c_int) -> Option<Errno> {
 }
 
 /// Notes what an epoll holds of an abandoned number. `errno` is kept.
-fn entered(epoll: c_int, command: c_int, fd: c_int, event: *const epoll_event) {
+fn note_entered(epoll: c_int, command: c_int, fd: c_int, event: *const epoll_event) {
     guarded((), || {
         let abandoned = |entry: descriptors::Entry| entry.word().state() == State::Abandoned;
         if descriptors::find(fd).is_some_and(abandoned) && generation::is_own_memory() {
             // SAFETY: null, or the caller's event, which the kernel has just read.
             let event = (!event.is_null()).then(|| unsafe { event.read_unaligned() });
-            epoll_fixups::note(epoll, command, fd, event);
+            epoll_fixups::note_registration(epoll, command, fd, event);
         }
     });
 }
 
-/// How many milliseconds libpq may wait for the socket of a session that is being made anew, where it
+/// How many milliseconds libpq may wait for the socket of a session that is being made again, where it
 /// would wait for ever: the connection has no `connect_timeout`. All of libpq's waiting passes here
 /// (fe-misc.c, pqSocketPoll), in every phase of a connection attempt and in all versions.
 fn bound_of_dial(list: *const pollfd, count: nfds_t, timeout: c_int) -> Option<c_int> {
@@ -242,7 +242,7 @@ hooks! {
         // SAFETY: the caller's arguments, unchanged.
         let result = unsafe { real::epoll_ctl()(epoll, command, fd, event) };
         if result == 0 {
-            entered(epoll, command, fd, event);
+            note_entered(epoll, command, fd, event);
         }
         result
     }

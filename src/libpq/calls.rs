@@ -1,4 +1,4 @@
-//! Calling a libpq, through its real functions and past the gate.
+//! Calling a libpq, through its real functions and past the shims.
 //!
 //! A method for each function that is called, with the types of libpq-fe.h ([`super::types`]). Where
 //! this libpq lacks the function, the answer is 0, null or nothing.

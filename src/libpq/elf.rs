@@ -172,7 +172,7 @@ pub struct Relocation {
 
 /// Where a slot lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum SlotLocation {
     /// In data that may be written.
     Data,
     /// In data that is made read-only once it is relocated: the whole of it.
@@ -579,22 +579,22 @@ impl Object {
     }
 
     /// Where eight bytes lie that a relocation fills.
-    pub fn place(&self, slot: usize) -> Place {
+    pub fn place(&self, slot: usize) -> SlotLocation {
         let Some(end) = slot.checked_add(8) else {
-            return Place::Elsewhere;
+            return SlotLocation::Elsewhere;
         };
         if !slot.is_multiple_of(8) {
-            return Place::Elsewhere;
+            return SlotLocation::Elsewhere;
         }
         match self.segment_of(&(slot..end)) {
             Some(segment) if segment.flags & (PF_W | PF_X | PF_R) == PF_W | PF_R => {
                 if self.relro.start <= slot && end <= self.relro.end {
-                    Place::Relro(self.relro.clone())
+                    SlotLocation::Relro(self.relro.clone())
                 } else {
-                    Place::Data
+                    SlotLocation::Data
                 }
             }
-            _ => Place::Elsewhere,
+            _ => SlotLocation::Elsewhere,
         }
     }
 
@@ -757,10 +757,14 @@ mod tests {
         for name in ["close", "socket", "PQconnectPoll", "malloc"] {
             let slot = slots.iter().find(|(found, _)| found == name.as_bytes());
             let place = object.place(slot.unwrap().1);
-            assert!(matches!(place, Place::Relro(_)), "{name}: {place:?}");
+            assert!(matches!(place, SlotLocation::Relro(_)), "{name}: {place:?}");
         }
-        assert_eq!(object.place(mapped.base()), Place::Elsewhere, "read-only");
-        assert_eq!(object.place(usize::MAX - 3), Place::Elsewhere);
+        assert_eq!(
+            object.place(mapped.base()),
+            SlotLocation::Elsewhere,
+            "read-only"
+        );
+        assert_eq!(object.place(usize::MAX - 3), SlotLocation::Elsewhere);
     }
 
     /// Whatever its tables hold, an object is read within its bounds.

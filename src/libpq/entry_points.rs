@@ -1,9 +1,9 @@
 //! Every function that libpq exports, 9.6 to 18: name, number of arguments,
-//! and whether calls to it pass the gate.
+//! and whether calls to it pass the shims.
 //!
 //! *redirected*: it talks to the server, or tells a state that is not what it
-//! seems in a child; by the room of the gate that it passes. *called*: left as
-//! it is, and called by the gate itself. *local*: it touches the memory of a connection or a
+//! seems in a child; by the file of the shims that it passes. *called*: left as
+//! it is, and called by the shims themselves. *local*: it touches the memory of a connection or a
 //! result only, or needs no connection. *never*: nothing of libpq's own.
 //!
 //! Arguments and results are all of the integer class (libpq-fe.h: pointers,
@@ -123,9 +123,9 @@ macro_rules! constants {
         #[allow(non_upper_case_globals, missing_docs)]
         pub mod entry {
             #[allow(non_camel_case_types)]
-            enum Place { $($($name,)*)* $($called,)* }
-            $($(pub const $name: usize = Place::$name as usize;)*)*
-            $(pub const $called: usize = Place::$called as usize;)*
+            enum Number { $($($name,)*)* $($called,)* }
+            $($(pub const $name: usize = Number::$name as usize;)*)*
+            $(pub const $called: usize = Number::$called as usize;)*
         }
 
         /// How many functions are redirected: those with the lowest numbers.
@@ -168,7 +168,7 @@ pub const fn hash(name: &[u8]) -> u32 {
 /// What a name is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// A redirected function, or one that the gate calls, by its number.
+    /// A redirected function, or one that the shims call, by its number.
     Numbered(usize),
     /// One that is left alone.
     LeftAlone,

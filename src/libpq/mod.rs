@@ -4,8 +4,8 @@
 //! wheels bundle under other names and load `RTLD_LOCAL`. Which one a caller
 //! gets is ld.so's business alone: nothing named `PQ…` is exported here. Each
 //! libpq that is mapped is found *where it is* ([`crate::bind`]), and its entry points
-//! are redirected to entrances of the gate ([`crate::shims`]), a set of its own
-//! for each libpq, so that an entrance knows whose it is.
+//! are redirected to trampolines to the shims ([`crate::shims`]), a set of its own
+//! for each libpq, so that a trampoline knows whose it is.
 
 pub mod calls;
 pub mod elf;
@@ -21,7 +21,7 @@ pub use entry_points::entry;
 /// How many libpqs at once. A ninth is left alone.
 pub const LIBRARIES: usize = 8;
 
-/// One libpq. Written by [`crate::bind`], read by whoever passes the gate.
+/// One libpq. Written by [`crate::bind`], read by whoever passes the shims.
 pub struct Library {
     index: usize,
     /// Whether this place is taken.

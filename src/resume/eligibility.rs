@@ -7,14 +7,14 @@ use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_
 use crate::libpq::types::PGconn;
 use crate::libpq::{entry, Library};
 use crate::session::connection::Connection;
-use crate::session::endpoint::{Client, Dial};
+use crate::session::endpoint::{Dial, DialEnvironment};
 use crate::session::loss::Loss;
 use crate::{policy, tracker};
 use forkguard_signal_safe::descriptors::{self, State, UNSEEN};
 use forkguard_sql::{Cause, Reason};
 
 /// What an inherited connection is.
-pub enum Judgement {
+pub enum Checked {
     /// Left to this process: handed over, or released by the program.
     Ours,
     /// The next call resumes it.
@@ -56,25 +56,25 @@ fn dial(library: &Library, pgconn: PGconn, unix: bool) -> Dial {
     }
 }
 
-/// Judges an inherited connection. Asks libpq and the kernel, not the server.
-pub fn judge(library: &Library, connection: &Connection) -> Judgement {
+/// Checks an inherited connection. Asks libpq and the kernel, not the server.
+pub fn check_eligibility(library: &Library, connection: &Connection) -> Checked {
     let pgconn = connection.pgconn();
     let fd = library.socket(pgconn);
-    let lost = |reason: Reason| Judgement::Lost(reason.into());
+    let lost = |reason: Reason| Checked::Lost(reason.into());
     let entry = descriptors::find(fd);
     let word = entry.map(|entry| entry.word());
     // The very socket it was established on, left alive in this process: handed
     // over. Not another one under its number.
     let is_the_same = descriptors::identity_of(fd) == Ok(connection.identity.load(Relaxed));
     if is_the_same && tracker::is_own_session(fd) {
-        return Judgement::Ours;
+        return Checked::Ours;
     }
     if !policy::resumes() {
-        return Judgement::Nothing;
+        return Checked::Nothing;
     }
     let noted = connection.fd.load(Relaxed);
     if noted < 0 && library.status(pgconn) != CONNECTION_OK {
-        return Judgement::Nothing;
+        return Checked::Nothing;
     }
     if noted < 0 {
         return lost(Reason::NotEstablished);
@@ -89,10 +89,10 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
     // call on it now.
     let state = unsafe { connection.inherited_state() };
     if let Some(loss) = state.journal.opaque() {
-        return Judgement::Lost(loss.clone());
+        return Checked::Lost(loss.clone());
     }
     if let Some(loss) = state.journal.obstacle() {
-        return Judgement::Lost(loss);
+        return Checked::Lost(loss);
     }
     if noted != fd {
         return lost(Reason::DescriptorChanged);
@@ -129,18 +129,18 @@ pub fn judge(library: &Library, connection: &Connection) -> Judgement {
             .journal
             .can_begin_again(transaction == PQTRANS_INERROR)
         {
-            return Judgement::Lost(loss);
+            return Checked::Lost(loss);
         }
     } else if !state.journal.is_settled() {
         return lost(Reason::TransactionUnseen);
     }
-    let Some(place) = state.place else {
+    let Some(endpoint) = state.endpoint else {
         return lost(Reason::PeerUnknown);
     };
-    let dial = dial(library, pgconn, place.unix);
-    if let Some(detail) = place.client.changed(&Client::now(), dial) {
+    let dial = dial(library, pgconn, endpoint.unix);
+    if let Some(detail) = endpoint.environment.changed(&DialEnvironment::now(), dial) {
         let (reason, detail) = (Reason::ClientChanged, detail.as_bytes());
-        return Judgement::Lost(Loss::from(Cause { reason, detail }));
+        return Checked::Lost(Loss::from(Cause { reason, detail }));
     }
-    Judgement::Resumable
+    Checked::Resumable
 }

@@ -13,7 +13,7 @@ use std::boxed::Box;
 use super::question::Parent;
 use super::replay;
 use super::replay::Replay;
-use super::reported_parameters::Told;
+use super::reported_parameters::ReportedParameters;
 use crate::boundary::guarded;
 use crate::libpq::calls::{Notification, CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR};
 use crate::libpq::types::{NoticeReceiver, PGconn};
@@ -31,7 +31,7 @@ use forkguard_sql::Reason;
 /// What is kept while libpq dials and replays.
 struct Task {
     fd: i32,
-    before: Told,
+    before: ReportedParameters,
     non_blocking: bool,
     parent: i32,
     /// Where the session stood (`PGTransactionStatusType`): at the fork, or since its end was answered here.
@@ -56,7 +56,7 @@ pub fn resume(library: &Library, connection: &'static Connection, inside: &mut I
         }
         Box::into_raw(Box::new(Task {
             fd: connection.fd.load(Relaxed),
-            before: Told::of(library, pgconn),
+            before: ReportedParameters::of(library, pgconn),
             non_blocking: library.is_nonblocking(pgconn) != 0,
             parent: library.backend_pid(pgconn),
             transaction: connection.transaction_status(library),
@@ -197,10 +197,13 @@ impl Task {
             return self.refuse(Reason::OtherDescriptor);
         }
         let state = inside.state();
-        if state.place.map(|place| place.peer) != endpoint::peer(self.fd) {
+        if state.endpoint.map(|endpoint| endpoint.peer) != endpoint::peer(self.fd) {
             return self.refuse(Reason::OtherAddress);
         }
-        if let Some(what) = self.before.other_place(&Told::of(library, pgconn)) {
+        if let Some(what) = self
+            .before
+            .find_other_server(&ReportedParameters::of(library, pgconn))
+        {
             return self.refuse(Loss::with(Reason::OtherPlace, what.as_bytes()));
         }
         let ago = |us: u64| sys::now_us().saturating_sub(us);
@@ -208,7 +211,7 @@ impl Task {
         let failed = self.transaction == PQTRANS_INERROR;
         let parent = Parent {
             backend: self.parent,
-            age_us: ago(state.place.map_or(0, |place| place.since_us)),
+            age_us: ago(state.endpoint.map_or(0, |endpoint| endpoint.since_us)),
             in_transaction: self.transaction != PQTRANS_IDLE && !journal.is_undone(failed),
             vouched: journal.is_vouched(),
             has_locked: journal.has_locked(),
@@ -251,8 +254,8 @@ impl Task {
             self.refuse(Reason::AlteredDefaults);
         }
         let excused = |name: &str| pooled && journal.sets(name);
-        let now = Told::of(library, connection.pgconn());
-        let other = self.before.unequal(&now, excused);
+        let now = ReportedParameters::of(library, connection.pgconn());
+        let other = self.before.find_unequal(&now, excused);
         let is_in = library.transaction_status(connection.pgconn()) == self.transaction;
         if let Some(what) = other.or((!is_in).then_some("transaction")) {
             self.refuse(Loss::with(Reason::ReplayDiffers, what.as_bytes()));
@@ -281,8 +284,8 @@ impl Task {
         state
             .journal
             .set_unnamed_is_ours(self.replay.leaves_unnamed);
-        if let Some(place) = &mut state.place {
-            place.since_us = sys::now_us();
+        if let Some(endpoint) = &mut state.endpoint {
+            endpoint.since_us = sys::now_us();
         }
         connection.record_socket(fd, state);
         stats::count(Count::Resumed, 1);

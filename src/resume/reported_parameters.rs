@@ -12,7 +12,7 @@ const IDENTITY: usize = 4;
 type Text = Option<Vec<u8>>;
 
 /// All of it, copied: a dial frees what libpq keeps.
-pub struct Told {
+pub struct ReportedParameters {
     database: Text,
     user: Text,
     tls: bool,
@@ -20,11 +20,11 @@ pub struct Told {
     reported: Vec<Text>,
 }
 
-impl Told {
+impl ReportedParameters {
     /// As of now.
-    pub fn of(library: &Library, pgconn: PGconn) -> Told {
+    pub fn of(library: &Library, pgconn: PGconn) -> ReportedParameters {
         let copy = |text: types::Text| text.bytes().map(<[u8]>::to_vec);
-        Told {
+        ReportedParameters {
             database: copy(library.database(pgconn)),
             user: copy(library.user(pgconn)),
             tls: library.ssl_in_use(pgconn) != 0,
@@ -37,7 +37,7 @@ impl Told {
     }
 
     /// What makes `other`, told right after a dial, another place than this.
-    pub fn other_place(&self, other: &Told) -> Option<&'static str> {
+    pub fn find_other_server(&self, other: &ReportedParameters) -> Option<&'static str> {
         if self.database != other.database || self.user != other.user {
             Some("another database or user")
         } else if self.tls && !other.tls || self.gss && !other.gss {
@@ -50,7 +50,11 @@ impl Told {
     }
 
     /// What a replay has not made equal, but for what `excused` says.
-    pub fn unequal(&self, other: &Told, excused: impl Fn(&str) -> bool) -> Option<&'static str> {
+    pub fn find_unequal(
+        &self,
+        other: &ReportedParameters,
+        excused: impl Fn(&str) -> bool,
+    ) -> Option<&'static str> {
         let mut names = self.differing(other, REPORTED.len());
         names.find(|name| !excused(name))
     }
@@ -58,7 +62,7 @@ impl Told {
     /// Which of the first parameters are not the same.
     fn differing<'a>(
         &'a self,
-        other: &'a Told,
+        other: &'a ReportedParameters,
         first: usize,
     ) -> impl Iterator<Item = &'static str> + 'a {
         let pairs = self.reported.iter().zip(&other.reported).zip(REPORTED);

@@ -1,4 +1,4 @@
-//! What the gate knows of each `PGconn`.
+//! What the shims know of each `PGconn`.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -23,9 +23,9 @@ use forkguard_sql::{Cause, Reason};
 /// What becomes of an inherited connection in this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Fate {
+pub enum Eligibility {
     /// Nobody has asked yet.
-    Open = 0,
+    Unchecked = 0,
     /// The next call that needs the server resumes it.
     Resumable = 1,
     /// It is lost.
@@ -48,9 +48,9 @@ pub struct Connection {
     pub fd: AtomicI32,
     /// What was open there: a number may be closed and used again.
     pub identity: AtomicU64,
-    fate: AtomicU8,
-    /// In which generation that was judged.
-    judged_in: AtomicU32,
+    eligibility: AtomicU8,
+    /// In which generation that was checked.
+    checked_in: AtomicU32,
     /// A `PGcancel` of our own, for a session that was resumed: what the program
     /// made before the fork names the parent's backend.
     cancel: AtomicUsize,
@@ -118,8 +118,8 @@ impl Record for Connection {
             frame: AtomicUsize::new(0),
             fd: AtomicI32::new(-1),
             identity: AtomicU64::new(0),
-            fate: AtomicU8::new(Fate::Open as u8),
-            judged_in: AtomicU32::new(0),
+            eligibility: AtomicU8::new(Eligibility::Unchecked as u8),
+            checked_in: AtomicU32::new(0),
             cancel: AtomicUsize::new(0),
             left_to_us: AtomicBool::new(false),
             left: AtomicBool::new(false),
@@ -215,7 +215,8 @@ impl Connection {
     pub fn own(&self) {
         self.left_to_us.store(false, Relaxed);
         self.ended.store(false, Relaxed);
-        self.fate.store(Fate::Open as u8, Relaxed);
+        self.eligibility
+            .store(Eligibility::Unchecked as u8, Relaxed);
         self.owner.store(generation::current(), Relaxed);
         self.progress.begin();
     }
@@ -249,7 +250,7 @@ impl Connection {
     }
 
     /// It was handed over by its parent, who does not touch it any more: this
-    /// process's, under the old key, and not to be made anew.
+    /// process's, under the old key, and not to be made again.
     pub fn leave_to_us(&self) {
         self.empty_state();
         self.own();
@@ -266,20 +267,20 @@ impl Connection {
         self.left_to_us.load(Relaxed)
     }
 
-    /// What becomes of it, as judged. That it can be resumed is to be judged anew
+    /// The state of an inherited connection, as checked. That it can be resumed is checked again
     /// in each child: it may inherit half a dial.
-    pub fn fate(&self) -> Fate {
-        match self.fate.load(Relaxed) {
-            1 if self.judged_in.load(Relaxed) == generation::current() => Fate::Resumable,
-            2 => Fate::Lost,
-            _ => Fate::Open,
+    pub fn eligibility(&self) -> Eligibility {
+        match self.eligibility.load(Relaxed) {
+            1 if self.checked_in.load(Relaxed) == generation::current() => Eligibility::Resumable,
+            2 => Eligibility::Lost,
+            _ => Eligibility::Unchecked,
         }
     }
 
-    /// Judged.
-    pub fn set_fate(&self, fate: Fate) {
-        self.judged_in.store(generation::current(), Relaxed);
-        self.fate.store(fate as u8, Relaxed);
+    /// Records what the check said, for this process.
+    pub fn set_eligibility(&self, state: Eligibility) {
+        self.checked_in.store(generation::current(), Relaxed);
+        self.eligibility.store(state as u8, Relaxed);
     }
 
     /// Where it says which thread is inside: good for as long as the process.
@@ -390,7 +391,7 @@ impl Connection {
     }
 
     /// A session of this process's stands at `fd`: what is open there is noted, and
-    /// from now on bytes there must come from calls at the gate.
+    /// from now on bytes there must come from calls at the shims.
     pub fn record_socket(&'static self, fd: i32, state: &mut SessionState) {
         let identity = descriptors::identity_of(fd).unwrap_or(0);
         self.identity.store(identity, Relaxed);
@@ -401,7 +402,7 @@ impl Connection {
 
     /// An inherited session is lost in this process, and the log says why.
     pub fn lose(&self, loss: &Loss) {
-        self.set_fate(Fate::Lost);
+        self.set_eligibility(Eligibility::Lost);
         let Cause { reason, detail } = loss.cause();
         stats::count_opaque(reason.code().as_bytes(), detail);
         let fd = self.fd.load(Relaxed);

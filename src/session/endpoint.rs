@@ -11,20 +11,20 @@ use forkguard_signal_safe::sys;
 
 /// Noted when the session was established, and compared after the dial.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct Endpoint {
     /// The peer's address, all of it, as a hash.
     pub peer: u64,
     /// It is a Unix socket's.
     pub unix: bool,
     /// What the client was.
-    pub client: Client,
+    pub environment: DialEnvironment,
     /// When it was noted, by the monotonic clock.
     pub since_us: u64,
 }
 
 /// What a client is, as far as libpq looks when it dials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Client {
+pub struct DialEnvironment {
     /// A hash for each of [`READ_AT_DIAL`].
     environment: [u64; READ_AT_DIAL.len()],
     user: u32,
@@ -61,13 +61,13 @@ impl Hash {
     }
 }
 
-impl Place {
+impl Endpoint {
     /// Of the socket at `fd`, as of now. `None` where the kernel will not say.
-    pub fn of(fd: i32) -> Option<Place> {
-        Some(Place {
+    pub fn of(fd: i32) -> Option<Endpoint> {
+        Some(Endpoint {
             peer: peer(fd)?,
             unix: is_unix(fd),
-            client: Client::now(),
+            environment: DialEnvironment::now(),
             since_us: sys::now_us(),
         })
     }
@@ -126,9 +126,9 @@ const READ_AT_DIAL: [(&str, Reader); 14] = [
     ("KRB5", Reader::Kerberos),
 ];
 
-impl Client {
+impl DialEnvironment {
     /// What has changed since, in `now`, that a dial would read; `None`: nothing has.
-    pub fn changed(&self, now: &Client, dial: Dial) -> Option<&'static str> {
+    pub fn changed(&self, now: &DialEnvironment, dial: Dial) -> Option<&'static str> {
         let pairs = self.environment.iter().zip(&now.environment);
         for ((before, now), (name, reader)) in pairs.zip(READ_AT_DIAL) {
             let is_read = match reader {
@@ -158,10 +158,10 @@ impl Client {
     }
 
     /// As of now.
-    pub fn now() -> Client {
+    pub fn now() -> DialEnvironment {
         // SAFETY: takes nothing and always succeeds.
         let user = unsafe { libc::geteuid() };
-        Client {
+        DialEnvironment {
             environment: environment(),
             user,
             root: file(c"/"),
@@ -206,7 +206,7 @@ fn file(path: &CStr) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
 
-    const ONE: Client = Client {
+    const ONE: DialEnvironment = DialEnvironment {
         environment: [0; READ_AT_DIAL.len()],
         user: 0,
         root: None,
@@ -219,7 +219,7 @@ mod tests {
         relative: false,
     };
 
-    fn with(name: &str) -> Client {
+    fn with(name: &str) -> DialEnvironment {
         let mut client = ONE;
         let at = READ_AT_DIAL.iter().position(|(its, _)| *its == name);
         client.environment[at.unwrap()] = 1;
@@ -227,7 +227,7 @@ mod tests {
     }
 
     /// Which of the dials read it.
-    fn read_by(client: Client) -> std::vec::Vec<&'static str> {
+    fn read_by(client: DialEnvironment) -> std::vec::Vec<&'static str> {
         let dials = [
             ("plain", PLAIN),
             (
@@ -270,18 +270,18 @@ mod tests {
         assert_eq!(read_by(with("SSL_CERT_FILE=")), ["tls"]);
         assert_eq!(read_by(with("KRB5CCNAME=")), ["kerberos"]);
         assert_eq!(
-            read_by(Client { user: 1, ..ONE }),
+            read_by(DialEnvironment { user: 1, ..ONE }),
             ["unix", "tls", "kerberos"]
         );
         assert_eq!(
-            read_by(Client {
+            read_by(DialEnvironment {
                 root: Some((1, 1)),
                 ..ONE
             }),
             all
         );
         assert_eq!(
-            read_by(Client {
+            read_by(DialEnvironment {
                 folder: Some((1, 1)),
                 ..ONE
             }),

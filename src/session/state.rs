@@ -1,6 +1,6 @@
 //! What is known of a session, for the thread inside a call on it.
 
-use super::endpoint::Place;
+use super::endpoint::Endpoint;
 use super::journal::{Effects, Journal, Rules, Standing};
 use crate::libpq::types::PGconn;
 use crate::libpq::Library;
@@ -47,7 +47,7 @@ pub struct SessionState {
     /// The server's major version.
     pub server: u16,
     /// Where it leads; `None` until it is established.
-    pub place: Option<Place>,
+    pub endpoint: Option<Endpoint>,
 }
 
 impl SessionState {
@@ -66,7 +66,7 @@ impl SessionState {
             standard_strings: true,
             ascii_safe: true,
             server: 0,
-            place: None,
+            endpoint: None,
         }
     }
 

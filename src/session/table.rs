@@ -18,7 +18,7 @@ pub trait Record: Sized + Sync + 'static {
     fn key(&self) -> &AtomicUsize;
 }
 
-/// Up to `N` objects, `N` a power of two; what finds no place is a stranger.
+/// Up to `N` objects, `N` a power of two; what finds no place is not known.
 pub struct Table<R: Record, const N: usize>([AtomicPtr<R>; N]);
 
 /// How far from its place an object may be: with half of the places taken, one

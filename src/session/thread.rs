@@ -1,17 +1,17 @@
-//! What this thread is doing at the gate.
+//! What this thread is doing at the shims.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::libpq::types::PGconn;
 
-/// This process, or one before it, has dialled a session anew.
+/// This process, or one before it, has dialled a session again.
 static EVER: AtomicBool = AtomicBool::new(false);
 
 std::thread_local! {
     // Const and without destructors: plain thread-local memory, usable in a
     // signal handler and at any moment of a thread's life.
-    /// The connection that this thread is dialling anew.
+    /// The connection that this thread is redialling.
     static DIALLING: Cell<Dialling> = const { Cell::new(Dialling::NOT) };
     /// The call of libpq's under way, where the detector is on.
     static CALL: Cell<Call> = const { Cell::new(NO_CALL) };
@@ -87,7 +87,7 @@ impl Dialling {
 pub struct Call {
     /// Its number among the entry points.
     pub function: usize,
-    /// Where on the stack its entrance stands; 0: there is none.
+    /// Where on the stack its trampoline stands; 0: there is none.
     pub frame: usize,
     /// The use of an inherited session in it has been told.
     pub told: bool,

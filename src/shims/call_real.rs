@@ -16,7 +16,7 @@ macro_rules! real {
         let real = library.real($crate::libpq::entry_points::entry::$name);
         let first = $crate::libpq::types::ToWord::word($first);
         type Function = unsafe extern "C-unwind" fn(usize $(, $crate::shims::call_real::word!($argument))*) -> usize;
-        // SAFETY: an entrance is only called once `bind` has stored the
+        // SAFETY: a trampoline is only called once `bind` has stored the
         // function it stands for, with so many arguments, all of the integer
         // class (entry_points.rs). They are the caller's.
         let call = || unsafe {

@@ -1,7 +1,7 @@
 //! Cancelling: a child's own statement or nobody's.
 //!
 //! `PGcancel`, `PGcancelConn` and `PGconn` hold the number and the key of a
-//! backend; a new socket and those are all a cancel needs. So the gate knows
+//! backend; a new socket and those are all a cancel needs. So the shims know
 //! which process made each. `PQcancel` may be called in a signal handler
 //! (libpq-cancel.html): what is done for it neither allocates nor locks.
 
@@ -11,13 +11,13 @@ use core::ffi::{c_int, CStr};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
 
 use super::call_real::real;
-use super::enter::{cross, fate, Crossing};
+use super::enter::{check_inherited, enter, Entered};
 use super::request::Request;
 use crate::boundary::{guarded, has_inherited_nothing, notice_fork};
 use crate::libpq::calls::CONNECTION_BAD;
 use crate::libpq::types::{PGcancel, PGcancelConn, PGconn, Text};
 use crate::libpq::Library;
-use crate::session::connection::{self, Connection, Fate, Role};
+use crate::session::connection::{self, Connection, Eligibility, Role};
 use crate::session::table::{Record, Table};
 use crate::tracker;
 use forkguard_signal_safe::stats::{self, Count};
@@ -48,7 +48,7 @@ impl Record for Cancel {
 
 static CANCELS: Table<Cancel, 16384> = Table::empty();
 
-fn made(address: usize, of: Option<&'static Connection>) {
+fn record_cancel(address: usize, of: Option<&'static Connection>) {
     guarded((), || {
         CANCELS.insert(address, |record| {
             // The process whose session's key it holds.
@@ -69,17 +69,17 @@ enum Whose {
     Own,
     /// This process's own, by this `PGcancel`.
     OwnBy(PGcancel),
-    /// Nobody's: the session is idle and has not been made anew.
+    /// Nobody's: the session is idle and has not been made again.
     Nobodys,
     /// Another process's.
     Anothers,
 }
 
 /// Of a `PGcancel`. In a signal handler, too.
-fn whose(cancel: PGcancel) -> Whose {
+fn find_owner(cancel: PGcancel) -> Whose {
     notice_fork();
     let Some(record) = CANCELS.find(cancel.address()) else {
-        // Made before the gate stood, or past it: in the process that made it
+        // Made before the shims stood, or past it: in the process that made it
         // that is fine, in another it cannot be told.
         return if ownership::is_child() {
             Whose::Anothers
@@ -99,7 +99,7 @@ fn whose(cancel: PGcancel) -> Whose {
     }
     let own = connection.own_cancel();
     match connection.is_inherited() {
-        true if connection.fate() == Fate::Resumable => Whose::Nobodys,
+        true if connection.eligibility() == Eligibility::Resumable => Whose::Nobodys,
         true => Whose::Anothers,
         false if !own.is_null() => Whose::OwnBy(own),
         false if connection.was_left_to_us() => Whose::Own,
@@ -122,7 +122,7 @@ pub fn of_another(address: usize) -> Option<(c_int, u64)> {
     let Some(connection) = connection.filter(|connection| {
         connection.serial() == record.serial.load(Relaxed) && connection.owner() == owner
     }) else {
-        return gone; // ended, or begun anew, in this process
+        return gone; // ended, or begun again, in this process
     };
     let fd = connection.fd.load(Relaxed);
     if descriptors::identity_of(fd) != Ok(connection.identity.load(Relaxed)) {
@@ -165,7 +165,7 @@ pub unsafe extern "C-unwind" fn PQcancel(
     if has_inherited_nothing() || cancel.is_null() {
         return real!(library, PQcancel, cancel, errbuf, size);
     }
-    match whose(cancel) {
+    match find_owner(cancel) {
         Whose::Own => real!(library, PQcancel, cancel, errbuf, size),
         Whose::OwnBy(own) => real!(library, PQcancel, own, errbuf, size),
         Whose::Nobodys => {
@@ -203,19 +203,19 @@ frees! {
 }
 
 /// Whether the `PGconn` holds the key of this process's own session. An
-/// inherited one that can be is made anew for that.
+/// inherited one that can be is made again for that.
 fn holds_own_key(library: &Library, pgconn: PGconn) -> bool {
     if has_inherited_nothing() {
         return true;
     }
     // Outside of another call, this dials.
-    match cross(library, pgconn, Request::Other, Role::Other) {
-        Crossing::In(mut inside) => {
+    match enter(library, pgconn, Request::Other, Role::Other) {
+        Entered::In(mut inside) => {
             inside.leave();
             true
         }
-        Crossing::Failed | Crossing::Answered(_) => false,
-        Crossing::Pass => match connection::find(pgconn) {
+        Entered::Failed | Entered::Answered(_) => false,
+        Entered::Pass => match connection::find(pgconn) {
             Some(connection) => !connection.is_inherited(),
             None => !ownership::is_child(),
         },
@@ -233,7 +233,7 @@ pub unsafe extern "C-unwind" fn PQgetCancel(pgconn: PGconn, library: &Library) -
     }
     let cancel: PGcancel = real!(library, PQgetCancel, pgconn);
     if !cancel.is_null() {
-        made(cancel.address(), connection::find(pgconn));
+        record_cancel(cancel.address(), connection::find(pgconn));
     }
     cancel
 }
@@ -249,7 +249,7 @@ pub unsafe extern "C-unwind" fn PQrequestCancel(pgconn: PGconn, library: &Librar
         match connection::find(pgconn) {
             Some(connection) if connection.is_inherited() => {
                 stats::count(Count::CancelsHeld, 1);
-                return c_int::from(fate(library, connection) == Fate::Resumable);
+                return c_int::from(check_inherited(library, connection) == Eligibility::Resumable);
             }
             None if ownership::is_child() => {
                 stats::count(Count::CancelsHeld, 1);
@@ -276,7 +276,7 @@ pub unsafe extern "C-unwind" fn PQcancelCreate(pgconn: PGconn, library: &Library
     }
     let cancel: PGcancelConn = real!(library, PQcancelCreate, pgconn);
     if !cancel.is_null() {
-        made(cancel.address(), connection::find(pgconn));
+        record_cancel(cancel.address(), connection::find(pgconn));
     }
     cancel
 }
@@ -316,7 +316,7 @@ macro_rules! cancels {
 cancels! {
     // These two begin one; the others only go on with it.
     PQcancelStart = 0 => c_int, step true, held 1;
-    // Waits for the server between its connect sections, which it makes past the gate.
+    // Waits for the server between its connect sections, which it makes past the shims.
     PQcancelBlocking = 0 => c_int, step false, held 1;
     PQcancelPoll = 0 => c_int, step true, held 0; // PGRES_POLLING_FAILED
     PQcancelStatus = CONNECTION_BAD => c_int, step false, held 0;

@@ -8,7 +8,7 @@ use core::ptr::null;
 use std::format;
 
 use super::call_real::real;
-use super::enter::{cross, failed_result, Crossing};
+use super::enter::{enter, failed_result, Entered};
 use super::request::Request;
 use crate::boundary::guarded;
 use crate::libpq::calls::{
@@ -154,11 +154,11 @@ macro_rules! waits {
         #[allow(clippy::too_many_arguments)] // PQexecParams has eight
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: $kind)*, library: &Library) -> Option<PGresult> {
-            match cross(library, $pgconn, $request, Role::Waits) {
-                Crossing::Answered(result) => Some(result),
-                Crossing::Pass => real!(library, $name, $pgconn $(, $argument)*),
-                Crossing::Failed => failed_result(library, $pgconn),
-                Crossing::In(mut inside) => {
+            match enter(library, $pgconn, $request, Role::Waits) {
+                Entered::Answered(result) => Some(result),
+                Entered::Pass => real!(library, $name, $pgconn $(, $argument)*),
+                Entered::Failed => failed_result(library, $pgconn),
+                Entered::In(mut inside) => {
                     $(drop_unnamed_of_ours(library, $pgconn, &mut inside, $prepared);)?
                     about_to_send(library, $pgconn, &mut inside, |$journal, $rules| $read);
                     let result: Option<PGresult> = real!(library, $name, $pgconn $(, $argument)*);
@@ -181,10 +181,10 @@ macro_rules! sends {
         #[allow(clippy::too_many_arguments)] // PQexecParams has eight
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: $kind)*, library: &Library) -> c_int {
-            match cross(library, $pgconn, Request::Other, Role::Sends) {
-                Crossing::Pass => real!(library, $name, $pgconn $(, $argument)*),
-                Crossing::Failed | Crossing::Answered(_) => 0,
-                Crossing::In(mut inside) => {
+            match enter(library, $pgconn, Request::Other, Role::Sends) {
+                Entered::Pass => real!(library, $name, $pgconn $(, $argument)*),
+                Entered::Failed | Entered::Answered(_) => 0,
+                Entered::In(mut inside) => {
                     $(drop_unnamed_of_ours(library, $pgconn, &mut inside, $prepared);)?
                     about_to_send(library, $pgconn, &mut inside, |$journal, $rules| $read);
                     let taken = real!(library, $name, $pgconn $(, $argument)*);
@@ -313,11 +313,11 @@ sends! {
 /// The caller's argument is libpq's.
 #[inline(never)]
 pub unsafe extern "C-unwind" fn PQgetResult(pgconn: PGconn, library: &Library) -> Option<PGresult> {
-    match cross(library, pgconn, Request::None, Role::Other) {
-        Crossing::Pass | Crossing::Failed | Crossing::Answered(_) => {
+    match enter(library, pgconn, Request::None, Role::Other) {
+        Entered::Pass | Entered::Failed | Entered::Answered(_) => {
             real!(library, PQgetResult, pgconn)
         }
-        Crossing::In(mut inside) => {
+        Entered::In(mut inside) => {
             let result: Option<PGresult> = real!(library, PQgetResult, pgconn);
             let state = inside.state();
             if state.pipeline || !state.sent.is_none() {
@@ -371,7 +371,7 @@ pub unsafe extern "C-unwind" fn PQsetClientEncoding(
     encoding: Text,
     library: &Library,
 ) -> c_int {
-    let Crossing::In(mut inside) = cross(library, pgconn, Request::Other, Role::Many) else {
+    let Entered::In(mut inside) = enter(library, pgconn, Request::Other, Role::Many) else {
         return real!(library, PQsetClientEncoding, pgconn, encoding);
     };
     about_to_send(library, pgconn, &mut inside, |journal, rules| {
@@ -408,9 +408,9 @@ macro_rules! seen {
         /// The caller's arguments are libpq's.
         #[inline(never)]
         pub unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: usize)*, library: &Library) -> usize {
-            match cross(library, $pgconn, Request::$request, Role::$role) {
-                Crossing::Pass | Crossing::Failed | Crossing::Answered(_) => real!(library, $name, $pgconn $(, $argument)*),
-                Crossing::In(mut inside) => {
+            match enter(library, $pgconn, Request::$request, Role::$role) {
+                Entered::Pass | Entered::Failed | Entered::Answered(_) => real!(library, $name, $pgconn $(, $argument)*),
+                Entered::In(mut inside) => {
                     $($first(library, $pgconn, &mut inside);)?
                     let result = real!(library, $name, $pgconn $(, $argument)*);
                     $({

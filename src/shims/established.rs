@@ -13,7 +13,7 @@ use crate::libpq::calls::CONNECTION_OK;
 use crate::libpq::types::{NoticeReceiver, PGcancel, PGconn};
 use crate::libpq::Library;
 use crate::session::connection::{self, Connection};
-use crate::session::endpoint::Place;
+use crate::session::endpoint::Endpoint;
 use crate::session::thread;
 use crate::{memory, policy, tracker};
 use forkguard_signal_safe::connect_section;
@@ -22,7 +22,7 @@ use forkguard_signal_safe::connect_section;
 const POLLING_OK: c_int = 3;
 
 /// A connection is up, and is this process's.
-fn established(library: &Library, connection: &'static Connection) {
+fn record_established(library: &Library, connection: &'static Connection) {
     guarded((), || {
         let pgconn = connection.pgconn();
         connection.begin_anew();
@@ -32,7 +32,7 @@ fn established(library: &Library, connection: &'static Connection) {
         let mut inside = unsafe { connection.assume_inside() };
         let state = inside.state();
         if policy::resumes() {
-            state.place = Place::of(fd);
+            state.endpoint = Endpoint::of(fd);
             state.read_mode(library, pgconn);
             state.read_server(library, pgconn);
             let (user, database) = (library.user(pgconn), library.database(pgconn));
@@ -46,13 +46,13 @@ fn established(library: &Library, connection: &'static Connection) {
 }
 
 /// A connection attempt has ended well, or one that had is asked once more.
-fn polled(library: &Library, connection: &'static Connection) {
+fn record_poll(library: &Library, connection: &'static Connection) {
     // The attempt of a parent can end well in its child: by what libpq had read
     // before the fork, and then it is the parent's session all the same.
     let own =
         !connection.is_inherited() || tracker::is_own_session(library.socket(connection.pgconn()));
     if own && connection.fd.load(Relaxed) < 0 {
-        established(library, connection);
+        record_established(library, connection);
     }
 }
 
@@ -78,7 +78,7 @@ pub unsafe extern "C-unwind" fn PQsetNoticeReceiver(
 
 /// A connection was made. Where a blocking call did, its own steps inside have
 /// said so already.
-fn made(library: &Library, pgconn: PGconn) {
+fn record_made(library: &Library, pgconn: PGconn) {
     if pgconn.is_null() {
         return;
     }
@@ -88,9 +88,9 @@ fn made(library: &Library, pgconn: PGconn) {
             return;
         };
         thread::set_made(pgconn);
-        // Where libpq calls itself past the gate, no step has said so.
+        // Where libpq calls itself past the shims, no step has said so.
         if connection.fd.load(Relaxed) < 0 && library.status(pgconn) == CONNECTION_OK {
-            established(library, connection);
+            record_established(library, connection);
         }
     });
 }
@@ -113,7 +113,7 @@ macro_rules! begins {
             if let Some(section) = section {
                 connect_section::leave(section);
             }
-            made(library, pgconn);
+            record_made(library, pgconn);
             pgconn
         }
     )*};
@@ -142,7 +142,7 @@ macro_rules! polls {
             // A dial of our own looks after itself.
             if answer == POLLING_OK && !thread::is_dialling() {
                 if let Some(connection) = connection::find(pgconn) {
-                    polled(library, connection);
+                    record_poll(library, connection);
                 }
             }
             answer
@@ -191,7 +191,7 @@ pub unsafe extern "C-unwind" fn PQreset(pgconn: PGconn, library: &Library) {
     connect_section::leave(section);
     if let Some(connection) = known {
         if connection.fd.load(Relaxed) < 0 && library.status(pgconn) == CONNECTION_OK {
-            established(library, connection);
+            record_established(library, connection);
         }
     }
 }

@@ -48,7 +48,7 @@ extern "C" fn is_anothers_in_child(fd: c_int) -> bool {
     if !descriptors::is_inherited_libpqs(fd) {
         return false;
     }
-    // One that has said nothing yet is for our own `send` to judge, which puts a dead socket there: libpq
+    // One that has said nothing yet is left to our own `send`, which puts a dead socket there: libpq
     // keeps a failed send to itself and waits for an answer (fe-misc.c, `write_failed`), and the program's
     // own poll would wait on the live socket for ever (tried).
     if descriptors::find(fd).is_some_and(|entry| entry.word().state() == State::Pending) {
@@ -108,7 +108,7 @@ pub(super) unsafe extern "C-unwind" fn libpq_poll<const L: usize>(
         poll_by_name(list: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int)
 }
 
-/// libpq closes a descriptor. That of the connection being dialled anew is
+/// libpq closes a descriptor. That of the connection being redialled is
 /// kept: nothing else may get the number before the new socket does.
 pub(super) unsafe extern "C-unwind" fn libpq_close<const L: usize>(fd: c_int) -> c_int {
     let dialling = thread::dialling();
@@ -132,7 +132,7 @@ pub(super) unsafe extern "C-unwind" fn libpq_socket<const L: usize>(
         socket_by_name(family: c_int, kind: c_int, protocol: c_int) -> c_int);
     let dialling = thread::dialling();
     let stands = if made >= 0 && dialling.kept && dialling.library == L {
-        guarded(made, || moved(made, kind, dialling))
+        guarded(made, || move_to_kept_number(made, kind, dialling))
     } else {
         made
     };
@@ -142,7 +142,7 @@ pub(super) unsafe extern "C-unwind" fn libpq_socket<const L: usize>(
     stands
 }
 
-fn moved(made: c_int, kind: c_int, dialling: thread::Dialling) -> c_int {
+fn move_to_kept_number(made: c_int, kind: c_int, dialling: thread::Dialling) -> c_int {
     tracker::given_up(dialling.fd);
     let flags = if kind & libc::SOCK_CLOEXEC != 0 {
         libc::O_CLOEXEC
@@ -150,7 +150,7 @@ fn moved(made: c_int, kind: c_int, dialling: thread::Dialling) -> c_int {
         0
     };
     let moved = || sys::dup3(made, dialling.fd, flags);
-    if epoll_fixups::moved_along(dialling.fd, moved).is_err() {
+    if epoll_fixups::replace_and_register(dialling.fd, moved).is_err() {
         return made;
     }
     sys::close(made);

@@ -4,7 +4,7 @@
 //! what is called tells whose function is meant ([`crate::bind`]). The shims know
 //! each `PGconn` ([`crate::session::connection`]) and each `PGcancel` ([`cancel`]), keep the
 //! journal of what is sent ([`commands`]), and in a child make an inherited
-//! session anew before the first call that needs it ([`crate::resume`]).
+//! session again before the first call that needs it ([`crate::resume`]).
 //!
 //! A shim holds no value with a `Drop` across the real call:
 //! `pthread_cancel` and `longjmp` leave through it. What it does besides is

@@ -6,13 +6,13 @@ use core::ffi::{c_int, CStr};
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::call_real::real;
-use super::enter::fate;
+use super::enter::check_inherited;
 use crate::boundary::{has_inherited_nothing, notice_fork};
 use crate::libpq::calls::{Notification, CONNECTION_BAD, CONNECTION_OK, PQTRANS_UNKNOWN};
 use crate::libpq::types::{PGconn, Text};
 use crate::libpq::Library;
 use crate::policy;
-use crate::session::connection::{self, Connection, Fate};
+use crate::session::connection::{self, Connection, Eligibility};
 use crate::session::thread;
 
 /// The inherited connection that is meant, if one is.
@@ -25,7 +25,7 @@ extern "C" fn inherited(library: &Library, pgconn: PGconn) -> Option<&'static Co
     }
     let connection = connection::find(pgconn).filter(|known| known.is_inherited())?;
     // A connection left to this process becomes its own here.
-    fate(library, connection);
+    check_inherited(library, connection);
     connection.is_inherited().then_some(connection)
 }
 
@@ -35,7 +35,7 @@ extern "C" fn inherited(library: &Library, pgconn: PGconn) -> Option<&'static Co
 /// connection closed only where a command has failed.
 fn is_lost_unnoticed(library: &Library, connection: &Connection) -> bool {
     policy::resumes()
-        && connection.fate() == Fate::Lost
+        && connection.eligibility() == Eligibility::Lost
         && library.status(connection.pgconn()) == CONNECTION_OK
 }
 
