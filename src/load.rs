@@ -70,7 +70,7 @@ fn start() {
         (Config::default(), Vec::new())
     };
     sink::start(config.level, config.format);
-    report::start(config.level);
+    report::start();
     for complaint in complaints {
         log::warn!("{complaint}");
     }

@@ -1,4 +1,8 @@
-//! The `log` facade's other side, for normal context.
+//! The logger behind the `log` facade.
+//!
+//! There is one log: the sink. Whatever may run in a hook or a child writes its line there
+//! itself, without formatting. The facade is for what only the constructor and a panic say, in
+//! texts that have to be formatted.
 
 use core::fmt::{self, Write};
 
@@ -43,16 +47,10 @@ impl log::Log for Logger {
 }
 
 /// Sends the facade's records to the sink. Once, by the constructor.
-pub fn start(level: Level) {
+pub fn start() {
     let _ = log::set_logger(&Logger);
-    log::set_max_level(match level {
-        Level::Off => log::LevelFilter::Off,
-        Level::Error => log::LevelFilter::Error,
-        Level::Warn => log::LevelFilter::Warn,
-        Level::Info => log::LevelFilter::Info,
-        Level::Debug => log::LevelFilter::Debug,
-        Level::Trace => log::LevelFilter::Trace,
-    });
+    // The sink decides.
+    log::set_max_level(log::LevelFilter::Trace);
     // A panic of ours is caught at the C boundary and the real function is
     // called; the host's standard error is not the place for its story.
     std::panic::set_hook(std::boxed::Box::new(|panic| {

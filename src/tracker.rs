@@ -55,7 +55,7 @@ pub fn connecting(fd: c_int, address: &[u8]) {
     }
     let Some(entry) = descriptors::entry(fd) else {
         if fd >= 0 {
-            log::warn!("descriptor {fd} is not watched: no memory, or beyond the table");
+            warn_of_unwatched(fd, b"");
         }
         return;
     };
@@ -255,11 +255,34 @@ pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
         });
     }
     stats::count(Count::Opened, 1);
-    log::debug!(
-        "session on descriptor {fd} to {}: {opening:?}",
-        peer::shown(&text)
-    );
+    sink::say(Level::Debug, |line| {
+        line.push(b"session on descriptor ")
+            .push_number(i64::from(fd))
+            .push(b" to ")
+            .push(descriptors::trimmed(&text))
+            .push(b": ")
+            .push(describe_opening(opening));
+    });
     true
+}
+
+fn describe_opening(opening: wire::Opening) -> &'static [u8] {
+    match opening {
+        wire::Opening::Startup { .. } => b"startup",
+        wire::Opening::TlsRequested => b"TLS",
+        wire::Opening::GssRequested => b"GSS",
+        wire::Opening::TlsDirect => b"TLS-direct",
+        wire::Opening::ByHand => b"forkguard_track",
+    }
+}
+
+fn warn_of_unwatched(fd: c_int, which: &[u8]) {
+    sink::say(Level::Warn, |line| {
+        line.push(b"descriptor ")
+            .push_number(i64::from(fd))
+            .push(which)
+            .push(b" is not watched: no memory, or beyond the table");
+    });
 }
 
 fn flags_of(fd: c_int) -> u64 {
@@ -325,7 +348,7 @@ pub fn sending(fd: c_int) {
 /// fence, together with the call that made it.
 pub fn duplicated(entry: Entry, new: c_int, close_on_exec: bool) {
     let Some(copy) = descriptors::entry(new) else {
-        log::warn!("descriptor {new}, a duplicate, is not watched: no memory, or beyond the table");
+        warn_of_unwatched(new, b", a duplicate,");
         return;
     };
     entry.set_flag(DUPLICATED, true);
@@ -361,7 +384,11 @@ pub fn closed(fd: c_int, entry: Entry, word: Word) {
     }
     let identity = entry.identity();
     if fence::forget(|| entry.forget_if(word)) && word.state() == State::Session {
-        log::debug!("session on descriptor {fd} closed");
+        sink::say(Level::Debug, |line| {
+            line.push(b"session on descriptor ")
+                .push_number(i64::from(fd))
+                .push(b" closed");
+        });
         let goes_on = word.has(DUPLICATED) && is_elsewhere(identity);
         if !word.is_inherited() && !goes_on {
             stats::count(Count::Closed, 1);
