@@ -12,7 +12,7 @@ use core::ffi::{c_int, c_void};
 use core::mem::transmute;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 
-use crate::bind;
+use crate::objects::list;
 use crate::python_frames::{self as frames, Frame};
 use forkguard_signal_safe::line::Line;
 use forkguard_signal_safe::sys;
@@ -37,7 +37,7 @@ pub fn look() {
         return;
     }
     let mut found = None;
-    bind::each_sound_object(&mut |object| {
+    list::each_sound_object(&mut |object| {
         // The first in the list is the one that is used: a program that is linked
         // with libpython may have copies of its variables (`R_*_COPY`).
         for (export, name) in EXPORTS.iter().zip(NAMES) {

@@ -10,7 +10,7 @@ use core::ffi::{c_int, c_void, CStr};
 use core::mem::transmute;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 
-use crate::bind;
+use crate::objects::list;
 use forkguard_signal_safe::line::Line;
 use forkguard_signal_safe::processor;
 use forkguard_signal_safe::{sink, sys, threads};
@@ -38,7 +38,7 @@ extern "C" {
 pub fn start() {
     let here = start as *const () as usize;
     let (mut unwinders, mut free) = (0, 0);
-    bind::each_sound_object(&mut |object| {
+    list::each_sound_object(&mut |object| {
         if object.holds(here) {
             let range = object.range();
             OURS[0].store(range.start, Relaxed);
@@ -272,7 +272,7 @@ impl CodeAddress {
             place.link = found.assume_init().link;
         }
         // SAFETY: as above: the loader's entry of that object.
-        let (base, name) = unsafe { bind::base_and_name(place.link) };
+        let (base, name) = unsafe { list::base_and_name(place.link) };
         place.offset = address.wrapping_sub(base);
         let name = if name.is_null() {
             &[]
@@ -305,7 +305,7 @@ impl CodeAddress {
             return;
         }
         // SAFETY: the loader's entry of an object that is on this thread's stack.
-        let object = unsafe { bind::object_of(self.link) };
+        let object = unsafe { list::object_of(self.link) };
         if let Some((name, offset)) = object
             .as_ref()
             .and_then(|object| object.function_at(self.address))

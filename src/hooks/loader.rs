@@ -17,7 +17,8 @@ use core::ffi::{c_char, c_void, CStr};
 use std::string::String;
 
 use crate::boundary::notice_fork;
-use crate::libpq::elf::Object;
+use crate::objects::elf::Object;
+use crate::objects::list;
 use crate::{bind, observer};
 use forkguard_proto::interposers;
 use forkguard_signal_safe::processor;
@@ -145,7 +146,7 @@ fn real(known: &AtomicPtr<()>, name: &[u8]) -> *const () {
 pub fn next(name: &[u8]) -> *const () {
     let mut passed_us = false;
     let (mut before, mut behind) = (0, 0);
-    bind::each_sound_object(&mut |object: &Object| {
+    list::each_sound_object(&mut |object: &Object| {
         if object.holds(here()) {
             passed_us = true;
         } else if let Some(found) = object.find(name) {
@@ -163,7 +164,7 @@ pub fn next(name: &[u8]) -> *const () {
 /// name and where its function is kept.
 pub fn next_of_all(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) {
     let mut passed_us = false;
-    bind::each_sound_object(&mut |object: &Object| {
+    list::each_sound_object(&mut |object: &Object| {
         if !passed_us {
             passed_us = object.holds(here());
             return true;
@@ -201,7 +202,7 @@ pub struct Before {
 /// one of libc's is the program's business, and libpq's bytes pass the shims.
 pub fn before_us(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) -> Option<Before> {
     let mut found = None;
-    bind::each_named_object(&mut |path, object| {
+    list::each_named_object(&mut |path, object| {
         // SAFETY: null, or the loader's own string of an object that is mapped; those
         // before us were loaded with the program, and stay.
         let path = (!path.is_null()).then(|| unsafe { CStr::from_ptr(path) });
@@ -236,7 +237,7 @@ pub fn before_us(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) -> Option
 /// The first definition in the order in which names are looked up. Null: nowhere.
 pub fn first(name: &[u8]) -> *const () {
     let mut first = 0;
-    bind::each_sound_object(&mut |object: &Object| {
+    list::each_sound_object(&mut |object: &Object| {
         first = object.find(name).map_or(0, |found| found.address);
         first == 0
     });

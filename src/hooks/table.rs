@@ -3,13 +3,13 @@
 use core::sync::atomic::AtomicPtr;
 
 use super::{descriptor, loader, process, socket, wait};
-use crate::bind;
+use crate::objects::list;
 
 /// Looks up every real function. Called by the constructor. Not by `redhook`: it
 /// asks `dlsym`, at the first call, holding a `Once` that a fork in another thread
 /// would leave held in the child.
 pub fn resolve_all() {
-    bind::find_iterate();
+    list::find_iterate();
     loader::next_of_all(|with| {
         loader::each_real(with);
         each_hooked(with);

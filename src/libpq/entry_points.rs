@@ -13,9 +13,11 @@
 //! libpq takes no name back (its exports.txt only grows), so the newest
 //! library's list holds the older ones'.
 
+use crate::objects::elf::hash;
+
 /// Gives the table to the macro `$callback`, behind what else it is given:
 ///
-/// `$callback! { $more redirected { ROOM { NAME ARITY, … } … } called { NAME ARITY, … } local { NAME ARITY, … } never { NAME, … } }`
+/// `$callback! { $more redirected { SHIMS { NAME ARITY, … } … } called { NAME ARITY, … } local { NAME ARITY, … } never { NAME, … } }`
 macro_rules! entry_points {
     ($callback:ident! { $($more:tt)* }) => {
         $callback! {
@@ -153,17 +155,6 @@ macro_rules! constants {
     };
 }
 entry_points! { constants! {} }
-
-/// The hash of a name in `DT_GNU_HASH` tables.
-pub const fn hash(name: &[u8]) -> u32 {
-    let mut hash = 5381u32;
-    let mut rest = name;
-    while let [byte, more @ ..] = rest {
-        hash = hash.wrapping_mul(33).wrapping_add(*byte as u32);
-        rest = more;
-    }
-    hash
-}
 
 /// What a name is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,7 +8,6 @@
 //! for each libpq, so that a trampoline knows whose it is.
 
 pub mod calls;
-pub mod elf;
 pub mod entry_points;
 pub mod types;
 

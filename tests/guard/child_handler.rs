@@ -131,7 +131,7 @@ const SAFE_NAMES: [(&str, &str); 11] = [
 ];
 
 /// What the hooks call through a pointer that the constructor has set (`src/observer.rs`, `Targets` in
-/// `src/bind/`).
+/// `src/bind.rs`).
 const BY_POINTER: [&str; 4] = [
     "8detector19report_moving_bytes",
     "8detector13report_cancel",

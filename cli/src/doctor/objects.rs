@@ -79,7 +79,7 @@ pub fn loader_folders(environment: &Environment) -> Vec<PathBuf> {
     folders
 }
 
-/// What makes an object a libpq (src/bind/mod.rs).
+/// What makes an object a libpq (src/bind.rs).
 const LIBPQ: [&str; 5] = [
     "PQexec",
     "PQconnectPoll",

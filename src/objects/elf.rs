@@ -8,7 +8,16 @@
 use core::mem::{align_of, size_of};
 use core::ops::Range;
 
-use super::entry_points::hash;
+/// The hash of a name in `DT_GNU_HASH` tables.
+pub const fn hash(name: &[u8]) -> u32 {
+    let mut hash = 5381u32;
+    let mut rest = name;
+    while let [byte, more @ ..] = rest {
+        hash = hash.wrapping_mul(33).wrapping_add(*byte as u32);
+        rest = more;
+    }
+    hash
+}
 
 /// More segments than any linker or `patchelf` makes; an object with more is left alone.
 const SEGMENTS: usize = 32;
