@@ -15,34 +15,46 @@
 //!    parent's is out of reach.
 //! 3. Calls to libpq pass a [`shims`], into which every libpq of the process is
 //!    redirected ([`bind`]). It keeps a journal of each session, by what its
-//!    statements say ([`forkguard_sql`]), and in the child makes an idle one anew
+//!    statements say ([`forkguard_sql`]), and in the child makes an idle one again
 //!    before its first use, equal to what it was or not at all ([`resume`]).
 //! 4. A child made without handlers (`_Fork`, `clone`) finds a page wiped
 //!    ([`forkguard_signal_safe::generation`]) at its first interposed call, and does the
 //!    same then.
 //!
-//! # Rooms
+//! # Modules
 //!
-//! | room | holds |
+//! In their order: each uses only those that come before it in this table, and no
+//! files anywhere use each other in a circle (`tests/directions/` reads the sources).
+//!
+//! | module | holds |
 //! |---|---|
-//! | [`load`] | the constructor |
-//! | [`auxv`] | what the kernel tells at the start |
-//! | [`hooks`] | every exported libc symbol |
-//! | [`tracker`] | what becomes of a number: connecting, a session, duplicated, closed |
-//! | [`sessions`] | the sessions, for who asks; normal context only |
-//! | [`fork`] | the fork handlers |
-//! | [`may_allocate`] | the proof of being in normal context |
-//! | [`report`] | the `log` facade |
+//! | [`forkguard_sql`] | what a statement does to its session, by its text; why a session is lost |
+//! | [`forkguard_proto`] | first bytes of a client, settings, the layout of the counters' page |
+//! | [`forkguard_signal_safe`] | everything that may run in a child handler |
+//! | [`fault_injection`] | faults that tests have to find |
+//! | [`auxv`] | what the kernel passes at the start |
 //! | [`memory`] | an allocator that has a last reserve |
-//! | [`libpq`] | the libpqs of the process, called and read |
-//! | [`bind`] | finds and redirects them |
-//! | [`shims`] | where redirected calls pass |
-//! | [`session`] | what is known of each session |
-//! | [`resume`] | the journal, and a child's session made anew |
-//! | [`detector`] | the policies `report` and `abort`: uses of inherited sessions, told |
-//! | [`python_frames`] | CPython's frames, read out of memory; pure |
-//! | [`epoll_fixups`] | what the child's epolls hold of an abandoned number |
+//! | [`may_allocate`] | the token of code that may allocate and lock |
+//! | [`report`] | the logger behind the `log` facade |
+//! | [`policy`] | what the library does in this process: the flags that the constructor sets |
+//! | [`boundary`] | between a caller's code and ours: panics end here, forks are noticed |
+//! | [`peer`] | the other end of a socket, as text |
+//! | [`tracker`] | the life of a descriptor: connecting, a session, duplicated, closed |
+//! | [`epoll_fixups`] | what a child's epolls hold of an abandoned descriptor |
+//! | [`sessions`] | the sessions of this process, for the C interface |
+//! | [`python_frames`] | reads CPython's frames out of memory |
+//! | [`objects`] | the loaded objects: their list, and how one is read |
+//! | [`libpq`] | the libpqs of the process, and their functions |
+//! | [`bind`] | finds every libpq and redirects its functions |
+//! | [`observer`] | who is told while sessions are used |
+//! | [`session`] | what is known of each session: its `PGconn`, its journal, its endpoint |
+//! | [`resume`] | makes a child's session again, equal to what it was, or loses it |
+//! | [`shims`] | what every redirected call to libpq passes |
+//! | [`detector`] | the policies `report` and `abort`: reports each use of an inherited session |
+//! | [`hooks`] | the exported functions of libc |
 //! | [`capi`] | the C interface, `include/forkguard.h` |
+//! | [`fork`] | the fork handlers |
+//! | [`load`] | the constructor |
 
 // No prelude of std: what allocates says so in its imports.
 #![no_std]
@@ -59,6 +71,7 @@ extern crate std;
 
 mod auxv;
 mod libpq;
+mod objects;
 mod python_frames;
 mod resume;
 mod session;

@@ -90,16 +90,15 @@ fn write_path(cut: &mut Cut, path: &[u8]) -> core::fmt::Result {
     Ok(())
 }
 
-/// The text without its padding.
-pub fn shown(text: &PeerText) -> &str {
-    core::str::from_utf8(trimmed(text)).unwrap_or("?")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::string::ToString;
+
+    fn shown(text: &PeerText) -> &str {
+        core::str::from_utf8(trimmed(text)).unwrap_or("?")
+    }
 
     #[test]
     fn addresses_read_as_people_write_them() {
