@@ -4,7 +4,7 @@ use core::fmt::Write;
 use core::mem::{offset_of, size_of};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
-use forkguard_signal_safe::descriptors::{trimmed, PeerText};
+use forkguard_signal_safe::descriptors::PeerText;
 use forkguard_signal_safe::sys;
 
 /// Text that is cut where it ends.
@@ -93,6 +93,7 @@ fn write_path(cut: &mut Cut, path: &[u8]) -> core::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use forkguard_signal_safe::descriptors::trimmed;
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::string::ToString;
 
