@@ -17,7 +17,7 @@ MAJOR   := $(firstword $(subst ., ,$(VERSION)))
 LIBRARY  = target/release/libforkguard.so
 COMMAND  = target/release/forkguard
 
-.PHONY: help setup build demo picture test test-glibc suites servers bench soak fuzz lint install uninstall packages deb wheel tarball clean loom miri memcheck
+.PHONY: help setup build demo picture test test-glibc test-arm64 suites servers bench soak fuzz lint install uninstall packages deb wheel tarball clean loom miri memcheck
 # Run prerequisites in order, also under -j: a build needs what setup installs, and a measurement
 # needs the machine to itself.
 .NOTPARALLEL:
@@ -28,6 +28,7 @@ help:
 	@echo 'make picture    records the README'\''s terminal session anew into docs/session.svg'
 	@echo 'make test       every test, against a private PostgreSQL server'
 	@echo 'make test-glibc the clients of Debian 13 and sid in roots of their own, as root (two made once, 3 minutes; then 12)'
+	@echo 'make test-arm64 the library on arm64, as root: qemu-user, and real kernels with pages of 4 and 16 KB (roots made once, 6 minutes; then 20)'
 	@echo 'make suites     psycopg2'\''s, SQLAlchemy'\''s and asyncpg'\''s own tests, without and with it; SUITE=psycopg2 for one'
 	@echo 'make servers    what make test asks of PostgreSQL 13 and 18, of every server and libpq from 13 to 18'
 	@echo 'make bench      what it costs, measured side by side'

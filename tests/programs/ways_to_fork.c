@@ -6,6 +6,11 @@
 #include <sched.h>
 #include <spawn.h>
 
+/* arm64's kernel has no call of this name: libc's fork is a clone. */
+#ifndef SYS_fork
+#define SYS_fork SYS_clone, SIGCHLD, 0, 0, 0, 0
+#endif
+
 extern char **environ;
 
 /* The first hook of a process runs in its vfork child, on its memory. */

@@ -4,7 +4,7 @@
 
 use super::{parents, said, set, set_of_lists, Said};
 use crate::support::{
-    cluster, compile, other_system, php, python, script, Outcome, Policy, Run, Transport,
+    cluster, compile, other_system, php, python, script, slowness, Outcome, Policy, Run, Transport,
 };
 use std::collections::HashSet;
 
@@ -147,19 +147,24 @@ fn expect(policy: Policy, loss: Loss) -> impl Fn(&Said) -> bool {
     }
 }
 
+/// So many, where programs run as fast as here.
+fn seconds(number: usize) -> usize {
+    number * slowness() as usize
+}
+
 /// One child alone: more of them hang, and what they meet changes from run to run.
 fn unguarded(program: &impl Fn() -> Run, transport: Transport) {
     if other_system().is_some() {
         // As many as with the library, to be counted beside it.
         let all = program()
-            .args([&CHILDREN.to_string(), "3"])
+            .args([CHILDREN, seconds(3)].map(|number| number.to_string()))
             .envs(cluster().environment(transport))
             .timeout(super::UNGUARDED_LIMIT)
             .run();
         count(&all, transport, "without");
     }
     let outcome = program()
-        .args(["1", "3"])
+        .args([1, seconds(3)].map(|number| number.to_string()))
         .envs(cluster().environment(transport))
         .timeout(super::UNGUARDED_LIMIT)
         .run();
@@ -181,7 +186,7 @@ fn guarded(
     let mark = server.log_mark();
     // 30 seconds: half a second's work on a loaded machine.
     let outcome = program()
-        .args([&CHILDREN.to_string(), "30"])
+        .args([CHILDREN, seconds(30)].map(|number| number.to_string()))
         .envs(server.environment(transport))
         .policy(policy)
         .run();

@@ -171,6 +171,7 @@ impl Cluster {
             .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql])
             .envs(self.environment(Transport::Unix))
             .env("PGDATABASE", database)
+            .here()
             .run();
         outcome.ok();
         outcome.stdout.trim_end().to_owned()

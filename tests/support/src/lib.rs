@@ -17,4 +17,4 @@ pub use build::{
 };
 pub use cluster::{cluster, own, own_of, wait_until, Cluster, Transport};
 pub use proxy::{Network, Proxy, Until};
-pub use run::{other_system, Outcome, Policy, Run, Running};
+pub use run::{other_system, slowness, Outcome, Policy, Run, Running};

@@ -51,6 +51,12 @@ pub fn other_system() -> Option<&'static Path> {
         .as_deref()
 }
 
+/// How many times as long as here a program takes there: under an emulator (`tools/test-arm64`).
+pub fn slowness() -> u32 {
+    let given = std::env::var("FORKGUARD_TEST_SLOWNESS").ok();
+    given.map_or(1, |number| number.parse().expect("FORKGUARD_TEST_SLOWNESS"))
+}
+
 /// A program to run.
 pub struct Run {
     command: Command,
@@ -233,7 +239,7 @@ impl Run {
             Stream::read(child.stderr.take().unwrap()),
         );
 
-        let end = Instant::now() + self.timeout;
+        let end = Instant::now() + self.timeout * slowness();
         let mut status;
         let mut timed_out = false;
         loop {
