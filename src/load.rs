@@ -4,10 +4,12 @@ use core::ffi::{c_char, c_int, CStr};
 use core::sync::atomic::{AtomicPtr, Ordering::*};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::vec::Vec;
 
 use crate::{auxv, bind, detector, fork, hooks, observer, policy, report, shims};
 use forkguard_proto::config::{self, Config, Policy};
+use forkguard_signal_safe::errno::Errno;
 use forkguard_signal_safe::processor;
 use forkguard_signal_safe::sink::{self, Level};
 use forkguard_signal_safe::{connect_section, generation, tree};
@@ -191,7 +193,13 @@ fn use_file(path: &[u8]) {
     };
     // Kept for ever: the sink opens it again when somebody closed it.
     let name: &'static CStr = std::boxed::Box::leak(name.into_boxed_c_str());
-    if let Err(errno) = sink::use_file(name) {
+    let opened = match std::fs::metadata(&absolute) {
+        Ok(about) if about.file_type().is_socket() => sink::use_syslog(name),
+        // `/dev/log` without a daemon: no file is put in the place of its socket.
+        Err(_) if absolute.parent() == Some(std::path::Path::new("/dev")) => Err(Errno::ENOENT),
+        _ => sink::use_file(name),
+    };
+    if let Err(errno) = opened {
         log::warn!(
             "FORKGUARD_LOG_FILE={}: cannot be written ({}); using standard error",
             absolute.display(),

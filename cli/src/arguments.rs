@@ -220,7 +220,7 @@ pub struct Settings {
     /// How much to log
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub log: Option<Level>,
-    /// A file to append the log to, instead of standard error
+    /// A file to append the log to, instead of standard error; /dev/log for syslog and journald
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<OsString>,
     /// Lines for people, or a JSON object on each line
@@ -392,7 +392,7 @@ pub const VARIABLES: [Variable; 9] = [
     Variable {
         name: "FORKGUARD_LOG_FILE",
         default: "standard error",
-        help: "A file to append to. It is created with mode 0600.",
+        help: "A file to append to, created with mode 0600; or /dev/log, for syslog and journald.",
     },
     Variable {
         name: "FORKGUARD_LOG_FORMAT",

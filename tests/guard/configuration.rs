@@ -1,5 +1,6 @@
 //! What is set by environment, what is said in the log, and where a line never goes.
 
+use crate::counters::Tree;
 use crate::facts::Facts;
 use crate::support::{
     cluster, compile, compile_with, library, root, venv, Outcome, Run, Transport,
@@ -9,6 +10,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{symlink, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 fn program(arguments: &[&str]) -> Run {
@@ -396,6 +398,193 @@ fn the_log_goes_on_in_a_daemons_folder_with_everything_closed() {
     protected(&outcome, 2);
     let text = fs::read_to_string(folder.path().join("log")).unwrap();
     outcome.check(text.lines().count() == 2, &text);
+}
+
+/// Datagrams that have come, until one does not for so long.
+fn datagrams(socket: &UnixDatagram, patience_ms: u64) -> Vec<String> {
+    let patience = std::time::Duration::from_millis(patience_ms);
+    socket.set_read_timeout(Some(patience)).unwrap();
+    let mut buffer = [0; 8192];
+    let next = || {
+        let count = socket.recv(&mut buffer).ok()?;
+        Some(String::from_utf8(buffer[..count].to_vec()).unwrap())
+    };
+    std::iter::from_fn(next).collect()
+}
+
+/// A syslog daemon's socket: a datagram a line, with the daemon facility (3 * 8) and the severity.
+#[test]
+fn a_syslog_daemon_gets_each_line() {
+    for (how, format) in [
+        (&["2"][..], "text"),
+        (&["close-everything", "2"], "text"),
+        (&["2"], "json"),
+    ] {
+        let folder = folder();
+        let path = folder.path().join("log");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+        let outcome = program(how)
+            .env("FORKGUARD_LOG", "info")
+            .env("FORKGUARD_LOG_FILE", &path)
+            .env("FORKGUARD_LOG_FORMAT", format)
+            .run();
+        protected(&outcome, 2);
+        outcome.check(
+            outcome.stderr.is_empty(),
+            "the daemon instead of standard error",
+        );
+        let lines = datagrams(&socket, 10);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        for line in &lines {
+            let message = line
+                .strip_prefix("<30>forkguard[")
+                .unwrap_or_else(|| panic!("{line:?}"));
+            let (pid, message) = message.split_once("]: ").unwrap();
+            assert!(outcome.facts("forked").contains(&pid), "{line:?}");
+            assert!(!message.contains('\n'), "{line:?}");
+            if format == "json" {
+                let object: Value = serde_json::from_str(message).unwrap();
+                assert_eq!(object["event"], "abandoned");
+                assert_eq!(object["count"], 2);
+            } else {
+                assert!(
+                    message.starts_with("abandoned 2 PostgreSQL connections"),
+                    "{line:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_syslog_daemon_may_be_started_anew_and_may_be_slow() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    let first = UnixDatagram::bind(&path).unwrap();
+    let tree = Tree::start(&[], |run| {
+        run.env("FORKGUARD_LOG", "info")
+            .env("FORKGUARD_LOG_FILE", &path)
+    });
+    tree.tell(tree.pid(), "open");
+    let child = tree.fork(tree.pid(), "fork");
+    let begin = format!("<30>forkguard[{child}]: abandoned 1 ");
+    let lines = datagrams(&first, 100);
+    assert!(
+        lines.len() == 1 && lines[0].starts_with(&begin),
+        "{lines:?}"
+    );
+    // Gone: nobody waits, nobody is harmed. Then another one at the same path.
+    drop(first);
+    tree.fork(tree.pid(), "fork");
+    fs::remove_file(&path).unwrap();
+    let second = UnixDatagram::bind(&path).unwrap();
+    let child = tree.fork(tree.pid(), "fork");
+    let begin = format!("<30>forkguard[{child}]: abandoned 1 ");
+    let lines = datagrams(&second, 100);
+    assert!(
+        lines.len() == 1 && lines[0].starts_with(&begin),
+        "{lines:?}"
+    );
+    // One that does not read: its queue fills (net.unix.max_dgram_qlen), and forks go on.
+    tree.tell(tree.pid(), "in-turn 300");
+    let lines = datagrams(&second, 10);
+    assert!((1..=300).contains(&lines.len()), "{}", lines.len());
+}
+
+#[test]
+fn without_a_syslog_daemon_there_is_one_line_and_no_file() {
+    let missing = "/dev/forkguard-has-no-such-log";
+    let folder = folder();
+    let dead = folder.path().join("dead");
+    drop(UnixDatagram::bind(&dead).unwrap());
+    for (path, why) in [
+        (Path::new(missing), "No such file or directory"),
+        (&dead, "Connection refused"),
+    ] {
+        let outcome = program(&["1"]).env("FORKGUARD_LOG_FILE", path).run();
+        protected(&outcome, 1);
+        let line = format!(
+            "FORKGUARD_LOG_FILE={}: cannot be written ({why}",
+            path.display()
+        );
+        outcome.check(
+            outcome.stderr.lines().count() == 1 && outcome.stderr.contains(&line),
+            &line,
+        );
+    }
+    assert!(!Path::new(missing).exists());
+}
+
+/// The real journald, in a mount namespace of its own.
+#[test]
+fn journald_files_each_line_under_its_name_and_level() {
+    if !is_root() {
+        eprintln!("NOT LOOKED AT: a mount namespace needs root");
+        return;
+    }
+    let script = "mount -t tmpfs none /run && mount -t tmpfs none /var/log && mkdir -p /run/systemd/journal && \
+        (/lib/systemd/systemd-journald & echo $! >/run/pid) 2>/dev/null; \
+        trap 'kill $(cat /run/pid)' EXIT; \
+        for i in $(seq 200); do [ -S /run/systemd/journal/dev-log ] && break; sleep 0.05; done; \
+        FORKGUARD_LOG=info FORKGUARD_LOG_FILE=/run/systemd/journal/dev-log LD_PRELOAD=$2 $1 1 >&2; \
+        for i in $(seq 100); do journalctl -t forkguard -o json --no-pager | grep . && break; sleep 0.1; done";
+    let outcome = Run::new("unshare")
+        .args(["-m", "sh", "-c", script, "sh"])
+        .arg(compile("configured"))
+        .arg(library())
+        .env("CONNINFO", cluster().conninfo(Transport::Tcp))
+        .guarded(false)
+        .run();
+    let entry: Value = serde_json::from_str(outcome.ok().stdout.lines().next().unwrap()).unwrap();
+    assert_eq!(entry["SYSLOG_IDENTIFIER"], "forkguard", "{entry}");
+    assert_eq!(entry["PRIORITY"], "6", "{entry}");
+    assert_eq!(entry["SYSLOG_PID"], entry["_PID"], "{entry}");
+    let message = entry["MESSAGE"].as_str().unwrap();
+    assert!(
+        message.starts_with("abandoned 2 PostgreSQL connections"),
+        "{entry}"
+    );
+}
+
+/// What is dead in a child already, it has not abandoned: it says what is so.
+#[test]
+fn a_childs_child_says_what_it_inherited() {
+    let folder = folder();
+    let log = folder.path().join("log");
+    let tree = Tree::start(&[], |run| {
+        run.env("FORKGUARD_LOG", "info")
+            .env("FORKGUARD_LOG_FILE", &log)
+    });
+    tree.tell(tree.pid(), "open");
+    tree.tell(tree.pid(), "open");
+    let child = tree.fork(tree.pid(), "fork");
+    let grandchild = tree.fork(child, "fork");
+    let text = fs::read_to_string(&log).unwrap();
+    let expected = format!(
+        "forkguard[{grandchild}]: inherited 2 PostgreSQL connections that process {child} had inherited itself: \
+         dead there, and dead here"
+    );
+    assert_eq!(text.lines().nth(1), Some(&*expected), "{text}");
+    // One session of the child's own, one that is dead in it.
+    tree.tell(child, "open");
+    let other = tree.fork(child, "fork");
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with(&format!("forkguard[{other}]")))
+        .collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(
+        lines[0].contains(&format!(
+            "abandoned 1 PostgreSQL connection inherited from process {child}: "
+        )),
+        "{text}"
+    );
+    assert!(
+        lines[1].contains("inherited 2 PostgreSQL connections that process"),
+        "{text}"
+    );
 }
 
 #[test]

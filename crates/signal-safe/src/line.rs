@@ -34,6 +34,8 @@ pub struct Line {
     bytes: [u8; CAPACITY],
     length: usize,
     place: Position,
+    /// Where the line begins, behind what a syslog daemon reads before it.
+    start: usize,
     /// Where text ends.
     limit: usize,
     /// Objects and lists that are open inside the object.
@@ -54,6 +56,7 @@ impl Line {
                 Format::Text => Position::Text,
                 Format::Json => Position::Fields,
             },
+            start: 0,
             limit: TEXT,
             depth: 0,
             cut: false,
@@ -70,6 +73,17 @@ impl Line {
     pub fn may_be_long(&mut self) -> &mut Self {
         self.limit = CAPACITY;
         self
+    }
+
+    /// What a syslog daemon reads before the line: `<30>forkguard[PID]: `.
+    pub fn begin_datagram(&mut self, priority: i64, pid: i64) {
+        let mut digits = [0; 20];
+        self.raw(b"<");
+        self.raw(decimal(priority, &mut digits));
+        self.raw(b">forkguard[");
+        self.raw(decimal(pid, &mut digits));
+        self.raw(b"]: ");
+        self.start = self.length;
     }
 
     /// Begins the message, which [`Self::push`] goes on with.
@@ -180,7 +194,7 @@ impl Line {
             self.raw(b"\"");
             self.place = Position::Fields;
         }
-        let text = self.text();
+        let text = self.text().get(self.start..).unwrap_or(&[]);
         // Never a string's byte: behind one stands its quote.
         let (first, in_list) = (
             matches!(text.last(), None | Some(b'{' | b'[')),
@@ -260,7 +274,7 @@ impl Line {
             self.raw(b"\"");
         }
         if self.place != Position::Text {
-            if self.length == 0 {
+            if self.length == self.start {
                 self.raw(b"{");
             }
             if self.cut || self.full {

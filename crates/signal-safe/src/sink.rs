@@ -5,12 +5,15 @@
 //! the start (same device and inode); standard error is *not* duplicated, for
 //! a duplicate in a daemon would hold open the pipe that its starter waits
 //! on. The log file of ours is opened again when it went.
+//!
+//! The file may be a socket of a syslog daemon or of journald (`/dev/log`). Then each line is a
+//! datagram, with the priority that syslog(3) puts before it and without a newline.
 
 use core::ffi::{c_char, CStr};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering::*};
 
 use super::line::Line;
-use super::sys;
+use super::sys::{self, Errno};
 use super::verified_descriptor::VerifiedDescriptor;
 pub use forkguard_proto::level::{Format, Level};
 
@@ -21,6 +24,8 @@ static STANDARD_ERROR: VerifiedDescriptor = VerifiedDescriptor::none();
 static FILE: VerifiedDescriptor = VerifiedDescriptor::none();
 /// The file's absolute path, a C string that lives for ever; null for none.
 static FILE_PATH: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
+/// Whether the file is a daemon's socket.
+static IS_SYSLOG: AtomicBool = AtomicBool::new(false);
 
 /// Remembers what standard error is now, and takes `level` and `format` for the
 /// lines to come.
@@ -31,16 +36,37 @@ pub fn start(level: Level, format: Format) {
 }
 
 /// Sends lines to the file at `path` from now on.
-pub fn use_file(path: &'static CStr) -> Result<(), sys::Errno> {
+pub fn use_file(path: &'static CStr) -> Result<(), Errno> {
     open_file(path)?;
     FILE_PATH.store(path.as_ptr().cast_mut(), Release);
     Ok(())
 }
 
-fn open_file(path: &CStr) -> Result<(), sys::Errno> {
-    let low = sys::open_for_append(path)?;
+/// Sends lines to the syslog daemon whose socket is at `path` from now on.
+pub fn use_syslog(path: &'static CStr) -> Result<(), Errno> {
+    IS_SYSLOG.store(true, Relaxed);
+    let opened = use_file(path);
+    IS_SYSLOG.store(opened.is_ok(), Relaxed);
+    opened
+}
+
+fn open_file(path: &CStr) -> Result<(), Errno> {
+    let low = if IS_SYSLOG.load(Relaxed) {
+        open_socket(path)?
+    } else {
+        sys::open_for_append(path)?
+    };
     FILE.adopt(sys::move_out_of_the_way(low).unwrap_or(low));
     Ok(())
+}
+
+fn open_socket(path: &CStr) -> Result<core::ffi::c_int, Errno> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let fd = sys::socket(libc::AF_UNIX, kind)?;
+    sys::connect_to_path(fd, path).inspect_err(|_| {
+        sys::close(fd);
+    })?;
+    Ok(fd)
 }
 
 /// Whether lines of this level are wanted.
@@ -86,12 +112,16 @@ fn say_it(level: Level, fill: impl FnOnce(&mut Line)) {
 /// that every object has.
 fn begun(level: Level) -> Line {
     let pid = i64::from(sys::pid());
-    if !IS_JSON.load(Relaxed) {
-        let mut line = Line::empty(Format::Text);
+    let is_json = IS_JSON.load(Relaxed);
+    let mut line = Line::empty(if is_json { Format::Json } else { Format::Text });
+    if IS_SYSLOG.load(Relaxed) {
+        line.begin_datagram(priority(level), pid);
+    } else if !is_json {
         line.push(b"forkguard[").push_number(pid).push(b"]: ");
+    }
+    if !is_json {
         return line;
     }
-    let mut line = Line::empty(Format::Json);
     let (seconds, nanoseconds) = sys::wall_clock();
     line.string("time", &rfc3339(seconds, nanoseconds / 1000))
         .string("level", level.name().as_bytes())
@@ -99,6 +129,17 @@ fn begun(level: Level) -> Line {
         .number("pid", pid);
     line.begin_message();
     line
+}
+
+/// Facility and severity as syslog(3) adds them up.
+fn priority(level: Level) -> i64 {
+    let severity = match level {
+        Level::Off | Level::Error => libc::LOG_ERR,
+        Level::Warn => libc::LOG_WARNING,
+        Level::Info => libc::LOG_INFO,
+        Level::Debug | Level::Trace => libc::LOG_DEBUG,
+    };
+    i64::from(libc::LOG_DAEMON | severity)
 }
 
 /// `2026-11-27T18:03:54.123456Z`
@@ -147,8 +188,22 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 /// Writes to where lines go.
 fn write(line: &[u8]) {
-    if let Some(fd) = target() {
-        sys::write_once(fd, line);
+    let Some(fd) = target() else {
+        return;
+    };
+    if !IS_SYSLOG.load(Relaxed) {
+        let _ = sys::write_once(fd, line);
+        return;
+    }
+    let datagram = line.strip_suffix(b"\n").unwrap_or(line);
+    let path = FILE_PATH.load(Acquire);
+    let peer_has_gone = [Errno::ECONNREFUSED, Errno::ENOTCONN];
+    if sys::write_once(fd, datagram).is_err_and(|errno| peer_has_gone.contains(&errno)) {
+        // A daemon that was started anew has a new socket at the same path.
+        // SAFETY: there is a file, so the path is the C string that `use_syslog` was given for ever.
+        if sys::connect_to_path(fd, unsafe { CStr::from_ptr(path) }).is_ok() {
+            let _ = sys::write_once(fd, datagram);
+        }
     }
 }
 

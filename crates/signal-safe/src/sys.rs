@@ -92,6 +92,38 @@ pub fn socket(family: c_int, kind: c_int) -> Result<c_int, Errno> {
     unsafe { call!(libc::SYS_socket, family, kind, 0) }.map(|r| r as c_int)
 }
 
+/// Connects a datagram socket of the Unix domain to `path`; again, where its peer has gone.
+pub fn connect_to_path(fd: c_int, path: &CStr) -> Result<(), Errno> {
+    // SAFETY: plain integers and bytes, for which zeros are valid.
+    let mut address: libc::sockaddr_un = unsafe { core::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    // Byte by byte: to ask for the length would call libc's `strlen`.
+    let mut next = path.as_ptr();
+    for place in &mut address.sun_path {
+        // SAFETY: within the C string, whose last byte ends the loop.
+        *place = unsafe { *next };
+        if *place == 0 {
+            break;
+        }
+        // SAFETY: the byte before was not the last.
+        next = unsafe { next.add(1) };
+    }
+    // The zero that ends it must have room.
+    if address.sun_path.last() != Some(&0) {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    // SAFETY: a whole `sockaddr_un`, of the size that is told.
+    unsafe {
+        call!(
+            libc::SYS_connect,
+            fd,
+            &raw const address,
+            core::mem::size_of::<libc::sockaddr_un>(),
+        )
+    }
+    .map(drop)
+}
+
 /// `socketpair(2)` of the Unix domain.
 pub fn socketpair(kind: c_int) -> Result<[c_int; 2], Errno> {
     let mut pair = [-1; 2];
@@ -735,9 +767,9 @@ fn poll_to_write(fd: c_int, milliseconds: u32) -> Option<c_short> {
 /// One `write(2)` that neither waits nor kills: nothing is written where the
 /// reader is not ready, and the signal of a reader that left (`SIGPIPE`) or of
 /// a file at its limit (`SIGXFSZ`, `RLIMIT_FSIZE`) is taken back.
-pub fn write_once(fd: c_int, bytes: &[u8]) {
+pub fn write_once(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
     if poll_to_write(fd, 0).is_none_or(|ready| ready & libc::POLLOUT == 0) {
-        return;
+        return Err(Errno::EAGAIN);
     }
     let no_time = libc::timespec {
         tv_sec: 0,
@@ -759,7 +791,8 @@ pub fn write_once(fd: c_int, bytes: &[u8]) {
             &raw mut mask_before,
             SET,
         );
-        let raised = match call!(libc::SYS_write, fd, bytes.as_ptr(), bytes.len()) {
+        let written = call!(libc::SYS_write, fd, bytes.as_ptr(), bytes.len());
+        let raised = match written {
             Err(Errno::EPIPE) => set_of(libc::SIGPIPE),
             Err(Errno::EFBIG) => set_of(libc::SIGXFSZ),
             _ => 0,
@@ -780,5 +813,6 @@ pub fn write_once(fd: c_int, bytes: &[u8]) {
             0usize,
             SET,
         );
+        written.map(drop)
     }
 }
