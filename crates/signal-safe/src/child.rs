@@ -112,6 +112,8 @@ pub extern "C" fn handle_unseen_fork() {
 /// What a pass over the table found, for the log.
 struct Report {
     abandoned: u64,
+    /// Those that were dead in the parent already.
+    already_dead: u64,
     handed_over: u64,
     /// Those of a process that left with `daemon(3)`: they are not logged.
     left_to_new_owner: u64,
@@ -146,6 +148,7 @@ fn handle_fork(shared: &'static [u8], mine: u32) {
     if generation::has_had_session() && descriptors::any() {
         let mut report = Report {
             abandoned: 0,
+            already_dead: 0,
             handed_over: 0,
             left_to_new_owner: 0,
             refused: 0,
@@ -264,6 +267,7 @@ fn handle_descriptor(
         }
     };
     if state == State::Abandoned && !shared {
+        report.already_dead += u64::from(matches!(outcome, Outcome::Dead));
         return;
     }
     match outcome {
@@ -288,6 +292,21 @@ fn handle_descriptor(
 fn log_report(parent: c_int, report: &Report) {
     if report.abandoned > 0 {
         sink::say(Level::Info, |line| push_abandoned(line, parent, report));
+    }
+    if report.already_dead > 0 {
+        sink::say(Level::Info, |line| {
+            line.push(b"inherited ")
+                .push_number(report.already_dead as i64);
+            line.push(if report.already_dead == 1 {
+                b" PostgreSQL connection"
+            } else {
+                b" PostgreSQL connections"
+            });
+            line.push(b" that process ")
+                .push_number(i64::from(parent))
+                .push(b" had inherited itself: dead there, and dead here");
+            push_event(line, b"already_dead", parent, report.already_dead);
+        });
     }
     if report.handed_over > 0 {
         sink::say(Level::Info, |line| {
