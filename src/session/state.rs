@@ -52,7 +52,7 @@ pub struct SessionState {
 
 impl SessionState {
     /// Of a session of which nothing is known yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         SessionState {
             journal: Journal::default(),
             sending: Effects::default(),
