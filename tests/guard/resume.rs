@@ -297,11 +297,11 @@ fn another_client_is_refused() {
         let outcome = over_unix(&["changed", what]);
         outcome
             .ok()
-            .lost(&format!("has changed since it was made: {named}"));
+            .lost(&format!("has changed since it was opened: {named}"));
         parent_goes_on(&outcome);
     }
     let tls = guarded(&cluster().conninfo(Transport::Tls), &["changed", "HOME"]);
-    tls.ok().lost("has changed since it was made: HOME");
+    tls.ok().lost("has changed since it was opened: HOME");
     // Read when the connection was first made; or by TLS, which no Unix socket has.
     for (transport, what) in [
         (Transport::Unix, "HOME"),
@@ -480,7 +480,7 @@ fn a_fork_in_the_middle_of_a_call_is_loud() {
     for transport in Transport::ALL {
         let conninfo = cluster().conninfo(transport);
         for (what, why) in [
-            ("thread", "a thread of the parent was inside"),
+            ("thread", "a thread of the parent was in a call"),
             ("unanswered", "not idle"),
             ("unflushed", "not idle"),
         ] {
@@ -500,7 +500,7 @@ fn a_fork_in_the_middle_of_a_call_is_loud() {
             .check(
                 outcome
                     .stderr
-                    .matches("a thread of the parent was inside")
+                    .matches("a thread of the parent was in a call")
                     .count()
                     == 1,
                 "the reason, once",

@@ -204,7 +204,7 @@ fn stopped_and_started() {
     };
     with(None, &unix, &[], again).parent_told();
     psycopg2_too(&unix, again)
-        .lost("has been started anew")
+        .lost("has been restarted since")
         .parent_told();
 
     // In the middle of the dial, and between it and the replay.
