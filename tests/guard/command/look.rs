@@ -112,8 +112,8 @@ fn a_tree_is_told_as_it_is() {
     table
         .ok()
         .check(!table.says("\x1b") && !table.says("…"), "plain, not cut")
-        .must_say("lost: it made or used a temporary object: temp (temporary_object)\n")
-        .must_say("cure: use temporary objects on a connection that is opened after the fork\n")
+        .must_say("lost: it was in a transaction that had done more than read: create (transaction_more)\n")
+        .must_say("cure: commit or roll back before the fork\n")
         .must_say(&format!("counters {}", tree_folder(&outcome)));
     let lines: Vec<&str> = table.stdout.lines().collect();
     table.check(
