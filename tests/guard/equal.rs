@@ -107,7 +107,7 @@ pub fn sequences_of(
     let mut reasons: Vec<String> = Vec::new();
     for line in outcome.stderr.lines() {
         if let Some((_, reason)) = line.split_once("is lost in this child: ") {
-            reasons.push(reason.chars().take(70).collect());
+            reasons.push(reason.chars().take(90).collect());
         }
     }
     reasons.sort_unstable();
