@@ -13,10 +13,10 @@
 //!    identity holds is covered by a dead socket ([`forkguard_signal_safe::abandon`]):
 //!    the client library sees a lost connection and opens its own, and the
 //!    parent's is out of reach.
-//! 3. Calls to libpq pass a [`shims`], into which every libpq of the process is
-//!    redirected ([`bind`]). It keeps a journal of each session, by what its
-//!    statements say ([`forkguard_sql`]), and in the child makes an idle one again
-//!    before its first use, equal to what it was or not at all ([`resume`]).
+//! 3. Every libpq of the process is redirected ([`bind`]), so that each call passes one of
+//!    our [`shims`]. They keep a journal of each session, by what its statements say
+//!    ([`forkguard_sql`]). Before a child first uses an idle session, they make it
+//!    again: equal to what it was, or not at all ([`resume`]).
 //! 4. A child made without handlers (`_Fork`, `clone`) finds a page wiped
 //!    ([`forkguard_signal_safe::generation`]) at its first interposed call, and does the
 //!    same then.
@@ -31,9 +31,9 @@
 //! | [`forkguard_sql`] | what a statement does to its session, by its text; why a session is lost |
 //! | [`forkguard_proto`] | first bytes of a client, settings, the layout of the counters' page |
 //! | [`forkguard_signal_safe`] | everything that may run in a child handler |
-//! | [`fault_injection`] | faults that tests have to find |
+//! | `fault_injection` | faults that tests have to find |
 //! | [`auxv`] | what the kernel passes at the start |
-//! | [`memory`] | an allocator that has a last reserve |
+//! | [`memory`] | an allocator with a last reserve |
 //! | [`may_allocate`] | the token of code that may allocate and lock |
 //! | [`report`] | the logger behind the `log` facade |
 //! | [`policy`] | what the library does in this process: the flags that the constructor sets |
@@ -46,10 +46,10 @@
 //! | [`objects`] | the loaded objects: their list, and how one is read |
 //! | [`libpq`] | the libpqs of the process, and their functions |
 //! | [`bind`] | finds every libpq and redirects its functions |
-//! | [`observer`] | who is told while sessions are used |
+//! | [`observer`] | the detector's functions, called while sessions are used |
 //! | [`session`] | what is known of each session: its `PGconn`, its journal, its endpoint |
 //! | [`resume`] | makes a child's session again, equal to what it was, or loses it |
-//! | [`shims`] | what every redirected call to libpq passes |
+//! | [`shims`] | the functions that stand in for libpq's |
 //! | [`detector`] | the policies `report` and `abort`: reports each use of an inherited session |
 //! | [`hooks`] | the exported functions of libc |
 //! | [`capi`] | the C interface, `include/forkguard.h` |
@@ -58,13 +58,13 @@
 
 // No prelude of std: what allocates says so in its imports.
 #![no_std]
-// The modules are private, so that the compiler sees what nobody uses. (clippy.toml: docs for all that
-// the crate sees.)
+// The modules are private, so that the compiler finds unused code. (clippy.toml asks for docs of all
+// that the crate sees.)
 #![warn(clippy::missing_docs_in_private_items)]
 // Half of the library is left out of the unit tests' program, see below, and a processor without
 // trampolines leaves some unused; what is shipped is checked.
 #![cfg_attr(any(test, forkguard_other_processor), allow(dead_code, unused_imports))]
-// These pages are for who works on the library: nobody links to it as a crate.
+// These pages are for people who work on the library: it is never linked to as a crate.
 #![allow(rustdoc::private_intra_doc_links)]
 
 extern crate std;
