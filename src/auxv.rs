@@ -17,7 +17,7 @@ const MOST: usize = 64;
 /// # Safety
 /// `environment` must be the one that the kernel has put on the stack, before
 /// anybody has changed it.
-pub unsafe fn start(environment: *mut *const c_char) {
+pub(crate) unsafe fn start(environment: *mut *const c_char) {
     if environment.is_null() {
         return;
     }
@@ -49,7 +49,7 @@ fn found(key: usize) -> Option<usize> {
 }
 
 /// A value; 0 where the kernel has not told it.
-pub fn value(key: libc::c_ulong) -> usize {
+pub(crate) fn value(key: libc::c_ulong) -> usize {
     if VECTOR.load(Relaxed).is_null() {
         // Before our constructor (once, for the program's headers), or where we came
         // by `dlopen` and guard nothing. Who interposes it and asks `dlsym` for the

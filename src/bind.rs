@@ -57,14 +57,14 @@ static SCANNING: AtomicBool = AtomicBool::new(false);
 /// The address of a function, for the tables.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub struct Trampoline(*const ());
+pub(crate) struct Trampoline(*const ());
 
 // SAFETY: the address of a function is anybody's.
 unsafe impl Sync for Trampoline {}
 
 impl Trampoline {
     /// To this function.
-    pub const fn to(function: *const ()) -> Self {
+    pub(crate) const fn to(function: *const ()) -> Self {
         Trampoline(function)
     }
 
@@ -76,7 +76,7 @@ impl Trampoline {
 }
 
 /// What each libpq calls in the place of its own functions, and of libc's.
-pub struct Targets {
+pub(crate) struct Targets {
     /// By libpq and function.
     pub functions: &'static [[Trampoline; REDIRECTED]; LIBRARIES],
     /// For `close`, by libpq.
@@ -101,7 +101,7 @@ fn targets() -> &'static Targets {
 }
 
 /// The first scan, in the constructor. From then on libpqs are led to `targets`.
-pub fn start(targets: &'static Targets) {
+pub(crate) fn start(targets: &'static Targets) {
     TARGETS.store((&raw const *targets).cast_mut(), Release);
     scan();
     ON.store(true, Release);
@@ -109,13 +109,13 @@ pub fn start(targets: &'static Targets) {
 
 /// Whether anything is looked for in this process.
 #[inline]
-pub fn is_on() -> bool {
+pub(crate) fn is_on() -> bool {
     ON.load(Acquire)
 }
 
 /// Whether objects have been loaded since the last scan. Takes the lock of
 /// `dl_iterate_phdr(3)` for a moment.
-pub fn is_something_new() -> bool {
+pub(crate) fn is_something_new() -> bool {
     let mut adds = 0u64;
     each_object(&mut |info| {
         adds = info.dlpi_adds;
@@ -132,7 +132,7 @@ struct Round {
 }
 
 /// Looks at every object. The whole of it happens inside `dl_iterate_phdr`.
-pub fn scan() {
+pub(crate) fn scan() {
     if SCANNING.swap(true, Acquire) {
         return;
     }

@@ -10,7 +10,7 @@ use forkguard_signal_safe::{child, generation, ownership};
 /// as one on an unrelated socket. Out of line and unable to unwind, so that its landing pads
 /// are not its caller's.
 #[inline(never)]
-pub extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
+pub(crate) extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
     // Our system calls do not touch it; an allocation may, and a panic.
     let _errno = KeepErrno::now();
     #[cfg(panic_in_hooks)]
@@ -30,7 +30,7 @@ pub extern "C" fn guarded<R, F: FnOnce() -> R>(otherwise: R, ours: F) -> R {
 
 /// Handles the fork in a child that was made without fork handlers. `errno` is kept.
 #[inline(always)]
-pub fn notice_fork() {
+pub(crate) fn notice_fork() {
     if !generation::is_fork_handled() {
         child::handle_unseen_fork();
     }
@@ -38,6 +38,6 @@ pub fn notice_fork() {
 
 /// Whether this process has inherited nothing: the hot path, two loads.
 #[inline(always)]
-pub fn has_inherited_nothing() -> bool {
+pub(crate) fn has_inherited_nothing() -> bool {
     generation::is_fork_handled() && !ownership::any_inherited()
 }

@@ -31,14 +31,14 @@ fn answer(body: impl FnOnce() -> Result<c_int, Errno> + UnwindSafe) -> c_int {
 
 /// The library's version, `major.minor.patch`.
 #[no_mangle]
-pub extern "C" fn forkguard_version() -> *const c_char {
+pub(crate) extern "C" fn forkguard_version() -> *const c_char {
     VERSION.as_ptr().cast()
 }
 
 /// What the descriptor is: 0 none of ours, 1 a session of this process, 2 abandoned,
 /// 3 inherited and left alone.
 #[no_mangle]
-pub extern "C" fn forkguard_state(fd: c_int) -> c_int {
+pub(crate) extern "C" fn forkguard_state(fd: c_int) -> c_int {
     answer(move || {
         Ok(match sessions::state(fd) {
             State::None | State::Pending | State::Epoll => 0,
@@ -51,7 +51,7 @@ pub extern "C" fn forkguard_state(fd: c_int) -> c_int {
 
 /// Takes the stream socket at `fd` for a session from now on.
 #[no_mangle]
-pub extern "C" fn forkguard_track(fd: c_int) -> c_int {
+pub(crate) extern "C" fn forkguard_track(fd: c_int) -> c_int {
     answer(move || {
         if !policy::is_active() {
             return Err(Errno::EPERM);
@@ -62,14 +62,14 @@ pub extern "C" fn forkguard_track(fd: c_int) -> c_int {
 
 /// Leaves the session at `fd` to the children to come.
 #[no_mangle]
-pub extern "C" fn forkguard_release(fd: c_int) -> c_int {
+pub(crate) extern "C" fn forkguard_release(fd: c_int) -> c_int {
     answer(move || sessions::release(fd).map(|()| 0))
 }
 
 /// `struct forkguard_counters`: grows at its end only.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Counters {
+pub(crate) struct Counters {
     /// Sessions opened since the process began or was forked, each once.
     pub opened: u64,
     /// Of those and the ones handed over, open now.
@@ -95,7 +95,7 @@ pub struct Counters {
 /// # Safety
 /// `out` must be writable for `size` bytes.
 #[no_mangle]
-pub unsafe extern "C" fn forkguard_counters(out: *mut Counters, size: usize) -> c_int {
+pub(crate) unsafe extern "C" fn forkguard_counters(out: *mut Counters, size: usize) -> c_int {
     answer(move || {
         if out.is_null() {
             return Err(Errno::EINVAL);

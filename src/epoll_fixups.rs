@@ -39,7 +39,7 @@ fn is_own(epoll: c_int) -> bool {
 }
 
 /// `epoll_ctl` has done `command` with the abandoned `fd` in an epoll.
-pub fn note_registration(
+pub(crate) fn note_registration(
     epoll: c_int,
     command: c_int,
     fd: c_int,
@@ -71,7 +71,7 @@ pub fn note_registration(
 
 /// Puts something else under `fd` by `replace`, and enters it where what was
 /// there had been.
-pub fn replace_and_register<R>(fd: c_int, replace: impl FnOnce() -> R) -> R {
+pub(crate) fn replace_and_register<R>(fd: c_int, replace: impl FnOnce() -> R) -> R {
     let mut taken = [false; REGISTRATIONS.len()];
     for (registration, taken) in REGISTRATIONS.iter().zip(&mut taken) {
         if registration.fd.load(Acquire) == fd {

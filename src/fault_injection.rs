@@ -16,14 +16,14 @@ extern "C" fn forkguard_break_child_handler() {
 /// Allocates.
 #[cfg(break_child_handler = "allocate")]
 #[inline(never)]
-pub fn allocate() {
+pub(crate) fn allocate() {
     core::hint::black_box(std::boxed::Box::new(1u64));
 }
 
 /// Takes a lock.
 #[cfg(break_child_handler = "lock")]
 #[inline(never)]
-pub fn lock() {
+pub(crate) fn lock() {
     static LOCK: std::sync::Mutex<u64> = std::sync::Mutex::new(0);
     if let Ok(mut count) = LOCK.lock() {
         *count += 1;
@@ -33,7 +33,7 @@ pub fn lock() {
 /// Makes a system call by a name.
 #[cfg(break_child_handler = "symbol")]
 #[inline(never)]
-pub fn symbol() {
+pub(crate) fn symbol() {
     // SAFETY: takes no memory.
     unsafe { libc::syscall(libc::SYS_sched_yield) };
 }
@@ -41,7 +41,7 @@ pub fn symbol() {
 /// Reads past the end of a block, decides on what was never written, and loses a block.
 #[cfg(break_memory)]
 #[inline(never)]
-pub fn memory() {
+pub(crate) fn memory() {
     use core::hint::black_box;
     use std::boxed::Box;
     let lost: Box<[u8; 40]> = Box::new([0; 40]);
@@ -61,7 +61,7 @@ pub fn memory() {
 /// address of what guards it, which no two share, as they do their names. Which one is
 /// logged, for the hook that tells of panics knows no more than the line below.
 #[cfg(panic_in_hooks)]
-pub fn panic_once<F>(_: &F, guard: *const ()) {
+pub(crate) fn panic_once<F>(_: &F, guard: *const ()) {
     use core::sync::atomic::{AtomicPtr, Ordering::*};
     const PIECES: usize = 128;
     static SEEN: [AtomicPtr<()>; PIECES] =

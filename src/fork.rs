@@ -8,7 +8,7 @@ use forkguard_signal_safe::sys::Errno;
 use forkguard_signal_safe::{child, descriptors, fence, generation, threads};
 
 /// Registers them. An error is `pthread_atfork`'s: out of memory.
-pub fn register() -> Result<(), Errno> {
+pub(crate) fn register() -> Result<(), Errno> {
     // SAFETY: the three functions are of the right type and are never unloaded
     // (`-z nodelete`).
     match unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child::handler)) } {

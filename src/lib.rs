@@ -60,7 +60,7 @@
 #![no_std]
 // The modules are private, so that the compiler finds unused code. (clippy.toml asks for docs of all
 // that the crate sees.)
-#![warn(clippy::missing_docs_in_private_items)]
+#![warn(clippy::missing_docs_in_private_items, unreachable_pub)]
 // Half of the library is left out of the unit tests' program, see below, and a processor without
 // trampolines leaves some unused; what is shipped is checked.
 #![cfg_attr(any(test, forkguard_other_processor), allow(dead_code, unused_imports))]

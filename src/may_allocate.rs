@@ -17,12 +17,12 @@ std::thread_local! {
 }
 
 /// Held by code that may allocate and lock.
-pub struct MayAllocate(PhantomData<*const ()>);
+pub(crate) struct MayAllocate(PhantomData<*const ()>);
 
 impl MayAllocate {
     /// `None` inside another one on this thread, or in a child of `vfork`,
     /// which would write its parent's memory.
-    pub fn enter() -> Option<MayAllocate> {
+    pub(crate) fn enter() -> Option<MayAllocate> {
         if !generation::is_own_memory() {
             return None;
         }

@@ -31,7 +31,7 @@ fn used(state: u64) -> usize {
 }
 
 /// Whether `bytes` could be allocated now, with the reserve's last half to spare.
-pub fn is_plenty(bytes: usize) -> bool {
+pub(crate) fn is_plenty(bytes: usize) -> bool {
     let layout = Layout::array::<u64>(bytes / 8 + 1);
     used(USED.load(Relaxed)) < RESERVE / 2
         && layout.is_ok_and(|layout| {

@@ -10,7 +10,7 @@ use crate::libpq::Library;
 use forkguard_signal_safe::descriptors::Entry;
 
 /// What an observer wants to know. Each function may be called in a signal handler.
-pub struct Observer {
+pub(crate) struct Observer {
     /// Bytes are about to move on the inherited session at this descriptor, by this function of
     /// libc's: out, if the last argument says so.
     pub bytes_move: fn(c_int, Entry, &str, bool),
@@ -24,13 +24,13 @@ pub struct Observer {
 static OBSERVER: AtomicPtr<Observer> = AtomicPtr::new(null_mut());
 
 /// Tells `observer` from now on. Once, by the constructor.
-pub fn register(observer: &'static Observer) {
+pub(crate) fn register(observer: &'static Observer) {
     OBSERVER.store((&raw const *observer).cast_mut(), Release);
 }
 
 /// Who is told, if anybody is.
 #[inline]
-pub fn registered() -> Option<&'static Observer> {
+pub(crate) fn registered() -> Option<&'static Observer> {
     // SAFETY: null, or what `register` was given.
     unsafe { OBSERVER.load(Acquire).as_ref() }
 }

@@ -21,7 +21,7 @@ impl Write for Cut<'_> {
 }
 
 /// The peer of the socket at `fd`; `?` where the kernel will not say.
-pub fn text_of(fd: i32) -> PeerText {
+pub(crate) fn text_of(fd: i32) -> PeerText {
     // SAFETY: all zeroes is a valid address of no family.
     let mut address: libc::sockaddr_storage = unsafe { core::mem::zeroed() };
     let length = sys::peer(fd, &mut address).unwrap_or(0);

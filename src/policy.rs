@@ -9,18 +9,18 @@ use forkguard_sql::Trusted;
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 
 /// Watches new connections from now on.
-pub fn activate() {
+pub(crate) fn activate() {
     ACTIVE.store(true, Relaxed);
 }
 
 /// Whether new connections are watched in this process.
 #[inline]
-pub fn is_active() -> bool {
+pub(crate) fn is_active() -> bool {
     ACTIVE.load(Relaxed)
 }
 
 /// How inherited sessions are made again.
-pub struct ResumeSettings {
+pub(crate) struct ResumeSettings {
     /// Functions the user vouches for.
     pub trusted: Trusted,
     /// The most one session's journal may hold, in bytes.
@@ -33,19 +33,19 @@ static RESUME_SETTINGS: AtomicPtr<ResumeSettings> = AtomicPtr::new(core::ptr::nu
 static RESUMES: AtomicBool = AtomicBool::new(false);
 
 /// Inherited sessions are made again from now on.
-pub fn resume_by(settings: ResumeSettings) {
+pub(crate) fn resume_by(settings: ResumeSettings) {
     RESUME_SETTINGS.store(Box::into_raw(Box::new(settings)), Release);
     RESUMES.store(true, Release);
 }
 
 /// Whether inherited sessions are made again.
 #[inline(always)]
-pub fn resumes() -> bool {
+pub(crate) fn resumes() -> bool {
     RESUMES.load(Relaxed)
 }
 
 /// How inherited sessions are made again, where they are.
-pub fn resume_settings() -> &'static ResumeSettings {
+pub(crate) fn resume_settings() -> &'static ResumeSettings {
     // SAFETY: statements are read and sessions made again only where `resume_by` has run; what it
     // stored is never given back.
     unsafe { &*RESUME_SETTINGS.load(Acquire) }
@@ -55,12 +55,12 @@ pub fn resume_settings() -> &'static ResumeSettings {
 static OBSERVES_CALLS: AtomicBool = AtomicBool::new(false);
 
 /// Looks at each call from now on.
-pub fn observe_calls() {
+pub(crate) fn observe_calls() {
     OBSERVES_CALLS.store(true, Release);
 }
 
 /// Whether each call is looked at.
 #[inline(always)]
-pub fn observes_calls() -> bool {
+pub(crate) fn observes_calls() -> bool {
     OBSERVES_CALLS.load(Relaxed)
 }

@@ -11,14 +11,14 @@
 use core::cell::Cell;
 
 /// Memory that may not be there.
-pub trait Memory {
+pub(crate) trait Memory {
     /// Fills `into` with what is at `address`: whether all of it could be read.
     fn read(&self, address: usize, into: &mut [u8]) -> bool;
 }
 
 /// What of CPython's is exported, by address; 0 where it is not.
 #[derive(Default)]
-pub struct Exports {
+pub(crate) struct Exports {
     /// `_PyRuntime`.
     pub runtime: usize,
     /// `PyCode_Type`.
@@ -35,7 +35,7 @@ const UNSOUND: &[u8] = b"CPython's frames are not where its table of offsets say
 
 /// Writes the frames of `thread`, a `PyThreadState` of the calling thread, as
 /// CPython's faulthandler writes them: how many bytes. Or says why it cannot.
-pub fn write(
+pub(crate) fn write(
     memory: &impl Memory,
     exports: &Exports,
     thread: usize,
@@ -477,7 +477,7 @@ impl Text<'_> {
 }
 
 /// One frame, as it is written.
-pub struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     /// Where it was read from.
     pub file: &'a [u8],
     /// -1 where it has none.
@@ -488,7 +488,7 @@ pub struct Frame<'a> {
 
 impl Frame<'_> {
     /// `File "PATH", line N in NAME`, from its end: a path may hold anything.
-    pub fn read(text: &[u8]) -> Option<Frame<'_>> {
+    pub(crate) fn read(text: &[u8]) -> Option<Frame<'_>> {
         let rest = text.strip_prefix(b"File \"")?;
         let at = |part: &[u8]| rest.windows(part.len()).rposition(|window| window == part);
         let (number, name) = (at(b"\", line ")?, at(b" in ")?);

@@ -47,7 +47,7 @@ impl log::Log for Logger {
 }
 
 /// Sends the facade's records to the sink. Once, by the constructor.
-pub fn start() {
+pub(crate) fn start() {
     let _ = log::set_logger(&Logger);
     // The sink decides.
     log::set_max_level(log::LevelFilter::Trace);

@@ -18,7 +18,7 @@ use forkguard_signal_safe::sys::Errno;
 /// How many sessions this process has open, however many numbers each has. 0
 /// when memory is too short to count. What was closed in ways that no hook sees
 /// is found out here, and taken out of the table.
-pub fn open_now() -> u64 {
+pub(crate) fn open_now() -> u64 {
     MayAllocate::enter().map_or(0, |token| identities(&token))
 }
 
@@ -46,7 +46,7 @@ fn identities(_: &MayAllocate) -> u64 {
 }
 
 /// Enters what is open at `fd` by hand: the C interface's `forkguard_track`.
-pub fn track(fd: c_int) -> Result<(), Errno> {
+pub(crate) fn track(fd: c_int) -> Result<(), Errno> {
     identity_of(fd)?;
     let entry = descriptors::entry(fd).ok_or(Errno::ENOMEM)?;
     if entry.word().state() == State::Inherited && entry.is_still(fd) {
@@ -64,7 +64,7 @@ pub fn track(fd: c_int) -> Result<(), Errno> {
 }
 
 /// Leaves the session at `fd` to the children to come: `forkguard_release`.
-pub fn release(fd: c_int) -> Result<(), Errno> {
+pub(crate) fn release(fd: c_int) -> Result<(), Errno> {
     identity_of(fd)?;
     let entry = descriptors::find(fd).ok_or(Errno::ENOENT)?;
     if entry.word().state() != State::Session || !entry.is_still(fd) {
@@ -75,7 +75,7 @@ pub fn release(fd: c_int) -> Result<(), Errno> {
 }
 
 /// What `fd` is, with its identity looked at.
-pub fn state(fd: c_int) -> State {
+pub(crate) fn state(fd: c_int) -> State {
     match descriptors::find(fd) {
         Some(entry) if entry.is_still(fd) => entry.word().state(),
         _ => State::None,

@@ -49,7 +49,7 @@ fn remember_server(hash: u64) {
 }
 
 /// `connect(2)` is about to be called on `fd` for this address.
-pub fn connecting(fd: c_int, address: &[u8]) {
+pub(crate) fn connecting(fd: c_int, address: &[u8]) {
     if !is_of_a_family_with_servers(address) || !generation::is_own_memory() {
         return;
     }
@@ -83,7 +83,7 @@ pub fn connecting(fd: c_int, address: &[u8]) {
 /// a look at the address, which may be anything until the kernel has read it. This may
 /// be a child of `vfork`: what is entered then says no more than that the first bytes
 /// on the number will tell, which they do of any.
-pub fn connecting_unseen(fd: c_int) {
+pub(crate) fn connecting_unseen(fd: c_int) {
     // Maps memory for a number past 1,023, once in 1,024 numbers: the only system call.
     if let Some(entry) = descriptors::entry(fd) {
         entry.set_pending(0, None);
@@ -91,7 +91,7 @@ pub fn connecting_unseen(fd: c_int) {
 }
 
 /// The kernel has read the address of `connect(2)` on `fd`, which leads somewhere.
-pub fn connected_unseen(fd: c_int, address: &[u8]) {
+pub(crate) fn connected_unseen(fd: c_int, address: &[u8]) {
     let Some(entry) = descriptors::find(fd) else {
         return;
     };
@@ -129,7 +129,7 @@ fn is_of_a_family_with_servers(address: &[u8]) -> bool {
 }
 
 /// `connect(2)` failed on `fd`.
-pub fn not_connected(fd: c_int) {
+pub(crate) fn not_connected(fd: c_int) {
     if let Some(entry) = descriptors::find(fd) {
         let word = entry.word();
         if word.state() == State::Pending && word.seen() == 0 {
@@ -146,7 +146,7 @@ pub fn not_connected(fd: c_int) {
 /// with them; they are read before the call, for a fork in another thread must
 /// never find a session that has spoken and is not in the table. True if they
 /// must not go out. Or they `was_sent`: see `hooks::socket`.
-pub fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8], was_sent: bool) -> bool {
+pub(crate) fn first_bytes(fd: c_int, entry: Entry, bytes: &[u8], was_sent: bool) -> bool {
     let word = entry.word();
     let first = wire::First {
         head: entry.head(),
@@ -213,7 +213,7 @@ fn abandon_late(fd: c_int, entry: Entry) -> bool {
 }
 
 /// Enters what is open at `fd` as a session. False if it is no stream socket.
-pub fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
+pub(crate) fn register(fd: c_int, entry: Entry, opening: wire::Opening) -> bool {
     if !generation::begin_session()
         || sys::socket_option::<c_int>(fd, libc::SO_TYPE) != Ok(libc::SOCK_STREAM)
     {
@@ -297,7 +297,7 @@ fn flags_of(fd: c_int) -> u64 {
 }
 
 /// Sets a flag that belongs to the description under each of its numbers.
-pub fn set_flag_everywhere(entry: Entry, flag: u64, on: bool) {
+pub(crate) fn set_flag_everywhere(entry: Entry, flag: u64, on: bool) {
     entry.set_flag(flag, on);
     if entry.word().has(DUPLICATED) {
         descriptors::for_each(|_, other| {
@@ -309,7 +309,7 @@ pub fn set_flag_everywhere(entry: Entry, flag: u64, on: bool) {
 }
 
 /// Whether the session at `fd` was opened by this process.
-pub fn is_own_session(fd: c_int) -> bool {
+pub(crate) fn is_own_session(fd: c_int) -> bool {
     descriptors::find(fd).is_some_and(|entry| {
         let word = entry.word();
         word.state() == State::Session && !word.is_inherited() && entry.is_still(fd)
@@ -317,14 +317,14 @@ pub fn is_own_session(fd: c_int) -> bool {
 }
 
 /// The inherited session at `fd` that is left alone, if there is one.
-pub fn inherited_at(fd: c_int) -> Option<Entry> {
+pub(crate) fn inherited_at(fd: c_int) -> Option<Entry> {
     descriptors::find(fd)
         .filter(|entry| entry.word().state() == State::Inherited && entry.is_still(fd))
 }
 
 /// libpq has established a session at `fd`, and its calls pass the shims: `inside`
 /// tells which thread is in one. False if no session is known there.
-pub fn journalled(fd: c_int, inside: &'static AtomicUsize) -> bool {
+pub(crate) fn journalled(fd: c_int, inside: &'static AtomicUsize) -> bool {
     let entry = descriptors::find(fd);
     let entry = entry.filter(|entry| entry.word().state() == State::Session && entry.is_still(fd));
     let Some(entry) = entry else { return false };
@@ -334,7 +334,7 @@ pub fn journalled(fd: c_int, inside: &'static AtomicUsize) -> bool {
 }
 
 /// Bytes are about to go out at `fd`: by a call at the shims, or past it.
-pub fn sending(fd: c_int) {
+pub(crate) fn sending(fd: c_int) {
     if let Some(entry) = descriptors::find(fd) {
         let word = entry.word();
         let unseen = word.state() == State::Session && word.has(JOURNALLED) && !word.has(UNSEEN);
@@ -346,7 +346,7 @@ pub fn sending(fd: c_int) {
 
 /// `new` was made a duplicate of the candidate `entry`. Called inside the
 /// fence, together with the call that made it.
-pub fn duplicated(entry: Entry, new: c_int, close_on_exec: bool) {
+pub(crate) fn duplicated(entry: Entry, new: c_int, close_on_exec: bool) {
     let Some(copy) = descriptors::entry(new) else {
         warn_of_unwatched(new, b", a duplicate,");
         return;
@@ -363,14 +363,14 @@ pub fn duplicated(entry: Entry, new: c_int, close_on_exec: bool) {
 }
 
 /// `fd` is about to mean something else, or nothing.
-pub fn given_up(fd: c_int) {
+pub(crate) fn given_up(fd: c_int) {
     if let Some(entry) = descriptors::find(fd) {
         closed(fd, entry, entry.word());
     }
 }
 
 /// `fd` was closed; `word` is what its entry said before.
-pub fn closed(fd: c_int, entry: Entry, word: Word) {
+pub(crate) fn closed(fd: c_int, entry: Entry, word: Word) {
     // Before the first session nobody asks whether this is a child of `vfork`, which
     // closes numbers in its own table and would make its parent's connection unrelated
     // here. Whatever comes under the number will say by its first bytes what it is.

@@ -13,7 +13,7 @@ static SEEN: [AtomicU64; PLACES] = [const { AtomicU64::new(0) }; PLACES];
 static SAID_NO_ROOM: AtomicBool = AtomicBool::new(false);
 
 /// Whether a place was told of.
-pub enum Seen {
+pub(crate) enum Seen {
     /// No, and it is noted now.
     First,
     /// Yes.
@@ -42,12 +42,12 @@ fn add_text(hash: u64, text: &[u8]) -> u64 {
 }
 
 /// A place in Python.
-pub fn python(stack: &[u8]) -> u64 {
+pub(crate) fn python(stack: &[u8]) -> u64 {
     add_text(begin(), stack)
 }
 
 /// A place in C.
-pub fn c(function: &str, stack: &[usize]) -> u64 {
+pub(crate) fn c(function: &str, stack: &[usize]) -> u64 {
     let named = add_text(begin(), function.as_bytes());
     stack
         .iter()
@@ -55,7 +55,7 @@ pub fn c(function: &str, stack: &[usize]) -> u64 {
 }
 
 /// Looks a place up, and notes it.
-pub fn seen(key: u64) -> Seen {
+pub(crate) fn seen(key: u64) -> Seen {
     let key = key.max(1); // 0 is an empty place
                           // Multiplication spreads upwards.
     let start = (key >> 32) as usize;

@@ -17,9 +17,9 @@
 //! Hooks are called in signal handlers, and in children of threaded parents: here
 //! is no lock, and no memory but what the kernel maps for one report.
 
-pub mod deduplication;
-pub mod python;
-pub mod stack;
+pub(crate) mod deduplication;
+pub(crate) mod python;
+pub(crate) mod stack;
 
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, Ordering::*};
@@ -54,7 +54,7 @@ static OBSERVER: Observer = Observer {
 
 /// Tells uses from now on, and ends the child that is told of, if `aborts`. Once,
 /// by the constructor.
-pub fn start(aborts: bool) {
+pub(crate) fn start(aborts: bool) {
     ABORTS.store(aborts, Relaxed);
     child::leave_alone();
     stack::start();

@@ -32,7 +32,7 @@ const NAMES: [&[u8]; 4] = [
 
 /// Looks for an interpreter among the objects that are loaded: in the constructor,
 /// and where objects have come. Never in a hook: a child may not walk the list.
-pub fn look() {
+pub(crate) fn look() {
     if !THREAD_STATE.load(Relaxed).is_null() {
         return;
     }
@@ -82,7 +82,7 @@ impl frames::Memory for Own {
 const TEXT: usize = 16 * 1024;
 
 /// The stack as CPython writes it. All zeroes is an empty one.
-pub struct Python {
+pub(crate) struct Python {
     text: [u8; TEXT],
     length: usize,
     missing: Option<&'static [u8]>,
@@ -90,7 +90,7 @@ pub struct Python {
 
 impl Python {
     /// Writes this thread's stack here.
-    pub fn dump(&mut self) {
+    pub(crate) fn dump(&mut self) {
         let (state, dump) = (THREAD_STATE.load(Acquire), DUMP.load(Relaxed));
         if state.is_null() {
             return;
@@ -119,19 +119,19 @@ impl Python {
     }
 
     /// Why there is none, where there could be one.
-    pub fn missing(&self) -> Option<&'static [u8]> {
+    pub(crate) fn missing(&self) -> Option<&'static [u8]> {
         self.missing
     }
 
     /// All of it, as written.
-    pub fn text(&self) -> &[u8] {
+    pub(crate) fn text(&self) -> &[u8] {
         self.text.get(..self.length).unwrap_or(&[])
     }
 
     /// The same without the innermost frames of a package that was installed, the
     /// driver: what it sends for one line of the program, by however many of its
     /// own, is of one place in the code. All of it, where nothing else is there.
-    pub fn text_above_the_driver(&self) -> &[u8] {
+    pub(crate) fn text_above_the_driver(&self) -> &[u8] {
         let driver = self.lines().next().and_then(package);
         let Some(driver) = driver else {
             return self.text();
@@ -151,12 +151,12 @@ impl Python {
     }
 
     /// The frames, the innermost first: `File "PATH", line N in NAME`.
-    pub fn each_line(&self, mut each: impl FnMut(&[u8])) {
+    pub(crate) fn each_line(&self, mut each: impl FnMut(&[u8])) {
         self.lines().for_each(&mut each);
     }
 
     /// The frames as objects of a list. Some room is left for the C stack.
-    pub fn write(&self, line: &mut Line) {
+    pub(crate) fn write(&self, line: &mut Line) {
         const UP_TO: usize = 2800;
         for frame in self.lines().filter_map(Frame::read) {
             if line.length() > UP_TO {

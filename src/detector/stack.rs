@@ -35,7 +35,7 @@ extern "C" {
 }
 
 /// Looks up what a walk needs, and walks once: what is loaded late is there then.
-pub fn start() {
+pub(crate) fn start() {
     let here = start as *const () as usize;
     let (mut unwinders, mut free) = (0, 0);
     list::each_sound_object(&mut |object| {
@@ -70,7 +70,7 @@ fn is_ours(address: usize) -> bool {
 }
 
 /// The calls under way, the innermost first. All zeroes is an empty one.
-pub struct Stack {
+pub(crate) struct Stack {
     addresses: [usize; FRAMES],
     count: usize,
     more: bool,
@@ -86,7 +86,7 @@ impl Stack {
     /// Walks this thread's stack. Without what stands below `frame`, if it is not
     /// 0, and without this library's own calls before the first of others.
     #[inline(never)]
-    pub fn walk(&mut self, frame: usize) {
+    pub(crate) fn walk(&mut self, frame: usize) {
         if !LOCK_FREE.load(Relaxed) && !threads::loader_is_sound() {
             self.unsound = true;
             return;
@@ -130,12 +130,12 @@ impl Stack {
     }
 
     /// The addresses, each inside its call.
-    pub fn addresses(&self) -> &[usize] {
+    pub(crate) fn addresses(&self) -> &[usize] {
         self.addresses.get(..self.count).unwrap_or(&[])
     }
 
     /// Why there is none.
-    pub fn missing(&self) -> Option<&'static [u8]> {
+    pub(crate) fn missing(&self) -> Option<&'static [u8]> {
         self.unsound.then_some(
             b"on a glibc before 2.35 a child of a threaded parent must not call the loader"
                 .as_slice(),
@@ -143,7 +143,7 @@ impl Stack {
     }
 
     /// Calls `each` for every frame, with what adds it to a line.
-    pub fn say(&self, mut each: impl FnMut(&dyn Fn(&mut Line))) {
+    pub(crate) fn say(&self, mut each: impl FnMut(&dyn Fn(&mut Line))) {
         for address in self.addresses() {
             let place = CodeAddress::of(*address);
             each(&|line| {
@@ -165,7 +165,7 @@ impl Stack {
     }
 
     /// Writes the command that names the source lines of the innermost object.
-    pub fn say_how_to_read(&self) {
+    pub(crate) fn say_how_to_read(&self) {
         let Some(first) = self
             .addresses()
             .first()
@@ -187,7 +187,7 @@ impl Stack {
     }
 
     /// The frames as objects of a list.
-    pub fn write(&self, line: &mut Line) {
+    pub(crate) fn write(&self, line: &mut Line) {
         for address in self.addresses() {
             let place = CodeAddress::of(*address);
             line.object("", |line| {

@@ -49,7 +49,7 @@ macro_rules! hooks {
         };
 
         /// Our function in the place of libc's of this name, if `held` is that.
-        pub fn instead_of(name: &[u8], held: usize) -> Option<usize> {
+        pub(crate) fn instead_of(name: &[u8], held: usize) -> Option<usize> {
             $(if name == stringify!($name).as_bytes() {
                 let real = REAL.$name.load(core::sync::atomic::Ordering::Relaxed);
                 return (held != 0 && real as usize == held).then_some($name::$name as *const () as usize);
@@ -62,7 +62,7 @@ macro_rules! hooks {
             use super::*;
             $(
                 #[inline]
-                pub fn $name() -> unsafe extern "C" fn($($kind),*) -> $result {
+                pub(crate) fn $name() -> unsafe extern "C" fn($($kind),*) -> $result {
                     let real = REAL.$name.load(core::sync::atomic::Ordering::Relaxed);
                     let real = if real.is_null() {
                         crate::hooks::hook::before_the_constructor(stringify!($name).as_bytes())
@@ -77,7 +77,7 @@ macro_rules! hooks {
         }
 
         /// Calls `with` with each name of this file, and where its real function is kept.
-        pub fn each_real(with: &mut dyn FnMut(&[u8], &core::sync::atomic::AtomicPtr<()>)) {
+        pub(crate) fn each_real(with: &mut dyn FnMut(&[u8], &core::sync::atomic::AtomicPtr<()>)) {
             $(with(stringify!($name).as_bytes(), &REAL.$name);)*
         }
     };

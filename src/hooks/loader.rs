@@ -32,7 +32,7 @@ static DLSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static DLVSYM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Calls `with` with the names of this file, and where the real functions are kept.
-pub fn each_real(with: &mut dyn FnMut(&[u8], &AtomicPtr<()>)) {
+pub(crate) fn each_real(with: &mut dyn FnMut(&[u8], &AtomicPtr<()>)) {
     if processor::HAS_TRAMPOLINE {
         with(b"dlsym", &DLSYM);
         with(b"dlvsym", &DLVSYM);
@@ -40,7 +40,7 @@ pub fn each_real(with: &mut dyn FnMut(&[u8], &AtomicPtr<()>)) {
 }
 
 /// Looks up what tells of threads.
-pub fn find_threads() {
+pub(crate) fn find_threads() {
     if !processor::HAS_TRAMPOLINE {
         return;
     }
@@ -51,12 +51,12 @@ pub fn find_threads() {
 }
 
 /// Called by the exported `dlsym`, which jumps to what it returns.
-pub extern "C" fn before_dlsym() -> *const () {
+pub(crate) extern "C" fn before_dlsym() -> *const () {
     before(&DLSYM, b"dlsym")
 }
 
 /// Called by the exported `dlvsym`, which jumps to what it returns.
-pub extern "C" fn before_dlvsym() -> *const () {
+pub(crate) extern "C" fn before_dlvsym() -> *const () {
     before(&DLVSYM, b"dlvsym")
 }
 
@@ -143,7 +143,7 @@ fn real(known: &AtomicPtr<()>, name: &[u8]) -> *const () {
 /// Without `dlsym`: that of another library before us would ask for the next one
 /// behind itself, and find us.
 #[cold]
-pub fn next(name: &[u8]) -> *const () {
+pub(crate) fn next(name: &[u8]) -> *const () {
     let mut passed_us = false;
     let (mut before, mut behind) = (0, 0);
     list::each_sound_object(&mut |object: &Object| {
@@ -162,7 +162,7 @@ pub fn next(name: &[u8]) -> *const () {
 
 /// As [`next`], of many names in one walk: `each` calls what it is given with each
 /// name and where its function is kept.
-pub fn next_of_all(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) {
+pub(crate) fn next_of_all(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) {
     let mut passed_us = false;
     list::each_sound_object(&mut |object: &Object| {
         if !passed_us {
@@ -188,7 +188,7 @@ pub fn next_of_all(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) {
 }
 
 /// A library that stands before us where names are looked up.
-pub struct Before {
+pub(crate) struct Before {
     /// Its path, as the loader has it, and ours.
     pub paths: [&'static CStr; 2],
     /// The first function that is looked up there and not here, and how many are.
@@ -200,7 +200,7 @@ pub struct Before {
 /// The first library before us that has functions of these names, and is not known to
 /// pass its calls on. The program itself is none: a function of its own that is called as
 /// one of libc's is the program's business, and libpq's bytes pass the shims.
-pub fn before_us(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) -> Option<Before> {
+pub(crate) fn before_us(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) -> Option<Before> {
     let mut found = None;
     list::each_named_object(&mut |path, object| {
         // SAFETY: null, or the loader's own string of an object that is mapped; those
@@ -235,7 +235,7 @@ pub fn before_us(each: impl Fn(&mut dyn FnMut(&[u8], &AtomicPtr<()>))) -> Option
 }
 
 /// The first definition in the order in which names are looked up. Null: nowhere.
-pub fn first(name: &[u8]) -> *const () {
+pub(crate) fn first(name: &[u8]) -> *const () {
     let mut first = 0;
     list::each_sound_object(&mut |object: &Object| {
         first = object.find(name).map_or(0, |found| found.address);
@@ -259,7 +259,7 @@ fn look_up(dlsym: *const (), name: &core::ffi::CStr) -> *mut c_void {
 /// Before a fork: a plug-in that its constructor has entered somewhere is never
 /// asked for by `dlsym`. Not beside other threads: one of them may be inside a
 /// constructor, with the lock, and wait for us.
-pub fn before_fork() {
+pub(crate) fn before_fork() {
     if bind::is_on() && !threads::are_many() {
         look(DLSYM.load(Relaxed));
     }
@@ -294,7 +294,7 @@ fn guarded_from_forks<R>(walk: impl FnOnce() -> R) -> R {
 
 /// The resolver of an indirect function: the loader's lock is held. What it
 /// returns is nobody's.
-pub extern "C" fn look_around() -> *const () {
+pub(crate) extern "C" fn look_around() -> *const () {
     if bind::is_on() {
         guarded_from_forks(|| {
             // Another thread may have been here first.

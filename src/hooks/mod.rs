@@ -23,9 +23,9 @@
 
 mod descriptor;
 mod hook;
-pub mod loader;
+pub(crate) mod loader;
 mod process;
 mod socket;
-pub mod table;
+pub(crate) mod table;
 mod trampoline;
 mod wait;

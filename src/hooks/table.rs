@@ -8,7 +8,7 @@ use crate::objects::list;
 /// Looks up every real function. Called by the constructor. Not by `redhook`: it
 /// asks `dlsym`, at the first call, holding a `Once` that a fork in another thread
 /// would leave held in the child.
-pub fn resolve_all() {
+pub(crate) fn resolve_all() {
     list::find_iterate();
     loader::next_of_all(|with| {
         loader::each_real(with);
@@ -27,13 +27,13 @@ fn each_hooked(with: &mut dyn FnMut(&[u8], &AtomicPtr<()>)) {
 }
 
 /// The library that stands before us, if one does: what it does not pass on is not seen.
-pub fn before_us() -> Option<loader::Before> {
+pub(crate) fn before_us() -> Option<loader::Before> {
     loader::before_us(each_hooked)
 }
 
 /// Our function of this name, where `held` is libc's: for a slot that was bound
 /// past us (`RTLD_DEEPBIND`).
-pub fn instead_of(name: &[u8], held: usize) -> Option<usize> {
+pub(crate) fn instead_of(name: &[u8], held: usize) -> Option<usize> {
     let files = [
         socket::instead_of,
         wait::instead_of,
@@ -46,6 +46,6 @@ pub fn instead_of(name: &[u8], held: usize) -> Option<usize> {
 /// Whether our functions come before libc's where names are looked up. They do
 /// where the library is preloaded, or linked to the program; not where it came by
 /// `dlopen`, alone or with a plug-in that is linked with it.
-pub fn is_in_front() -> bool {
+pub(crate) fn is_in_front() -> bool {
     instead_of(b"connect", loader::first(b"connect") as usize).is_none()
 }

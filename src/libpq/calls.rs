@@ -12,52 +12,52 @@ use super::types::{FromWord, NoticeReceiver, Oid, PGcancel, PGconn, PGresult, Te
 use super::{entry, Library};
 
 /// `CONNECTION_OK` (libpq-fe.h, `ConnStatusType`).
-pub const CONNECTION_OK: i32 = 0;
+pub(crate) const CONNECTION_OK: i32 = 0;
 /// `CONNECTION_BAD`.
-pub const CONNECTION_BAD: i32 = 1;
+pub(crate) const CONNECTION_BAD: i32 = 1;
 /// `PQTRANS_IDLE` (libpq-fe.h, `PGTransactionStatusType`).
-pub const PQTRANS_IDLE: i32 = 0;
+pub(crate) const PQTRANS_IDLE: i32 = 0;
 /// `PQTRANS_INTRANS`.
-pub const PQTRANS_INTRANS: i32 = 2;
+pub(crate) const PQTRANS_INTRANS: i32 = 2;
 /// `PQTRANS_INERROR`.
-pub const PQTRANS_INERROR: i32 = 3;
+pub(crate) const PQTRANS_INERROR: i32 = 3;
 /// `PQTRANS_UNKNOWN`.
-pub const PQTRANS_UNKNOWN: i32 = 4;
+pub(crate) const PQTRANS_UNKNOWN: i32 = 4;
 
 // Result statuses (libpq-fe.h, `ExecStatusType`).
 /// `PGRES_EMPTY_QUERY`.
-pub const EMPTY_QUERY: i32 = 0;
+pub(crate) const EMPTY_QUERY: i32 = 0;
 /// `PGRES_COMMAND_OK`.
-pub const COMMAND_OK: i32 = 1;
+pub(crate) const COMMAND_OK: i32 = 1;
 /// `PGRES_TUPLES_OK`.
-pub const TUPLES_OK: i32 = 2;
+pub(crate) const TUPLES_OK: i32 = 2;
 /// `PGRES_COPY_OUT`.
-pub const COPY_OUT: i32 = 3;
+pub(crate) const COPY_OUT: i32 = 3;
 /// `PGRES_COPY_IN`.
-pub const COPY_IN: i32 = 4;
+pub(crate) const COPY_IN: i32 = 4;
 /// `PGRES_NONFATAL_ERROR`.
-pub const NONFATAL_ERROR: i32 = 6;
+pub(crate) const NONFATAL_ERROR: i32 = 6;
 /// `PGRES_FATAL_ERROR`.
-pub const FATAL_ERROR: i32 = 7;
+pub(crate) const FATAL_ERROR: i32 = 7;
 /// `PGRES_COPY_BOTH`.
-pub const COPY_BOTH: i32 = 8;
+pub(crate) const COPY_BOTH: i32 = 8;
 /// `PGRES_SINGLE_TUPLE`.
-pub const SINGLE_TUPLE: i32 = 9;
+pub(crate) const SINGLE_TUPLE: i32 = 9;
 /// `PGRES_PIPELINE_SYNC`.
-pub const PIPELINE_SYNC: i32 = 10;
+pub(crate) const PIPELINE_SYNC: i32 = 10;
 /// `PGRES_PIPELINE_ABORTED`.
-pub const PIPELINE_ABORTED: i32 = 11;
+pub(crate) const PIPELINE_ABORTED: i32 = 11;
 /// `PGRES_TUPLES_CHUNK`.
-pub const TUPLES_CHUNK: i32 = 12;
+pub(crate) const TUPLES_CHUNK: i32 = 12;
 
 /// `PG_DIAG_SQLSTATE` (postgres_ext.h).
-pub const SQLSTATE: c_int = b'C' as c_int;
+pub(crate) const SQLSTATE: c_int = b'C' as c_int;
 /// `PG_DIAG_MESSAGE_PRIMARY`.
-pub const MESSAGE_PRIMARY: c_int = b'M' as c_int;
+pub(crate) const MESSAGE_PRIMARY: c_int = b'M' as c_int;
 
 /// libpq's `PGnotify` (libpq-fe.h).
 #[repr(C)]
-pub struct Notification {
+pub(crate) struct Notification {
     channel: *const c_char,
     backend: c_int,
     payload: *const c_char,
@@ -79,7 +79,7 @@ struct ConnectionOption {
 
 /// The parameters of one execution, as libpq takes them: null, or so many elements each.
 #[derive(Clone, Copy)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     /// How many there are.
     pub count: c_int,
     /// The types' ids.
@@ -122,28 +122,28 @@ macro_rules! word {
 // Of a connection. A text is good until the next call on it.
 impl Library {
     calls! {
-        pub socket = PQsocket(pgconn: PGconn) -> c_int;
-        pub status = PQstatus(pgconn: PGconn) -> c_int;
-        pub transaction_status = PQtransactionStatus(pgconn: PGconn) -> c_int;
-        pub pipeline_status = PQpipelineStatus(pgconn: PGconn) -> c_int;
-        pub backend_pid = PQbackendPID(pgconn: PGconn) -> c_int;
-        pub server_version = PQserverVersion(pgconn: PGconn) -> c_int;
-        pub database = PQdb(pgconn: PGconn) -> Text<'a>;
-        pub user = PQuser(pgconn: PGconn) -> Text<'a>;
-        pub error_message = PQerrorMessage(pgconn: PGconn) -> Text<'a>;
-        pub parameter_status = PQparameterStatus(pgconn: PGconn, name: Text) -> Text<'a>;
-        pub client_encoding = PQclientEncoding(pgconn: PGconn) -> c_int;
-        pub encoding_name = pg_encoding_to_char(encoding: c_int) -> Text<'a>;
-        pub ssl_in_use = PQsslInUse(pgconn: PGconn) -> c_int;
-        pub gss_encryption_in_use = PQgssEncInUse(pgconn: PGconn) -> c_int;
-        pub gss_context = PQgetgssctx(pgconn: PGconn) -> *const c_void;
-        pub is_nonblocking = PQisnonblocking(pgconn: PGconn) -> c_int;
-        pub set_nonblocking = PQsetnonblocking(pgconn: PGconn, yes: c_int) -> c_int;
-        pub set_notice_receiver = PQsetNoticeReceiver(pgconn: PGconn, receiver: NoticeReceiver, argument: *mut c_void) -> NoticeReceiver;
-        pub reset = PQreset(pgconn: PGconn);
-        pub get_cancel = PQgetCancel(pgconn: PGconn) -> PGcancel;
+        pub(crate) socket = PQsocket(pgconn: PGconn) -> c_int;
+        pub(crate) status = PQstatus(pgconn: PGconn) -> c_int;
+        pub(crate) transaction_status = PQtransactionStatus(pgconn: PGconn) -> c_int;
+        pub(crate) pipeline_status = PQpipelineStatus(pgconn: PGconn) -> c_int;
+        pub(crate) backend_pid = PQbackendPID(pgconn: PGconn) -> c_int;
+        pub(crate) server_version = PQserverVersion(pgconn: PGconn) -> c_int;
+        pub(crate) database = PQdb(pgconn: PGconn) -> Text<'a>;
+        pub(crate) user = PQuser(pgconn: PGconn) -> Text<'a>;
+        pub(crate) error_message = PQerrorMessage(pgconn: PGconn) -> Text<'a>;
+        pub(crate) parameter_status = PQparameterStatus(pgconn: PGconn, name: Text) -> Text<'a>;
+        pub(crate) client_encoding = PQclientEncoding(pgconn: PGconn) -> c_int;
+        pub(crate) encoding_name = pg_encoding_to_char(encoding: c_int) -> Text<'a>;
+        pub(crate) ssl_in_use = PQsslInUse(pgconn: PGconn) -> c_int;
+        pub(crate) gss_encryption_in_use = PQgssEncInUse(pgconn: PGconn) -> c_int;
+        pub(crate) gss_context = PQgetgssctx(pgconn: PGconn) -> *const c_void;
+        pub(crate) is_nonblocking = PQisnonblocking(pgconn: PGconn) -> c_int;
+        pub(crate) set_nonblocking = PQsetnonblocking(pgconn: PGconn, yes: c_int) -> c_int;
+        pub(crate) set_notice_receiver = PQsetNoticeReceiver(pgconn: PGconn, receiver: NoticeReceiver, argument: *mut c_void) -> NoticeReceiver;
+        pub(crate) reset = PQreset(pgconn: PGconn);
+        pub(crate) get_cancel = PQgetCancel(pgconn: PGconn) -> PGcancel;
         /// The caller's to free.
-        pub take_notification = PQnotifies(pgconn: PGconn) -> *mut Notification;
+        pub(crate) take_notification = PQnotifies(pgconn: PGconn) -> *mut Notification;
         options_list = PQconninfo(pgconn: PGconn) -> *const ConnectionOption;
         free_options = PQconninfoFree(list: *const ConnectionOption);
         escape_string = PQescapeStringConn(pgconn: PGconn, to: *mut u8, from: Text, length: usize, error: *mut c_int) -> usize;
@@ -153,22 +153,22 @@ impl Library {
 // Commands.
 impl Library {
     calls! {
-        pub execute = PQexec(pgconn: PGconn, text: Text) -> Option<PGresult>;
-        pub send_query = PQsendQuery(pgconn: PGconn, text: Text) -> c_int;
-        pub send_prepare = PQsendPrepare(pgconn: PGconn, name: Text, text: Text, count: c_int, types: *const Oid) -> c_int;
-        pub pipeline_sync = PQpipelineSync(pgconn: PGconn) -> c_int;
-        pub enter_pipeline_mode = PQenterPipelineMode(pgconn: PGconn) -> c_int;
-        pub exit_pipeline_mode = PQexitPipelineMode(pgconn: PGconn) -> c_int;
-        pub is_busy = PQisBusy(pgconn: PGconn) -> c_int;
-        pub consume_input = PQconsumeInput(pgconn: PGconn) -> c_int;
-        pub get_result = PQgetResult(pgconn: PGconn) -> Option<PGresult>;
+        pub(crate) execute = PQexec(pgconn: PGconn, text: Text) -> Option<PGresult>;
+        pub(crate) send_query = PQsendQuery(pgconn: PGconn, text: Text) -> c_int;
+        pub(crate) send_prepare = PQsendPrepare(pgconn: PGconn, name: Text, text: Text, count: c_int, types: *const Oid) -> c_int;
+        pub(crate) pipeline_sync = PQpipelineSync(pgconn: PGconn) -> c_int;
+        pub(crate) enter_pipeline_mode = PQenterPipelineMode(pgconn: PGconn) -> c_int;
+        pub(crate) exit_pipeline_mode = PQexitPipelineMode(pgconn: PGconn) -> c_int;
+        pub(crate) is_busy = PQisBusy(pgconn: PGconn) -> c_int;
+        pub(crate) consume_input = PQconsumeInput(pgconn: PGconn) -> c_int;
+        pub(crate) get_result = PQgetResult(pgconn: PGconn) -> Option<PGresult>;
     }
 
     /// `PQsendQueryParams`, with results as text.
     ///
     /// # Safety
     /// The arrays are null or of `count` elements each, and what they point to is there.
-    pub unsafe fn send_with(&self, pgconn: PGconn, text: Text, given: &Parameters) -> c_int {
+    pub(crate) unsafe fn send_with(&self, pgconn: PGconn, text: Text, given: &Parameters) -> c_int {
         type Function = unsafe extern "C-unwind" fn(
             PGconn,
             Text,
@@ -202,28 +202,28 @@ impl Library {
 // Results.
 impl Library {
     calls! {
-        pub make_empty_result = PQmakeEmptyPGresult(pgconn: PGconn, status: c_int) -> Option<PGresult>;
-        pub fire_create_events = PQfireResultCreateEvents(pgconn: PGconn, result: &PGresult) -> c_int;
-        pub result_status = PQresultStatus(result: &PGresult) -> c_int;
-        pub result_error_message = PQresultErrorMessage(result: &'a PGresult) -> Text<'a>;
-        pub result_error_field = PQresultErrorField(result: &'a PGresult, code: c_int) -> Text<'a>;
-        pub command_tag = PQcmdStatus(result: &'a PGresult) -> Text<'a>;
+        pub(crate) make_empty_result = PQmakeEmptyPGresult(pgconn: PGconn, status: c_int) -> Option<PGresult>;
+        pub(crate) fire_create_events = PQfireResultCreateEvents(pgconn: PGconn, result: &PGresult) -> c_int;
+        pub(crate) result_status = PQresultStatus(result: &PGresult) -> c_int;
+        pub(crate) result_error_message = PQresultErrorMessage(result: &'a PGresult) -> Text<'a>;
+        pub(crate) result_error_field = PQresultErrorField(result: &'a PGresult, code: c_int) -> Text<'a>;
+        pub(crate) command_tag = PQcmdStatus(result: &'a PGresult) -> Text<'a>;
         /// As an array of the result's own.
-        pub command_tag_array = PQcmdStatus(result: &PGresult) -> *mut c_char;
-        pub row_count = PQntuples(result: &PGresult) -> c_int;
-        pub value = PQgetvalue(result: &'a PGresult, row: c_int, column: c_int) -> Text<'a>;
-        pub clear = PQclear(result: Option<PGresult>);
+        pub(crate) command_tag_array = PQcmdStatus(result: &PGresult) -> *mut c_char;
+        pub(crate) row_count = PQntuples(result: &PGresult) -> c_int;
+        pub(crate) value = PQgetvalue(result: &'a PGresult, row: c_int, column: c_int) -> Text<'a>;
+        pub(crate) clear = PQclear(result: Option<PGresult>);
     }
 }
 
 impl Library {
     /// Whether this libpq has the entry point.
-    pub fn has(&self, entry: usize) -> bool {
+    pub(crate) fn has(&self, entry: usize) -> bool {
         !self.real(entry).is_null()
     }
 
     /// Calls `each` with every option of the connection that has a value. False: no memory.
-    pub fn options(&self, pgconn: PGconn, mut each: impl FnMut(&CStr, &CStr)) -> bool {
+    pub(crate) fn options(&self, pgconn: PGconn, mut each: impl FnMut(&CStr, &CStr)) -> bool {
         let list = self.options_list(pgconn);
         let mut next = list;
         // SAFETY: libpq's list ends with a null keyword; its strings end with a NUL.
@@ -243,14 +243,14 @@ impl Library {
     }
 
     /// `PQerrorMessage`, on one line.
-    pub fn error(&self, pgconn: PGconn) -> String {
+    pub(crate) fn error(&self, pgconn: PGconn) -> String {
         on_one_line(self.error_message(pgconn))
     }
 
     /// Clears libpq's error message of a connection, as a command does (fe-exec.c, PQexecStart).
     /// Since 15 escaping does so as well, and touches nothing else (PQescapeStringInternal's callers,
     /// `pqClearConnErrorState`). False where a message stays.
-    pub fn clear_error(&self, pgconn: PGconn) -> bool {
+    pub(crate) fn clear_error(&self, pgconn: PGconn) -> bool {
         let is_clear = || {
             self.error_message(pgconn)
                 .bytes()
@@ -265,7 +265,7 @@ impl Library {
 }
 
 /// A text without the ends of its lines; empty for null.
-pub fn on_one_line(text: Text) -> String {
+pub(crate) fn on_one_line(text: Text) -> String {
     let text = String::from_utf8_lossy(text.bytes().unwrap_or_default());
     text.trim_end().replace('\n', " ")
 }

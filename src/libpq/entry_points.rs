@@ -123,25 +123,25 @@ macro_rules! constants {
         /// A number for each function that is redirected or called: its place in
         /// every table here.
         #[allow(non_upper_case_globals, missing_docs)]
-        pub mod entry {
+        pub(crate) mod entry {
             #[allow(non_camel_case_types)]
             enum Number { $($($name,)*)* $($called,)* }
-            $($(pub const $name: usize = Number::$name as usize;)*)*
-            $(pub const $called: usize = Number::$called as usize;)*
+            $($(pub(crate) const $name: usize = Number::$name as usize;)*)*
+            $(pub(crate) const $called: usize = Number::$called as usize;)*
         }
 
         /// How many functions are redirected: those with the lowest numbers.
-        pub const REDIRECTED: usize = [$($(stringify!($name),)*)*].len();
+        pub(crate) const REDIRECTED: usize = [$($(stringify!($name),)*)*].len();
 
         /// How many functions have a number.
-        pub const COUNT: usize = NAMES.len();
+        pub(crate) const COUNT: usize = NAMES.len();
 
         /// Their names, by number.
-        pub const NAMES: &[&str] = &[$($(stringify!($name),)*)* $(stringify!($called),)*];
+        pub(crate) const NAMES: &[&str] = &[$($(stringify!($name),)*)* $(stringify!($called),)*];
 
         /// How many arguments they take, by number.
         #[cfg(test)]
-        pub const ARITY: [u8; COUNT] = [$($($arity,)*)* $($called_arity,)*];
+        pub(crate) const ARITY: [u8; COUNT] = [$($($arity,)*)* $($called_arity,)*];
 
         static HASHES: [u32; COUNT] = [
             $($(hash(stringify!($name).as_bytes()),)*)*
@@ -158,7 +158,7 @@ entry_points! { constants! {} }
 
 /// What a name is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A redirected function, or one that the shims call, by its number.
     Numbered(usize),
     /// One that is left alone.
@@ -169,7 +169,7 @@ pub enum Kind {
 
 /// What the name is. Those left alone are told by their hashes alone: a stranger
 /// of the same hash is left alone as well.
-pub fn kind(name: &[u8]) -> Kind {
+pub(crate) fn kind(name: &[u8]) -> Kind {
     let hash = hash(name);
     let number = HASHES.iter().position(|known| *known == hash);
     if let Some(number) = number {

@@ -7,21 +7,21 @@
 //! are redirected to trampolines to the shims ([`crate::shims`]), a set of its own
 //! for each libpq, so that a trampoline knows whose it is.
 
-pub mod calls;
-pub mod entry_points;
-pub mod types;
+pub(crate) mod calls;
+pub(crate) mod entry_points;
+pub(crate) mod types;
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
 
 use entry_points::COUNT;
 
-pub use entry_points::entry;
+pub(crate) use entry_points::entry;
 
 /// How many libpqs at once. A ninth is left alone.
-pub const LIBRARIES: usize = 8;
+pub(crate) const LIBRARIES: usize = 8;
 
 /// One libpq. Written by [`crate::bind`], read by whoever passes the shims.
-pub struct Library {
+pub(crate) struct Library {
     index: usize,
     /// Whether this place is taken.
     pub(crate) in_use: AtomicBool,
@@ -54,13 +54,13 @@ impl Library {
     }
 
     /// Its number: `library(index)` is this one.
-    pub fn index(&self) -> usize {
+    pub(crate) fn index(&self) -> usize {
         self.index
     }
 
     /// Its own function of this number (`entry_points::entry`); null if it has none.
     #[inline(always)]
-    pub fn real(&self, entry_point: usize) -> *const () {
+    pub(crate) fn real(&self, entry_point: usize) -> *const () {
         match self.real.get(entry_point) {
             Some(real) => real.load(Relaxed),
             None => core::ptr::null(),
@@ -68,27 +68,27 @@ impl Library {
     }
 
     /// What it called for `close`; null where that is to be found by name.
-    pub fn close_function(&self) -> *const () {
+    pub(crate) fn close_function(&self) -> *const () {
         self.close.load(Relaxed)
     }
 
     /// What it called for `socket`; null where that is to be found by name.
-    pub fn socket_function(&self) -> *const () {
+    pub(crate) fn socket_function(&self) -> *const () {
         self.socket.load(Relaxed)
     }
 
     /// What it called for `send`; null where that is to be found by name.
-    pub fn send_function(&self) -> *const () {
+    pub(crate) fn send_function(&self) -> *const () {
         self.send.load(Relaxed)
     }
 
     /// What it called for `recv`; null where that is to be found by name.
-    pub fn recv_function(&self) -> *const () {
+    pub(crate) fn recv_function(&self) -> *const () {
         self.recv.load(Relaxed)
     }
 
     /// What it called for `poll`; null where that is to be found by name.
-    pub fn poll_function(&self) -> *const () {
+    pub(crate) fn poll_function(&self) -> *const () {
         self.poll.load(Relaxed)
     }
 }
@@ -108,6 +108,6 @@ pub(crate) static LIBRARY: [Library; LIBRARIES] = [
 
 /// The libpq of this number, below [`LIBRARIES`].
 #[inline(always)]
-pub fn library(index: usize) -> &'static Library {
+pub(crate) fn library(index: usize) -> &'static Library {
     &LIBRARY[index % LIBRARIES]
 }

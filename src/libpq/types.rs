@@ -10,13 +10,13 @@ use core::ptr::NonNull;
 
 /// One machine word, as it lies in a register. All arguments and results of libpq's functions are
 /// of the integer class.
-pub trait ToWord {
+pub(crate) trait ToWord {
     /// The word.
     fn word(self) -> usize;
 }
 
 /// What a word is taken for.
-pub trait FromWord {
+pub(crate) trait FromWord {
     /// The value.
     ///
     /// # Safety
@@ -29,21 +29,21 @@ macro_rules! handles {
         $(#[$about])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(transparent)]
-        pub struct $name(Option<NonNull<c_void>>);
+        pub(crate) struct $name(Option<NonNull<c_void>>);
 
         impl $name {
             /// None.
-            pub const NULL: $name = $name(None);
+            pub(crate) const NULL: $name = $name(None);
 
             /// Whether it is none.
             #[inline]
-            pub fn is_null(self) -> bool {
+            pub(crate) fn is_null(self) -> bool {
                 self == Self::NULL
             }
 
             /// Where it lies, 0 for null: to find it in a table, or to keep it.
             #[inline]
-            pub fn address(self) -> usize {
+            pub(crate) fn address(self) -> usize {
                 self.word()
             }
 
@@ -52,7 +52,7 @@ macro_rules! handles {
             /// # Safety
             /// The address is 0 or that of such an object, which libpq has not freed.
             #[inline]
-            pub unsafe fn at(address: usize) -> Self {
+            pub(crate) unsafe fn at(address: usize) -> Self {
                 $name(NonNull::new(address as *mut c_void))
             }
         }
@@ -86,12 +86,12 @@ handles! {
 }
 
 /// A type's id, or a large object's.
-pub type Oid = u32;
+pub(crate) type Oid = u32;
 
 /// A result. Not to be copied: [`Library::clear`](super::Library::clear) takes it away.
 #[derive(PartialEq, Eq, Debug)]
 #[repr(transparent)]
-pub struct PGresult(NonNull<c_void>);
+pub(crate) struct PGresult(NonNull<c_void>);
 
 impl ToWord for &PGresult {
     #[inline]
@@ -117,11 +117,11 @@ impl FromWord for Option<PGresult> {
 /// A C string of libpq's, or one that it is given; or null.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub struct Text<'a>(*const c_char, PhantomData<&'a CStr>);
+pub(crate) struct Text<'a>(*const c_char, PhantomData<&'a CStr>);
 
 impl<'a> Text<'a> {
     /// Its bytes without the NUL; `None` for null.
-    pub fn bytes(self) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(self) -> Option<&'a [u8]> {
         // SAFETY: made of a C string, or by `of_word`'s promise; it lives as long as the type says.
         (!self.0.is_null()).then(|| unsafe { CStr::from_ptr(self.0) }.to_bytes())
     }

@@ -9,7 +9,7 @@ use core::mem::{align_of, size_of};
 use core::ops::Range;
 
 /// The hash of a name in `DT_GNU_HASH` tables.
-pub const fn hash(name: &[u8]) -> u32 {
+pub(crate) const fn hash(name: &[u8]) -> u32 {
     let mut hash = 5381u32;
     let mut rest = name;
     while let [byte, more @ ..] = rest {
@@ -52,7 +52,7 @@ const DT_VERSYM: u64 = 0x6fff_fff0;
 /// As `Elf64_Phdr`.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
-pub struct ProgramHeader {
+pub(crate) struct ProgramHeader {
     kind: u32,
     flags: u32,
     offset: u64,
@@ -145,7 +145,7 @@ enum Hashed {
 }
 
 /// A loaded object whose tables have been found sound.
-pub struct Object {
+pub(crate) struct Object {
     base: usize,
     segments: [Segment; SEGMENTS],
     count: usize,
@@ -162,7 +162,7 @@ const FUNCTION: u8 = 2;
 
 /// A symbol that the object defines, a function.
 #[derive(Clone, Copy)]
-pub struct Function {
+pub(crate) struct Function {
     /// Its address.
     pub address: usize,
     /// Where its `st_value` is in the table.
@@ -172,7 +172,7 @@ pub struct Function {
 }
 
 /// A relocation that names a symbol.
-pub struct Relocation {
+pub(crate) struct Relocation {
     /// The address of what it fills.
     pub slot: usize,
     /// The symbol's number: see [`Object::name_of`].
@@ -181,7 +181,7 @@ pub struct Relocation {
 
 /// Where a slot lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SlotLocation {
+pub(crate) enum SlotLocation {
     /// In data that may be written.
     Data,
     /// In data that is made read-only once it is relocated: the whole of it.
@@ -216,7 +216,11 @@ impl Object {
     /// # Safety
     /// The object must be mapped as its program headers say, and stay so as
     /// long as the `Object` is used.
-    pub unsafe fn new(base: usize, headers: &[ProgramHeader], page: usize) -> Option<Object> {
+    pub(crate) unsafe fn new(
+        base: usize,
+        headers: &[ProgramHeader],
+        page: usize,
+    ) -> Option<Object> {
         let mut object = Object {
             base,
             segments: [Segment {
@@ -446,12 +450,12 @@ impl Object {
     }
 
     /// The function of this name: of its default version where it has several.
-    pub fn find(&self, name: &[u8]) -> Option<Function> {
+    pub(crate) fn find(&self, name: &[u8]) -> Option<Function> {
         self.find_defined(name, FUNCTION)
     }
 
     /// Where the variable of this name lies.
-    pub fn find_variable(&self, name: &[u8]) -> Option<usize> {
+    pub(crate) fn find_variable(&self, name: &[u8]) -> Option<usize> {
         const OBJECT: u8 = 1;
         Some(self.find_defined(name, OBJECT)?.address)
     }
@@ -536,7 +540,7 @@ impl Object {
     }
 
     /// Every function that the object defines, with its name.
-    pub fn functions(&self) -> impl Iterator<Item = (&[u8], Function)> {
+    pub(crate) fn functions(&self) -> impl Iterator<Item = (&[u8], Function)> {
         (0..self.symbol_count()).filter_map(|index| {
             let (symbol, function) = self.function(index)?;
             Some((self.name(symbol.name)?, function))
@@ -544,7 +548,7 @@ impl Object {
     }
 
     /// The function that holds the address, and how far in it that is.
-    pub fn function_at(&self, address: usize) -> Option<(&[u8], usize)> {
+    pub(crate) fn function_at(&self, address: usize) -> Option<(&[u8], usize)> {
         let offset = address.checked_sub(self.base)? as u64;
         (0..self.symbol_count()).find_map(|index| {
             let (symbol, _) = self.function(index)?;
@@ -557,7 +561,7 @@ impl Object {
     }
 
     /// From its first byte to its last.
-    pub fn range(&self) -> Range<usize> {
+    pub(crate) fn range(&self) -> Range<usize> {
         let starts = self.segments().iter().map(|segment| segment.start);
         let ends = self.segments().iter().map(|segment| segment.end);
         starts.min().unwrap_or(0)..ends.max().unwrap_or(0)
@@ -565,7 +569,10 @@ impl Object {
 
     /// Every relocation of a type that `wanted` takes and that names a symbol,
     /// without an addend.
-    pub fn relocations(&self, wanted: fn(u32) -> bool) -> impl Iterator<Item = Relocation> + '_ {
+    pub(crate) fn relocations(
+        &self,
+        wanted: fn(u32) -> bool,
+    ) -> impl Iterator<Item = Relocation> + '_ {
         self.relocations
             .iter()
             .flat_map(|table| (0..table.count).filter_map(|index| table.get(index)))
@@ -583,12 +590,12 @@ impl Object {
 
     /// The name of a symbol. Asked for late: most names lie in pages that
     /// nobody has touched since the object was mapped.
-    pub fn name_of(&self, symbol: usize) -> Option<&[u8]> {
+    pub(crate) fn name_of(&self, symbol: usize) -> Option<&[u8]> {
         self.name(self.symbols.get(symbol)?.name)
     }
 
     /// Where eight bytes lie that a relocation fills.
-    pub fn place(&self, slot: usize) -> SlotLocation {
+    pub(crate) fn place(&self, slot: usize) -> SlotLocation {
         let Some(end) = slot.checked_add(8) else {
             return SlotLocation::Elsewhere;
         };
@@ -609,7 +616,7 @@ impl Object {
 
     /// The whole table of symbols, as far as it is used, and how its segment is
     /// protected, as mprotect(2) has it.
-    pub fn symbol_table(&self) -> Option<(Range<usize>, i32)> {
+    pub(crate) fn symbol_table(&self) -> Option<(Range<usize>, i32)> {
         let start = self.symbols.start as usize;
         let end = start.checked_add(self.symbol_count() * size_of::<RawSymbol>())?;
         let flags = self.segment_of(&(start..end))?.flags;
@@ -627,12 +634,12 @@ impl Object {
     }
 
     /// What is added to the object's own addresses.
-    pub fn base(&self) -> usize {
+    pub(crate) fn base(&self) -> usize {
         self.base
     }
 
     /// Whether an address lies in the object.
-    pub fn holds(&self, address: usize) -> bool {
+    pub(crate) fn holds(&self, address: usize) -> bool {
         self.segments()
             .iter()
             .any(|segment| (segment.start..segment.end).contains(&address))

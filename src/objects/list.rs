@@ -140,7 +140,7 @@ fn headers_of(link: &LinkMap) -> Option<(*const libc::Elf64_Phdr, u16)> {
 ///
 /// # Safety
 /// `link` must be the loader's entry of an object that is mapped.
-pub unsafe fn base_and_name(link: *const c_void) -> (usize, *const c_char) {
+pub(crate) unsafe fn base_and_name(link: *const c_void) -> (usize, *const c_char) {
     // SAFETY: the caller's promise.
     let link = unsafe { &*link.cast::<LinkMap>() };
     (link.base, link.name)
@@ -150,7 +150,7 @@ pub unsafe fn base_and_name(link: *const c_void) -> (usize, *const c_char) {
 ///
 /// # Safety
 /// As [`base_and_name`]; and it must stay mapped while the `Object` is used.
-pub unsafe fn object_of(link: *const c_void) -> Option<Object> {
+pub(crate) unsafe fn object_of(link: *const c_void) -> Option<Object> {
     // SAFETY: the caller's promise.
     let link = unsafe { &*link.cast::<LinkMap>() };
     let (headers, count) = headers_of(link)?;
@@ -162,7 +162,7 @@ pub unsafe fn object_of(link: *const c_void) -> Option<Object> {
 }
 
 /// Calls `look` with each loaded object, until it says no.
-pub fn each_object(look: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
+pub(crate) fn each_object(look: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
     if !threads::loader_is_sound() {
         return each_linked(look);
     }
@@ -202,7 +202,7 @@ type Iterate = unsafe extern "C" fn(
 static ITERATE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Looks libc's own `dl_iterate_phdr` up. Once, by the constructor.
-pub fn find_iterate() {
+pub(crate) fn find_iterate() {
     each_sound_object(&mut |object| {
         if object.find(b"__libc_start_main").is_none() {
             return true;
@@ -216,7 +216,7 @@ pub fn find_iterate() {
 
 /// The object that `info` is about, where it is sound. Not to be used after the
 /// callback that `info` was given to.
-pub fn object(info: &libc::dl_phdr_info) -> Option<Object> {
+pub(crate) fn object(info: &libc::dl_phdr_info) -> Option<Object> {
     const _: () = assert!(size_of::<ProgramHeader>() == size_of::<libc::Elf64_Phdr>());
     if info.dlpi_phdr.is_null() {
         return None;
@@ -234,12 +234,12 @@ pub fn object(info: &libc::dl_phdr_info) -> Option<Object> {
 
 /// Calls `look` with each object that is sound, until it says no. For who looks
 /// for other things than libpq, before there is a second thread.
-pub fn each_sound_object(look: &mut dyn FnMut(&Object) -> bool) {
+pub(crate) fn each_sound_object(look: &mut dyn FnMut(&Object) -> bool) {
     each_named_object(&mut |_, object| look(object));
 }
 
 /// As [`each_sound_object`], with its path: null or empty for the program itself.
-pub fn each_named_object(look: &mut dyn FnMut(*const c_char, &Object) -> bool) {
+pub(crate) fn each_named_object(look: &mut dyn FnMut(*const c_char, &Object) -> bool) {
     let mut each =
         |info: &libc::dl_phdr_info| object(info).is_none_or(|object| look(info.dlpi_name, &object));
     // Along the list itself only while libc's function is not known.
@@ -251,7 +251,7 @@ pub fn each_named_object(look: &mut dyn FnMut(*const c_char, &Object) -> bool) {
 }
 
 /// Bytes of a page.
-pub fn page_size() -> usize {
+pub(crate) fn page_size() -> usize {
     match auxv::value(libc::AT_PAGESZ) {
         size if size.is_power_of_two() => size,
         _ => 4096, // whatever begins at no page of this kernel, it refuses to change

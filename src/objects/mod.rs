@@ -1,5 +1,5 @@
 //! The objects that the loader has mapped: their list, and how one is read where it lies.
 
-pub mod elf;
+pub(crate) mod elf;
 #[cfg(not(test))]
-pub mod list;
+pub(crate) mod list;

@@ -14,7 +14,7 @@ use forkguard_signal_safe::descriptors::{self, State, UNSEEN};
 use forkguard_sql::{Cause, Reason};
 
 /// What an inherited connection is.
-pub enum Checked {
+pub(crate) enum Checked {
     /// Left to this process: handed over, or released by the program.
     Ours,
     /// The next call resumes it.
@@ -57,7 +57,7 @@ fn dial(library: &Library, pgconn: PGconn, unix: bool) -> Dial {
 }
 
 /// Checks an inherited connection. Asks libpq and the kernel, not the server.
-pub fn check_eligibility(library: &Library, connection: &Connection) -> Checked {
+pub(crate) fn check_eligibility(library: &Library, connection: &Connection) -> Checked {
     let pgconn = connection.pgconn();
     let fd = library.socket(pgconn);
     let lost = |reason: Reason| Checked::Lost(reason.into());

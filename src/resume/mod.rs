@@ -6,16 +6,16 @@
 //! same number, [`replay`] does again what was done, in one round trip, asks the
 //! server what no text showed ([`question`]), and what comes out is compared with what was.
 
-pub mod question;
+pub(crate) mod question;
 #[cfg(not(test))]
-pub mod redial;
+pub(crate) mod redial;
 #[cfg(not(test))]
-pub mod replay;
+pub(crate) mod replay;
 
 #[cfg(not(test))]
 mod reported_parameters;
 
 #[cfg(not(test))]
-pub use eligibility::{check_eligibility, Checked};
+pub(crate) use eligibility::{check_eligibility, Checked};
 #[cfg(not(test))]
 mod eligibility;

@@ -12,7 +12,7 @@ use crate::session::{extensions, owners};
 use forkguard_sql::Reason;
 
 /// The parent's session, as its child knows it.
-pub struct Parent {
+pub(crate) struct Parent {
     /// The number of its backend.
     pub backend: i32,
     /// How long it has been there, in microseconds.
@@ -28,11 +28,11 @@ pub struct Parent {
 }
 
 /// A query of one row and one column, without parameters: it may go as a simple query.
-pub struct Question(String);
+pub(crate) struct Question(String);
 
 /// What the server says.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// No part holds.
     Nothing,
     /// A pooler stands before the server: its numbers of backends are its own, and nothing is found.
@@ -132,7 +132,7 @@ impl Question {
     /// `left`: the custom settings that were taken back, see [`Journal::left_settings`].
     ///
     /// [`Journal::left_settings`]: crate::session::journal::Journal::left_settings
-    pub fn of(version: i32, own: i32, parent: &Parent, left: &[&[u8]]) -> Question {
+    pub(crate) fn of(version: i32, own: i32, parent: &Parent, left: &[&[u8]]) -> Question {
         let mut question = Question(String::from("SELECT CASE"));
         question.ask(IS_POOLED, POOLER);
         question.ask(IS_YOUNGER, Reason::ServerRestarted.code());
@@ -182,7 +182,7 @@ impl Question {
 
     /// Before all of it, where the session called such functions: whether each of them is one that
     /// leaves it alone. The answer names the first that may not.
-    pub fn about_functions<'a>(mut self, names: impl Iterator<Item = &'a [u8]>) -> Question {
+    pub(crate) fn about_functions<'a>(mut self, names: impl Iterator<Item = &'a [u8]>) -> Question {
         if let Some(unknown) = extensions::first_unknown(names) {
             let rest = self.0.strip_prefix("SELECT ").unwrap_or_default();
             let code = Reason::UnknownFunction.code();
@@ -200,14 +200,14 @@ impl Question {
     }
 
     /// Its text.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.0
     }
 }
 
 impl Answer {
     /// By the value that came. `None`: it is no answer of ours.
-    pub fn of(value: &[u8]) -> Option<Answer> {
+    pub(crate) fn of(value: &[u8]) -> Option<Answer> {
         let value = core::str::from_utf8(value).ok()?;
         match value {
             NOTHING => Some(Answer::Nothing),

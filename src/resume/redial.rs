@@ -48,7 +48,11 @@ const NEEDED: usize = 64 * 1024;
 /// Makes the session of an inherited, resumable connection anew. True: it is
 /// this process's, equal to what it was. False: it is lost, libpq says so, and
 /// the log says why.
-pub fn resume(library: &Library, connection: &'static Connection, inside: &mut Inside) -> bool {
+pub(crate) fn resume(
+    library: &Library,
+    connection: &'static Connection,
+    inside: &mut Inside,
+) -> bool {
     let pgconn = connection.pgconn();
     let task = guarded(core::ptr::null_mut(), || {
         if !memory::is_plenty(NEEDED) {

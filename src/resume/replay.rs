@@ -81,7 +81,7 @@ struct Message {
 
 /// What is to be done again, and what became of it.
 #[derive(Default)]
-pub struct Replay {
+pub(crate) struct Replay {
     messages: Vec<Message>,
     /// Afterwards the unnamed statement is one of ours.
     pub leaves_unnamed: bool,
@@ -172,7 +172,7 @@ impl Replay {
     ///
     /// The question and what was done before the transaction are an implicit one of their own. So the
     /// program's begins with its `BEGIN`: its time, its snapshots and what it has read of statistics.
-    pub fn of(
+    pub(crate) fn of(
         library: &Library,
         pgconn: PGconn,
         journal: &Journal,
@@ -240,17 +240,17 @@ impl Replay {
 
     /// Whether a pooler stands before the server: the number that libpq was given
     /// is not the backend's.
-    pub fn is_behind_a_pooler(&self) -> bool {
+    pub(crate) fn is_behind_a_pooler(&self) -> bool {
         self.asks && self.answer == Some(Answer::Pooler)
     }
 
     /// How many commands it sends.
-    pub fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.messages.len()
     }
 
     /// What became of it. `gone_on`: the parent has sent something on its session since the fork.
-    pub fn outcome(&self, gone_on: impl FnOnce() -> bool) -> Result<(), Loss> {
+    pub(crate) fn outcome(&self, gone_on: impl FnOnce() -> bool) -> Result<(), Loss> {
         if let Some(loss) = &self.error {
             return Err(loss.clone());
         }
@@ -272,7 +272,7 @@ impl Replay {
 
 /// Does it all. Holds nothing with a `Drop` across libpq's calls, which wait for
 /// the server.
-pub fn run(library: &Library, pgconn: PGconn, replay: &mut Replay) {
+pub(crate) fn run(library: &Library, pgconn: PGconn, replay: &mut Replay) {
     if replay.messages.is_empty() {
         return;
     }

@@ -12,7 +12,7 @@ const IDENTITY: usize = 4;
 type Text = Option<Vec<u8>>;
 
 /// All of it, copied: a dial frees what libpq keeps.
-pub struct ReportedParameters {
+pub(crate) struct ReportedParameters {
     database: Text,
     user: Text,
     tls: bool,
@@ -22,7 +22,7 @@ pub struct ReportedParameters {
 
 impl ReportedParameters {
     /// As of now.
-    pub fn of(library: &Library, pgconn: PGconn) -> ReportedParameters {
+    pub(crate) fn of(library: &Library, pgconn: PGconn) -> ReportedParameters {
         let copy = |text: types::Text| text.bytes().map(<[u8]>::to_vec);
         ReportedParameters {
             database: copy(library.database(pgconn)),
@@ -37,7 +37,7 @@ impl ReportedParameters {
     }
 
     /// What makes `other`, told right after a dial, another place than this.
-    pub fn find_other_server(&self, other: &ReportedParameters) -> Option<&'static str> {
+    pub(crate) fn find_other_server(&self, other: &ReportedParameters) -> Option<&'static str> {
         if self.database != other.database || self.user != other.user {
             Some("another database or user")
         } else if self.tls && !other.tls || self.gss && !other.gss {
@@ -50,7 +50,7 @@ impl ReportedParameters {
     }
 
     /// What a replay has not made equal, but for what `excused` says.
-    pub fn find_unequal(
+    pub(crate) fn find_unequal(
         &self,
         other: &ReportedParameters,
         excused: impl Fn(&str) -> bool,

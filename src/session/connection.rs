@@ -23,7 +23,7 @@ use forkguard_sql::{Cause, Reason};
 /// What becomes of an inherited connection in this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Eligibility {
+pub(crate) enum Eligibility {
     /// Nobody has asked yet.
     Unchecked = 0,
     /// The next call that needs the server resumes it.
@@ -34,7 +34,7 @@ pub enum Eligibility {
 
 /// One `PGconn`. What every call looks at stands together.
 #[repr(C)]
-pub struct Connection {
+pub(crate) struct Connection {
     key: AtomicUsize,
     /// The thread inside an outermost call on it, by `pthread_self`, and where
     /// on its stack. A child that finds one here inherits half a call.
@@ -79,7 +79,7 @@ pub struct Connection {
 
 /// What a call does, as far as calls inside it are concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Sends a command and waits, as `PQexec`: by one of libpq's sending calls,
     /// or by none.
     Waits,
@@ -146,12 +146,12 @@ static CONNECTIONS: Table<Connection, 16384> = Table::empty();
 
 /// The record of a `PGconn`.
 #[inline]
-pub fn find(pgconn: PGconn) -> Option<&'static Connection> {
+pub(crate) fn find(pgconn: PGconn) -> Option<&'static Connection> {
     CONNECTIONS.find(pgconn.address())
 }
 
 /// A `PGconn` was made.
-pub fn made(pgconn: PGconn) -> Option<&'static Connection> {
+pub(crate) fn made(pgconn: PGconn) -> Option<&'static Connection> {
     CONNECTIONS.insert(pgconn.address(), |connection| {
         connection.serial.fetch_add(1, Relaxed);
         connection.inside.store(0, Relaxed);
@@ -162,57 +162,57 @@ pub fn made(pgconn: PGconn) -> Option<&'static Connection> {
 
 impl Connection {
     /// Its `PGconn`; null once that is freed.
-    pub fn pgconn(&self) -> PGconn {
+    pub(crate) fn pgconn(&self) -> PGconn {
         // SAFETY: `made` was given it, and `forget` takes it out before libpq frees it.
         unsafe { PGconn::at(self.key.load(Relaxed)) }
     }
 
     /// The `PGcancel` of our own, if there is one.
-    pub fn own_cancel(&self) -> PGcancel {
+    pub(crate) fn own_cancel(&self) -> PGcancel {
         // SAFETY: `set_own_cancel` was given it, and it is never freed.
         unsafe { PGcancel::at(self.cancel.load(Relaxed)) }
     }
 
     /// It has one now.
-    pub fn set_own_cancel(&self, cancel: PGcancel) {
+    pub(crate) fn set_own_cancel(&self, cancel: PGcancel) {
         self.cancel.store(cancel.address(), Relaxed);
     }
 
     /// Takes it out.
-    pub fn take_own_cancel(&self) -> PGcancel {
+    pub(crate) fn take_own_cancel(&self) -> PGcancel {
         // SAFETY: as in `own_cancel`.
         unsafe { PGcancel::at(self.cancel.swap(0, Relaxed)) }
     }
 
     /// The program's notice receiver, while a dial keeps its own.
-    pub fn kept_receiver(&self) -> NoticeReceiver {
+    pub(crate) fn kept_receiver(&self) -> NoticeReceiver {
         // SAFETY: `keep_receiver` was given it.
         unsafe { NoticeReceiver::at(self.receiver.load(Relaxed)) }
     }
 
     /// Keeps it.
-    pub fn keep_receiver(&self, receiver: NoticeReceiver) {
+    pub(crate) fn keep_receiver(&self, receiver: NoticeReceiver) {
         self.receiver.store(receiver.address(), Relaxed);
     }
 
     /// Tells a record's uses apart.
-    pub fn serial(&self) -> u32 {
+    pub(crate) fn serial(&self) -> u32 {
         self.serial.load(Relaxed)
     }
 
     /// Whether it was made, or established, by a process before this one.
     #[inline]
-    pub fn is_inherited(&self) -> bool {
+    pub(crate) fn is_inherited(&self) -> bool {
         ownership::is_inherited(self.owner.load(Relaxed))
     }
 
     /// The generation it was made, or established, in.
-    pub fn owner(&self) -> u32 {
+    pub(crate) fn owner(&self) -> u32 {
         self.owner.load(Relaxed)
     }
 
     /// It is this process's now.
-    pub fn own(&self) {
+    pub(crate) fn own(&self) {
         self.left_to_us.store(false, Relaxed);
         self.ended.store(false, Relaxed);
         self.eligibility
@@ -222,7 +222,7 @@ impl Connection {
     }
 
     /// A new session, or the attempt at one: nothing is known of it.
-    pub fn begin_anew(&self) {
+    pub(crate) fn begin_anew(&self) {
         self.fd.store(-1, Relaxed);
         self.identity.store(0, Relaxed);
         self.left.store(false, Relaxed);
@@ -251,7 +251,7 @@ impl Connection {
 
     /// It was handed over by its parent, who does not touch it any more: this
     /// process's, under the old key, and not to be made again.
-    pub fn leave_to_us(&self) {
+    pub(crate) fn leave_to_us(&self) {
         self.empty_state();
         self.own();
         self.left_to_us.store(true, Relaxed);
@@ -263,13 +263,13 @@ impl Connection {
     }
 
     /// Whether it was.
-    pub fn was_left_to_us(&self) -> bool {
+    pub(crate) fn was_left_to_us(&self) -> bool {
         self.left_to_us.load(Relaxed)
     }
 
     /// The state of an inherited connection, as checked. That it can be resumed is checked again
     /// in each child: it may inherit half a dial.
-    pub fn eligibility(&self) -> Eligibility {
+    pub(crate) fn eligibility(&self) -> Eligibility {
         match self.eligibility.load(Relaxed) {
             1 if self.checked_in.load(Relaxed) == generation::current() => Eligibility::Resumable,
             2 => Eligibility::Lost,
@@ -278,25 +278,25 @@ impl Connection {
     }
 
     /// Records what the check said, for this process.
-    pub fn set_eligibility(&self, state: Eligibility) {
+    pub(crate) fn set_eligibility(&self, state: Eligibility) {
         self.checked_in.store(generation::current(), Relaxed);
         self.eligibility.store(state as u8, Relaxed);
     }
 
     /// Where it says which thread is inside: good for as long as the process.
-    pub fn inside(&'static self) -> &'static AtomicUsize {
+    pub(crate) fn inside(&'static self) -> &'static AtomicUsize {
         &self.inside
     }
 
     /// Whether a thread was inside a call at the fork, or is.
-    pub fn is_entered(&self) -> bool {
+    pub(crate) fn is_entered(&self) -> bool {
         self.inside.load(Relaxed) != 0
     }
 
     /// This thread begins an outermost call. `None` inside another one: libpq
     /// calls itself through the same doors.
     #[inline]
-    pub fn enter(&self, role: Role) -> Option<Inside<'_>> {
+    pub(crate) fn enter(&self, role: Role) -> Option<Inside<'_>> {
         let (me, frame) = (sys::this_thread(), frame());
         match self.inside.load(Relaxed) {
             0 => {}
@@ -336,23 +336,23 @@ impl Connection {
 
     /// Whether a dial is under way, or was left: asked where none is on this thread.
     /// In a child that was forked meanwhile it is the parent's.
-    pub fn is_half_dialled(&self) -> bool {
+    pub(crate) fn is_half_dialled(&self) -> bool {
         self.half_dialled.load(Relaxed)
     }
 
     /// A dial begins, or has ended.
-    pub fn set_half_dialled(&self, half: bool) {
+    pub(crate) fn set_half_dialled(&self, half: bool) {
         self.half_dialled.store(half, Relaxed);
     }
 
     /// Its transaction has been ended without a server: libpq will not know of it before there is
     /// another session. In this process, and in those that inherit it from here.
-    pub fn end_transaction(&self) {
+    pub(crate) fn end_transaction(&self) {
         self.ended.store(true, Relaxed);
     }
 
     /// Where its session stands, libpq having said `status` (`PGTransactionStatusType`).
-    pub fn stands(&self, status: i32) -> i32 {
+    pub(crate) fn stands(&self, status: i32) -> i32 {
         match status {
             PQTRANS_INTRANS | PQTRANS_INERROR if self.ended.load(Relaxed) => PQTRANS_IDLE,
             status => status,
@@ -360,17 +360,17 @@ impl Connection {
     }
 
     /// Where its session stands.
-    pub fn transaction_status(&self, library: &Library) -> i32 {
+    pub(crate) fn transaction_status(&self, library: &Library) -> i32 {
         self.stands(library.transaction_status(self.pgconn()))
     }
 
     /// Keeps a chain of `PGnotify` that libpq would forget.
-    pub fn keep_notifications(&self, first: *mut Notification) {
+    pub(crate) fn keep_notifications(&self, first: *mut Notification) {
         self.notifications.store(first, Relaxed);
     }
 
     /// The next of those kept, the program's to free.
-    pub fn next_notification(&self) -> Option<*mut Notification> {
+    pub(crate) fn next_notification(&self) -> Option<*mut Notification> {
         let first = self.notifications.load(Relaxed);
         // SAFETY: null, or kept by `redial`, from libpq, and handed out once; one thread is in a
         // call on the connection.
@@ -381,18 +381,18 @@ impl Connection {
     }
 
     /// Whether a call on it was left without its end.
-    pub fn was_left(&self) -> bool {
+    pub(crate) fn was_left(&self) -> bool {
         self.left.load(Relaxed)
     }
 
     /// Nobody is inside any more: in a child, whose threads are gone.
-    pub fn nobody_inside(&self) {
+    pub(crate) fn nobody_inside(&self) {
         self.inside.store(0, Relaxed);
     }
 
     /// A session of this process's stands at `fd`: what is open there is noted, and
     /// from now on bytes there must come from calls at the shims.
-    pub fn record_socket(&'static self, fd: i32, state: &mut SessionState) {
+    pub(crate) fn record_socket(&'static self, fd: i32, state: &mut SessionState) {
         let identity = descriptors::identity_of(fd).unwrap_or(0);
         self.identity.store(identity, Relaxed);
         if policy::resumes() && !tracker::journalled(fd, self.inside()) {
@@ -401,7 +401,7 @@ impl Connection {
     }
 
     /// An inherited session is lost in this process, and the log says why.
-    pub fn lose(&self, loss: &Loss) {
+    pub(crate) fn lose(&self, loss: &Loss) {
         self.set_eligibility(Eligibility::Lost);
         let Cause { reason, detail } = loss.cause();
         stats::count_opaque(reason.code().as_bytes(), detail);
@@ -428,7 +428,7 @@ impl Connection {
     }
 
     /// The `PGconn` is being freed.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.empty_state();
         CONNECTIONS.forget(self);
     }
@@ -438,7 +438,7 @@ impl Connection {
     /// # Safety
     /// The caller has seen `is_entered` false in a child, is the one thread in a call on the
     /// connection, and lets the borrow end before it enters the connection.
-    pub unsafe fn inherited_state(&self) -> &SessionState {
+    pub(crate) unsafe fn inherited_state(&self) -> &SessionState {
         // SAFETY: by the caller's promise nobody else is at it.
         unsafe { &*self.state.get() }
     }
@@ -447,7 +447,7 @@ impl Connection {
     ///
     /// # Safety
     /// This thread is in the call that makes the connection, and no other `Inside` of it is used.
-    pub unsafe fn assume_inside(&self) -> Inside<'_> {
+    pub(crate) unsafe fn assume_inside(&self) -> Inside<'_> {
         Inside { connection: self }
     }
 }
@@ -458,34 +458,34 @@ const NEAR: usize = 16 * 1024;
 
 /// An outermost call under way. Without `Drop`: `pthread_cancel` and `longjmp`
 /// go through the real call, and must find nothing of ours to run.
-pub struct Inside<'a> {
+pub(crate) struct Inside<'a> {
     connection: &'a Connection,
 }
 
 impl Inside<'_> {
     /// Ends the call.
     #[inline]
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.connection.inside.store(0, Release);
     }
 
     /// What libpq may send inside the call, in a role; returns what it was allowed before.
-    pub fn allow(&self, role: Role) -> u8 {
+    pub(crate) fn allow(&self, role: Role) -> u8 {
         self.connection.allowed.swap(role.allows(), Relaxed)
     }
 
     /// That again.
-    pub fn allow_again(&self, allowed: u8) {
+    pub(crate) fn allow_again(&self, allowed: u8) {
         self.connection.allowed.store(allowed, Relaxed);
     }
 
     /// A command is about to be sent.
-    pub fn count_command(&self) {
+    pub(crate) fn count_command(&self) {
         self.connection.progress.count();
     }
 
     /// The session state, for the moment: the borrow ends before the next call of libpq's.
-    pub fn state(&mut self) -> &mut SessionState {
+    pub(crate) fn state(&mut self) -> &mut SessionState {
         // SAFETY: this thread is inside, and this is the one `Inside` of the connection that is
         // used: `enter` makes none for a call inside another one, and one that was left by a jump
         // is never used again.

@@ -11,7 +11,7 @@ use forkguard_signal_safe::sys;
 
 /// Noted when the session was established, and compared after the dial.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// The peer's address, all of it, as a hash.
     pub peer: u64,
     /// It is a Unix socket's.
@@ -24,7 +24,7 @@ pub struct Endpoint {
 
 /// What a client is, as far as libpq looks when it dials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DialEnvironment {
+pub(crate) struct DialEnvironment {
     /// A hash for each of [`READ_AT_DIAL`].
     environment: [u64; READ_AT_DIAL.len()],
     user: u32,
@@ -35,7 +35,7 @@ pub struct DialEnvironment {
 
 /// What a dial of one connection goes through, besides the startup packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Dial {
+pub(crate) struct Dial {
     /// A Unix socket: the server may ask the kernel who connects.
     pub unix: bool,
     /// TLS is tried, so certificates are looked for.
@@ -63,7 +63,7 @@ impl Hash {
 
 impl Endpoint {
     /// Of the socket at `fd`, as of now. `None` where the kernel will not say.
-    pub fn of(fd: i32) -> Option<Endpoint> {
+    pub(crate) fn of(fd: i32) -> Option<Endpoint> {
         Some(Endpoint {
             peer: peer(fd)?,
             unix: is_unix(fd),
@@ -80,7 +80,7 @@ fn is_unix(fd: i32) -> bool {
 }
 
 /// The peer's address as a hash.
-pub fn peer(fd: i32) -> Option<u64> {
+pub(crate) fn peer(fd: i32) -> Option<u64> {
     // SAFETY: all zeroes is a valid address of no family.
     let mut address: libc::sockaddr_storage = unsafe { core::mem::zeroed() };
     let length = sys::peer(fd, &mut address).ok()?;
@@ -128,7 +128,7 @@ const READ_AT_DIAL: [(&str, Reader); 14] = [
 
 impl DialEnvironment {
     /// What has changed since, in `now`, that a dial would read; `None`: nothing has.
-    pub fn changed(&self, now: &DialEnvironment, dial: Dial) -> Option<&'static str> {
+    pub(crate) fn changed(&self, now: &DialEnvironment, dial: Dial) -> Option<&'static str> {
         let pairs = self.environment.iter().zip(&now.environment);
         for ((before, now), (name, reader)) in pairs.zip(READ_AT_DIAL) {
             let is_read = match reader {
@@ -158,7 +158,7 @@ impl DialEnvironment {
     }
 
     /// As of now.
-    pub fn now() -> DialEnvironment {
+    pub(crate) fn now() -> DialEnvironment {
         // SAFETY: takes nothing and always succeeds.
         let user = unsafe { libc::geteuid() };
         DialEnvironment {

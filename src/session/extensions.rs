@@ -58,14 +58,14 @@ const BUT_VOLATILE: [&str; 27] = [
 const ALL: [&str; 2] = ["pgcrypto", "uuid-ossp"];
 
 /// Whether a name can be asked about: it stands in a text that is read by a session's first settings.
-pub fn may_be_asked(name: &[u8]) -> bool {
+pub(crate) fn may_be_asked(name: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
     !name.is_empty() && name.len() <= LONGEST_NAME && name.iter().all(plain)
 }
 
 /// An expression of type text: the first of these names that is not such a function's, or NULL.
 /// `pg_proc` is 1255 and `pg_extension` 3079 (pg_class.dat, catalogs' headers).
-pub fn first_unknown<'a>(names: impl Iterator<Item = &'a [u8]>) -> Option<String> {
+pub(crate) fn first_unknown<'a>(names: impl Iterator<Item = &'a [u8]>) -> Option<String> {
     let list = |names: &mut dyn Iterator<Item = &[u8]>| {
         let mut list = String::new();
         for name in names {

@@ -337,7 +337,7 @@ fn may_name(text: &[u8], name: &[u8]) -> bool {
 
 /// What the statements of one command do. Empty for the many that do nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Effects {
+pub(crate) struct Effects {
     effects: Vec<Effect>,
     /// Statements in the text, harmless ones counted.
     statements: usize,
@@ -352,14 +352,14 @@ impl Effects {
     }
 
     /// Whether the session is the same afterwards, whatever becomes of it.
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         self.effects.is_empty()
     }
 }
 
 /// Where a session stands, by libpq's account (`PGTransactionStatusType`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// In no transaction.
     Idle,
     /// In one.
@@ -372,7 +372,7 @@ pub enum Standing {
 
 impl Standing {
     /// By libpq's number.
-    pub fn of(status: i32) -> Standing {
+    pub(crate) fn of(status: i32) -> Standing {
         match status {
             PQTRANS_IDLE => Standing::Idle,
             PQTRANS_INTRANS => Standing::InTransaction,
@@ -384,7 +384,7 @@ impl Standing {
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// One of its results was an error.
     pub failed: bool,
     /// The command tag of its last result was `ROLLBACK`.
@@ -481,7 +481,7 @@ impl Does {
 
 /// One thing to do again.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// A custom setting that nobody sees and that answers `''`, not NULL.
     Trace(&'a [u8]),
     /// A statement's text.
@@ -580,7 +580,7 @@ impl Login {
 
 /// The journal of one session.
 #[derive(Clone, Debug, Default)]
-pub struct Journal {
+pub(crate) struct Journal {
     entries: Vec<Effect>,
     pending: Vec<Pending>,
     traces: Vec<Bytes>,
@@ -668,7 +668,7 @@ pub struct Journal {
 }
 
 /// How texts are read, and how much may be kept.
-pub struct Rules<'a> {
+pub(crate) struct Rules<'a> {
     /// As the server reads strings now.
     pub mode: Mode<'a>,
     /// The most that one journal may hold, in bytes.
@@ -696,12 +696,12 @@ const OVERHEAD: usize = 96;
 
 impl Journal {
     /// Why the session cannot be made again, if so.
-    pub fn opaque(&self) -> Option<&Loss> {
+    pub(crate) fn opaque(&self) -> Option<&Loss> {
         self.opaque.as_ref()
     }
 
     /// The session cannot be made again. The first reason stays.
-    pub fn set_opaque(&mut self, loss: impl Into<Loss>) {
+    pub(crate) fn set_opaque(&mut self, loss: impl Into<Loss>) {
         if self.opaque.is_none() {
             *self = Journal {
                 opaque: Some(loss.into()),
@@ -712,12 +712,12 @@ impl Journal {
     }
 
     /// Whether nothing waits for a transaction's end or a command's.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.pending.is_empty() && self.is_answered()
     }
 
     /// Whether nothing waits for a command's answer.
-    pub fn is_answered(&self) -> bool {
+    pub(crate) fn is_answered(&self) -> bool {
         self.pipeline.sent.is_empty()
     }
 
@@ -729,7 +729,7 @@ impl Journal {
     ///
     /// A failed one has been undone by the server, its locks and all (`AbortTransaction` in xact.c): one
     /// that fails again is the same, whatever it did. Not so where it can go back to a savepoint.
-    pub fn can_begin_again(&self, failed: bool) -> Result<(), Loss> {
+    pub(crate) fn can_begin_again(&self, failed: bool) -> Result<(), Loss> {
         if self.unsure || !matches!(self.pending.first(), Some(Pending::Begin(_))) {
             return Err(Reason::TransactionUnseen.into());
         }
@@ -740,13 +740,13 @@ impl Journal {
     }
 
     /// Whether nothing of the transaction is left but its failure.
-    pub fn is_undone(&self, failed: bool) -> bool {
+    pub(crate) fn is_undone(&self, failed: bool) -> bool {
         let savepoint = |step: &Pending| matches!(step, Pending::Savepoint { .. });
         failed && !self.pending.iter().any(savepoint)
     }
 
     /// The session was made, by this user and in this database (`PQuser`, `PQdb`).
-    pub fn set_login(&mut self, user: &[u8], database: &[u8]) {
+    pub(crate) fn set_login(&mut self, user: &[u8], database: &[u8]) {
         self.login = memory::is_plenty(4096 + user.len() + database.len()).then(|| Login {
             user: user.into(),
             database: database.into(),
@@ -755,22 +755,22 @@ impl Journal {
 
     /// Whether it rests on the names by which the session logs in: behind a pooler the server may know
     /// it by others.
-    pub fn alters_others(&self) -> bool {
+    pub(crate) fn alters_others(&self) -> bool {
         self.alters_others
     }
 
     /// Whether anything rests on the user's word that a function leaves its session alone.
-    pub fn is_vouched(&self) -> bool {
+    pub(crate) fn is_vouched(&self) -> bool {
         self.vouched
     }
 
     /// Whether an advisory lock of its session was ever taken, given back or not.
-    pub fn has_locked(&self) -> bool {
+    pub(crate) fn has_locked(&self) -> bool {
         self.has_locked
     }
 
     /// Whether it ever had a temporary object.
-    pub fn has_had_temporaries(&self) -> bool {
+    pub(crate) fn has_had_temporaries(&self) -> bool {
         self.has_had_temporaries
     }
 
@@ -781,7 +781,7 @@ impl Journal {
     }
 
     /// Whether it changes the setting.
-    pub fn sets(&self, name: &str) -> bool {
+    pub(crate) fn sets(&self, name: &str) -> bool {
         let name = name.as_bytes();
         let its = |entry: &Effect| matches!(entry, Effect::Set(set) if set.name.eq_ignore_ascii_case(name));
         self.entries.iter().chain(self.waiting()).any(its)
@@ -803,28 +803,28 @@ impl Journal {
     }
 
     /// Bytes that it takes.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.bytes
     }
 
     /// Whether the session has an unnamed prepared statement.
-    pub fn has_unnamed(&self) -> bool {
+    pub(crate) fn has_unnamed(&self) -> bool {
         self.unnamed.is_some()
     }
 
     /// A replay left its last unnamed statement behind, or did not.
-    pub fn set_unnamed_is_ours(&mut self, its: bool) {
+    pub(crate) fn set_unnamed_is_ours(&mut self, its: bool) {
         self.unnamed_is_ours = its;
     }
 
     /// Whether the unnamed statement is a replay's.
-    pub fn unnamed_is_ours(&self) -> bool {
+    pub(crate) fn unnamed_is_ours(&self) -> bool {
         self.unnamed_is_ours
     }
 
     /// The custom settings whose value no text says, if a library of the server owns them: that were
     /// set and taken back, or set to what such a library may spell in another way.
-    pub fn left_settings(&self) -> Vec<&[u8]> {
+    pub(crate) fn left_settings(&self) -> Vec<&[u8]> {
         let mut left: Vec<&[u8]> = self.traces.iter().map(|name| &**name).collect();
         for entry in self.entries.iter().chain(self.waiting()) {
             if let Effect::Set(set) = entry {
@@ -839,13 +839,13 @@ impl Journal {
     }
 
     /// What to do again, in order, before the transaction that is open.
-    pub fn steps(&self) -> impl Iterator<Item = Step<'_>> {
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Step<'_>> {
         let traces = self.traces.iter().map(|name| Step::Trace(name));
         traces.chain(self.entries.iter().filter_map(Step::of))
     }
 
     /// What to do again of the transaction that is open.
-    pub fn steps_of_transaction(&self) -> impl Iterator<Item = Step<'_>> {
+    pub(crate) fn steps_of_transaction(&self) -> impl Iterator<Item = Step<'_>> {
         self.pending.iter().filter_map(|step| match step {
             Pending::Begin(text)
             | Pending::SetTransaction(text)
@@ -856,7 +856,7 @@ impl Journal {
     }
 
     /// The unnamed statement, to be prepared again after everything else.
-    pub fn step_of_unnamed(&self) -> Option<Step<'_>> {
+    pub(crate) fn step_of_unnamed(&self) -> Option<Step<'_>> {
         let (query, types) = self.unnamed.as_ref()?;
         Some(Step::Prepare(b"", query, types))
     }
@@ -864,7 +864,7 @@ impl Journal {
     // What is sent.
 
     /// The text of a simple query: the unnamed statement is gone.
-    pub fn read_simple(&mut self, text: &[u8], rules: &Rules) -> Effects {
+    pub(crate) fn read_simple(&mut self, text: &[u8], rules: &Rules) -> Effects {
         (self.unnamed, self.unnamed_sent, self.unnamed_does) = (None, None, None);
         self.unnamed_is_ours = false;
         self.read(text, rules)
@@ -872,7 +872,12 @@ impl Journal {
 
     /// The one statement of an extended query: it is the unnamed one now, of
     /// which a child that counts on it is told that it does not exist.
-    pub fn read_extended(&mut self, text: &[u8], parameters: Parameters, rules: &Rules) -> Effects {
+    pub(crate) fn read_extended(
+        &mut self,
+        text: &[u8],
+        parameters: Parameters,
+        rules: &Rules,
+    ) -> Effects {
         let mut effects = self.read(text, rules);
         (self.unnamed, self.unnamed_sent) = (None, None);
         self.unnamed_is_ours = false;
@@ -1032,7 +1037,7 @@ impl Journal {
     }
 
     /// Functions of which the server is to say that they leave the session alone.
-    pub fn functions(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn functions(&self) -> impl Iterator<Item = &[u8]> {
         self.functions.iter().map(|name| &**name)
     }
 
@@ -1075,7 +1080,7 @@ impl Journal {
     }
 
     /// A call of libpq's own making does more in its transaction than to read.
-    pub fn does_more(&mut self, by: &[u8]) {
+    pub(crate) fn does_more(&mut self, by: &[u8]) {
         if self.opaque.is_none() {
             self.touch(Touch::More(by), false, &mut Vec::new());
         }
@@ -1140,7 +1145,7 @@ impl Journal {
     }
 
     /// Why the session as it is now cannot be made again, though it may be later.
-    pub fn obstacle(&self) -> Option<Loss> {
+    pub(crate) fn obstacle(&self) -> Option<Loss> {
         if let Some(name) = self.function_in_doubt() {
             return Some(Loss::with(Reason::UnknownFunction, name));
         }
@@ -1321,7 +1326,13 @@ impl Journal {
     }
 
     /// libpq's own prepare call, or a Parse message by another of its calls.
-    pub fn prepare(&mut self, name: &[u8], query: &[u8], types: &[u32], rules: &Rules) -> Effects {
+    pub(crate) fn prepare(
+        &mut self,
+        name: &[u8],
+        query: &[u8],
+        types: &[u32],
+        rules: &Rules,
+    ) -> Effects {
         self.unnamed_is_ours &= !name.is_empty();
         if self.opaque.is_some() {
             return Effects::default();
@@ -1424,12 +1435,17 @@ impl Journal {
     }
 
     /// The command was not sent after all.
-    pub fn not_sent(&mut self, effects: &Effects) {
+    pub(crate) fn not_sent(&mut self, effects: &Effects) {
         self.not_prepared(&effects.effects);
     }
 
     /// A prepared statement is executed by libpq's own call.
-    pub fn execute(&mut self, name: &[u8], rules: &Rules, parameters: Parameters) -> Effects {
+    pub(crate) fn execute(
+        &mut self,
+        name: &[u8],
+        rules: &Rules,
+        parameters: Parameters,
+    ) -> Effects {
         match &self.last_harmless {
             _ if self.opaque.is_some() => return Effects::default(),
             Some((last, touch))
@@ -1468,7 +1484,7 @@ impl Journal {
     }
 
     /// libpq's own call to close a prepared statement.
-    pub fn close(&self, name: &[u8]) -> Effects {
+    pub(crate) fn close(&self, name: &[u8]) -> Effects {
         if self.opaque.is_some() {
             return Effects::default();
         }
@@ -1482,7 +1498,7 @@ impl Journal {
     }
 
     /// A call whose effect nobody can know.
-    pub fn unknown(&self, reason: Reason) -> Effects {
+    pub(crate) fn unknown(&self, reason: Reason) -> Effects {
         Effects::opaque(reason)
     }
 
@@ -1491,7 +1507,7 @@ impl Journal {
     /// The journal after a statement that only takes something away, or ends a transaction, and the
     /// server's command tag for it; nothing where only the server knows how it would end. The session
     /// is not made again yet, and stands there.
-    pub fn removed(
+    pub(crate) fn removed(
         &self,
         text: &[u8],
         extended: bool,
@@ -1514,7 +1530,7 @@ impl Journal {
 
     /// The same for libpq's own call to close a prepared statement, which says nothing of one that
     /// is not there (protocol-flow.html, "Extended Query"; its answer has no tag).
-    pub fn closed(&self, name: &[u8], standing: Standing, rules: &Rules) -> Option<Journal> {
+    pub(crate) fn closed(&self, name: &[u8], standing: Standing, rules: &Rules) -> Option<Journal> {
         // The unnamed one is not journalled as others are.
         if name.is_empty() || name.len() > LONGEST_NAME || !name.is_ascii() {
             return None;
@@ -1525,7 +1541,7 @@ impl Journal {
     }
 
     /// Whether a transaction is open.
-    pub fn is_in_transaction(&self) -> bool {
+    pub(crate) fn is_in_transaction(&self) -> bool {
         self.open
     }
 
@@ -1632,7 +1648,7 @@ impl Journal {
     // What is done.
 
     /// A command outside of a pipeline has ended.
-    pub fn done(&mut self, effects: Effects, outcome: Outcome, rules: &Rules) {
+    pub(crate) fn done(&mut self, effects: Effects, outcome: Outcome, rules: &Rules) {
         if effects.is_none() || self.opaque.is_some() {
             return;
         }
@@ -2211,12 +2227,12 @@ impl Journal {
     // Pipelines.
 
     /// A command was sent in a pipeline.
-    pub fn sent_in_pipeline(&mut self, effects: Effects) {
+    pub(crate) fn sent_in_pipeline(&mut self, effects: Effects) {
         self.send(Sent::Command(effects));
     }
 
     /// A sync was sent.
-    pub fn sent_sync(&mut self) {
+    pub(crate) fn sent_sync(&mut self) {
         self.send(Sent::Sync);
     }
 
@@ -2230,7 +2246,7 @@ impl Journal {
     }
 
     /// A result in a pipeline that is no sync.
-    pub fn result_in_pipeline(&mut self, failed: bool, rolled_back: bool) {
+    pub(crate) fn result_in_pipeline(&mut self, failed: bool, rolled_back: bool) {
         let pipeline = &mut self.pipeline;
         pipeline.any_result = true;
         pipeline.failed |= failed;
@@ -2238,7 +2254,7 @@ impl Journal {
     }
 
     /// The results of the pipeline's first command are all read.
-    pub fn end_in_pipeline(&mut self) {
+    pub(crate) fn end_in_pipeline(&mut self) {
         let pipeline = &mut self.pipeline;
         if !core::mem::take(&mut pipeline.any_result) {
             return;
@@ -2261,7 +2277,7 @@ impl Journal {
     }
 
     /// A sync was answered.
-    pub fn sync_in_pipeline(&mut self, after: Standing, rules: &Rules) {
+    pub(crate) fn sync_in_pipeline(&mut self, after: Standing, rules: &Rules) {
         if self.opaque.is_some() {
             return;
         }
@@ -2302,7 +2318,7 @@ impl Journal {
     }
 
     /// The pipeline mode was left.
-    pub fn left_pipeline(&mut self) {
+    pub(crate) fn left_pipeline(&mut self) {
         if self.opaque.is_none() && !self.pipeline.sent.is_empty() {
             self.set_opaque(Reason::PipelineLeft);
         }

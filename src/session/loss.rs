@@ -10,7 +10,7 @@ const LONGEST_DETAIL: usize = 300;
 
 /// Why a session cannot be resumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loss {
+pub(crate) struct Loss {
     /// Why.
     pub reason: Reason,
     /// See [`Cause::detail`].
@@ -19,7 +19,7 @@ pub struct Loss {
 
 impl Loss {
     /// With the words of somebody else, libpq or the server; they are cut where they are long.
-    pub fn with(reason: Reason, detail: &[u8]) -> Loss {
+    pub(crate) fn with(reason: Reason, detail: &[u8]) -> Loss {
         let detail = detail.trim_ascii();
         Loss {
             reason,
@@ -28,7 +28,7 @@ impl Loss {
     }
 
     /// The same, borrowed.
-    pub fn cause(&self) -> Cause<'_> {
+    pub(crate) fn cause(&self) -> Cause<'_> {
         Cause {
             reason: self.reason,
             detail: &self.detail,

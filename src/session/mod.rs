@@ -5,25 +5,27 @@
 use core::ffi::CStr;
 
 #[cfg(not(test))]
-pub mod connection;
-pub mod endpoint;
-pub mod extensions;
-pub mod journal;
-pub mod loss;
-pub mod owners;
+pub(crate) mod connection;
+pub(crate) mod endpoint;
+pub(crate) mod extensions;
+pub(crate) mod journal;
+pub(crate) mod loss;
+pub(crate) mod owners;
 #[cfg(not(test))]
-pub mod progress;
-pub mod set_config;
+pub(crate) mod progress;
+pub(crate) mod set_config;
 #[cfg(not(test))]
-pub mod state;
+pub(crate) mod state;
 #[cfg(not(test))]
-pub mod table;
+// tests/loom runs this file by itself, as a public module of its own.
+#[allow(unreachable_pub)]
+pub(crate) mod table;
 #[cfg(not(test))]
-pub mod thread;
+pub(crate) mod thread;
 
 /// Parameters that servers report of themselves (protocol-flow.html, "Asynchronous
 /// Operations"; `search_path` since 18, `scram_iterations` since 16).
-pub const REPORTED: [&CStr; 15] = [
+pub(crate) const REPORTED: [&CStr; 15] = [
     c"server_version",
     c"server_encoding",
     c"in_hot_standby",

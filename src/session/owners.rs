@@ -97,19 +97,19 @@ fn owns(prefixes: &[&str], setting: &[u8]) -> bool {
 }
 
 /// Whether a library is known that owns such settings.
-pub fn is_owned(setting: &[u8]) -> bool {
+pub(crate) fn is_owned(setting: &[u8]) -> bool {
     LIBRARIES
         .iter()
         .any(|(_, prefixes)| owns(prefixes, setting))
 }
 
 /// Whether it is PL/pgSQL's, which is in every database from the start.
-pub fn is_plpgsql(setting: &[u8]) -> bool {
+pub(crate) fn is_plpgsql(setting: &[u8]) -> bool {
     owns(&["plpgsql"], setting)
 }
 
 /// The libraries that are known to own none of these settings.
-pub fn innocent<'a>(settings: &'a [&'a [u8]]) -> impl Iterator<Item = &'static str> + 'a {
+pub(crate) fn innocent<'a>(settings: &'a [&'a [u8]]) -> impl Iterator<Item = &'static str> + 'a {
     let none = |prefixes: &[&str]| !settings.iter().any(|setting| owns(prefixes, setting));
     LIBRARIES
         .iter()

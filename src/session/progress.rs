@@ -26,7 +26,7 @@ struct Shared {
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(core::ptr::null_mut());
 
 /// What is counted for one connection. Touched by the thread inside a call on it.
-pub struct Progress {
+pub(crate) struct Progress {
     sent: AtomicU32,
     shared: AtomicPtr<AtomicU32>,
     /// The generation whose memory that is.
@@ -35,7 +35,7 @@ pub struct Progress {
 
 impl Progress {
     /// Nothing is counted yet.
-    pub const fn none() -> Self {
+    pub(crate) const fn none() -> Self {
         Progress {
             sent: AtomicU32::new(0),
             shared: AtomicPtr::new(core::ptr::null_mut()),
@@ -45,7 +45,7 @@ impl Progress {
 
     /// This process's from now on: no count of another one's is touched again. Where there is no memory,
     /// nothing is counted, and a child takes the server's word for what it held at the fork.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         let generation = generation::current();
         if self.of.load(Relaxed) == generation {
             return; // goes on: a child that was forked before still compares
@@ -59,7 +59,7 @@ impl Progress {
     /// A command is about to be sent. In this order: a fork between the two leaves them unlike the other
     /// way round, and the child then says "no" as soon as both are stored.
     #[inline]
-    pub fn count(&self) {
+    pub(crate) fn count(&self) {
         // SAFETY: null, or a count in memory that is never given back.
         if let Some(shared) = unsafe { self.shared.load(Relaxed).as_ref() } {
             let sent = self.sent.load(Relaxed).wrapping_add(1);
@@ -70,7 +70,7 @@ impl Progress {
 
     /// Whether the process that the connection was inherited from has sent anything on it since the fork.
     /// False where nothing tells.
-    pub fn has_gone_on(&self) -> bool {
+    pub(crate) fn has_gone_on(&self) -> bool {
         // SAFETY: as in `count`; shared with the process that counts there.
         let shared = unsafe { self.shared.load(Relaxed).as_ref() };
         shared.is_some_and(|shared| {

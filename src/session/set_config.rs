@@ -14,7 +14,7 @@ type Bytes = Box<[u8]>;
 
 /// A parameter as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameter<'a> {
+pub(crate) struct Parameter<'a> {
     /// The type's id that the client gave; 0: the server's to infer.
     pub kind: u32,
     /// In binary format.
@@ -24,11 +24,11 @@ pub struct Parameter<'a> {
 }
 
 /// The parameters of one execution, by their numbers from 1 on.
-pub type Parameters<'a> = &'a dyn Fn(u16) -> Option<Parameter<'a>>;
+pub(crate) type Parameters<'a> = &'a dyn Fn(u16) -> Option<Parameter<'a>>;
 
 /// One that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// See [`Parameter::kind`].
     pub kind: u32,
     /// In binary format.
@@ -49,7 +49,7 @@ enum Part {
 
 /// One call, as a statement of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unbound {
+pub(crate) struct Unbound {
     text: Bytes,
     /// Which of the whole statement's parameters are its own, in order.
     numbers: Box<[u16]>,
@@ -61,7 +61,7 @@ pub struct Unbound {
 }
 
 /// One whose parameters are known.
-pub struct Bound {
+pub(crate) struct Bound {
     /// The setting, in lower case.
     pub name: Bytes,
     /// For the transaction only.
@@ -85,7 +85,7 @@ const BOOL: u32 = 16;
 
 impl Unbound {
     /// Of a call in a text.
-    pub fn of(call: &Call, standard_strings: bool) -> Unbound {
+    pub(crate) fn of(call: &Call, standard_strings: bool) -> Unbound {
         let (text, numbers) = call.alone(standard_strings);
         let part = |argument| match argument {
             Argument::Constant(inside) => Part::Constant(inside.into()),
@@ -105,17 +105,17 @@ impl Unbound {
     }
 
     /// Whether it needs none.
-    pub fn is_constant(&self) -> bool {
+    pub(crate) fn is_constant(&self) -> bool {
         self.numbers.is_empty()
     }
 
     /// It was prepared with these types.
-    pub fn prepared_with(&mut self, types: &[u32]) {
+    pub(crate) fn prepared_with(&mut self, types: &[u32]) {
         self.types = types.into();
     }
 
     /// What it sets, executed with these.
-    pub fn bind(&self, parameters: Parameters) -> Result<Bound, Reason> {
+    pub(crate) fn bind(&self, parameters: Parameters) -> Result<Bound, Reason> {
         let unread = Reason::SetConfigUnread;
         let given = |number: u16| {
             let mut given = parameters(number)?;

@@ -21,7 +21,7 @@ const NOT_ASCII_SAFE: [&[u8]; 7] = [
 ];
 
 /// What only the thread inside the call may touch.
-pub struct SessionState {
+pub(crate) struct SessionState {
     /// What the client did to the session.
     pub journal: Journal,
     /// The command of the call under way.
@@ -71,20 +71,20 @@ impl SessionState {
     }
 
     /// The command of the call under way is the one to be answered.
-    pub fn expect_an_answer(&mut self) {
+    pub(crate) fn expect_an_answer(&mut self) {
         self.before = self.standing;
         self.failed = false;
         self.rolled_back = false;
     }
 
     /// Reads from libpq which server it is.
-    pub fn read_server(&mut self, library: &Library, pgconn: PGconn) {
+    pub(crate) fn read_server(&mut self, library: &Library, pgconn: PGconn) {
         // The major version in what PQserverVersion says (libpq-status.html), since 10.
         self.server = u16::try_from(library.server_version(pgconn) / 10_000).unwrap_or(0);
     }
 
     /// Reads from libpq how the server takes strings now.
-    pub fn read_mode(&mut self, library: &Library, pgconn: PGconn) {
+    pub(crate) fn read_mode(&mut self, library: &Library, pgconn: PGconn) {
         // Null where the server does not report it.
         let value = library.parameter_status(pgconn, c"standard_conforming_strings".into());
         self.standard_strings = value.bytes() != Some(b"off");
@@ -95,7 +95,7 @@ impl SessionState {
     }
 
     /// The rules by which a statement of it is read now.
-    pub fn rules(&self) -> Rules<'static> {
+    pub(crate) fn rules(&self) -> Rules<'static> {
         let settings = policy::resume_settings();
         Rules {
             mode: Mode {

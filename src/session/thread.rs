@@ -20,18 +20,18 @@ std::thread_local! {
 }
 
 /// Notes a connection that was made, or none.
-pub fn set_made(pgconn: PGconn) {
+pub(crate) fn set_made(pgconn: PGconn) {
     let _ = MADE.try_with(|made| made.set(pgconn));
 }
 
 /// Whether a call inside the one under way made it.
-pub fn has_made(pgconn: PGconn) -> bool {
+pub(crate) fn has_made(pgconn: PGconn) -> bool {
     MADE.try_with(Cell::get) == Ok(pgconn)
 }
 
 /// A dial under way.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Dialling {
+pub(crate) struct Dialling {
     /// Which libpq dials.
     pub library: usize,
     /// The number that the new socket is to have; -1 while nothing is dialled.
@@ -50,7 +50,7 @@ pub struct Dialling {
 
 impl Dialling {
     /// No dial.
-    pub const NOT: Dialling = Dialling {
+    pub(crate) const NOT: Dialling = Dialling {
         library: 0,
         fd: -1,
         kept: false,
@@ -60,7 +60,7 @@ impl Dialling {
     };
 
     /// The dial is done and its replay is not: no descriptor is to be kept or moved.
-    pub fn replaying(self) -> Dialling {
+    pub(crate) fn replaying(self) -> Dialling {
         Dialling {
             library: usize::MAX,
             kept: false,
@@ -71,7 +71,7 @@ impl Dialling {
 
     /// A dial that begins here.
     #[inline(never)]
-    pub fn begin(library: usize, fd: i32, ends_us: u64) -> Dialling {
+    pub(crate) fn begin(library: usize, fd: i32, ends_us: u64) -> Dialling {
         Dialling {
             library,
             fd,
@@ -84,7 +84,7 @@ impl Dialling {
 
 /// A call of libpq's that the program made, for the detector.
 #[derive(Clone, Copy)]
-pub struct Call {
+pub(crate) struct Call {
     /// Its number among the entry points.
     pub function: usize,
     /// Where on the stack its trampoline stands; 0: there is none.
@@ -101,7 +101,7 @@ const NO_CALL: Call = Call {
 
 /// The call under way on this thread. One that was left by a jump may be taken for
 /// one under way, by a call that stands below it: a wrong name in a report.
-pub fn call() -> Option<Call> {
+pub(crate) fn call() -> Option<Call> {
     const DEEPEST: usize = 256 * 1024; // what TLS and Kerberos take below libpq
     let call = CALL.try_with(Cell::get).unwrap_or(NO_CALL);
     let frame = frame();
@@ -109,7 +109,7 @@ pub fn call() -> Option<Call> {
 }
 
 /// A call begins. False inside another one: libpq calls itself through the same doors.
-pub fn begin_call(function: usize, frame: usize) -> bool {
+pub(crate) fn begin_call(function: usize, frame: usize) -> bool {
     if call().is_some_and(|call| frame < call.frame) {
         return false;
     }
@@ -124,12 +124,12 @@ pub fn begin_call(function: usize, frame: usize) -> bool {
 }
 
 /// It has ended.
-pub fn end_call() {
+pub(crate) fn end_call() {
     let _ = CALL.try_with(|call| call.set(NO_CALL));
 }
 
 /// The use in the call under way has been told.
-pub fn call_is_told() {
+pub(crate) fn call_is_told() {
     if let Some(mut now) = call() {
         now.told = true;
         let _ = CALL.try_with(|call| call.set(now));
@@ -140,7 +140,7 @@ pub fn call_is_told() {
 const DEEPEST: usize = 64 * 1024;
 
 /// The dial under way on this thread.
-pub fn dialling() -> Dialling {
+pub(crate) fn dialling() -> Dialling {
     let dialling = DIALLING.try_with(Cell::get).unwrap_or(Dialling::NOT);
     // Between 4 KB above, for the callee that noted it, and what libpq's frames
     // and an event procedure's take: a dial that was left by a jump is none.
@@ -153,7 +153,7 @@ pub fn dialling() -> Dialling {
 }
 
 /// Its time is up.
-pub fn set_out_of_time() {
+pub(crate) fn set_out_of_time() {
     set_dialling(Dialling {
         out_of_time: true,
         ..dialling()
@@ -162,17 +162,17 @@ pub fn set_out_of_time() {
 
 /// Whether a dial may be under way on any thread: one load, for the hot path.
 #[inline(always)]
-pub fn may_dial() -> bool {
+pub(crate) fn may_dial() -> bool {
     EVER.load(Relaxed)
 }
 
 /// Whether one is under way.
-pub fn is_dialling() -> bool {
+pub(crate) fn is_dialling() -> bool {
     dialling().fd >= 0
 }
 
 /// Changes it.
-pub fn set_dialling(dialling: Dialling) {
+pub(crate) fn set_dialling(dialling: Dialling) {
     if !may_dial() {
         EVER.store(true, Relaxed);
     }
@@ -181,7 +181,7 @@ pub fn set_dialling(dialling: Dialling) {
 
 /// About where this thread's stack is.
 #[inline(always)]
-pub fn frame() -> usize {
+pub(crate) fn frame() -> usize {
     let mark = 0u8;
     (&raw const mark) as usize
 }

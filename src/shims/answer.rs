@@ -40,7 +40,7 @@ fn left_by(
 
 /// The result of a call that waits, if it can be told without a server. The session is
 /// inherited, resumable, and has not been made again.
-pub fn without_server(
+pub(crate) fn without_server(
     library: &Library,
     connection: &Connection,
     inside: &mut Inside,

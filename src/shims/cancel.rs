@@ -110,7 +110,7 @@ fn find_owner(cancel: PGcancel) -> Whose {
 /// Where inherited sessions are left alone: the descriptor (-1 where it is closed)
 /// and the generation of the session whose statement the `PGcancel` or `PGcancelConn` at an
 /// address would end, if it is another process's. In a signal handler, too.
-pub fn of_another(address: usize) -> Option<(c_int, u64)> {
+pub(crate) fn of_another(address: usize) -> Option<(c_int, u64)> {
     let record = CANCELS.find(address)?;
     let owner = record.owner.load(Relaxed);
     if !ownership::is_left_alone(owner) {
@@ -156,7 +156,7 @@ fn refuse(buffer: *mut u8, size: c_int) {
 /// # Safety
 /// The caller's arguments are libpq's. May be called in a signal handler.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQcancel(
+pub(crate) unsafe extern "C-unwind" fn PQcancel(
     cancel: PGcancel,
     errbuf: *mut u8,
     size: c_int,
@@ -187,7 +187,7 @@ macro_rules! frees {
         /// # Safety
         /// The caller's argument is libpq's.
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name(cancel: $kind, library: &Library) {
+        pub(crate) unsafe extern "C-unwind" fn $name(cancel: $kind, library: &Library) {
             // Before the real one frees the address for another.
             if let Some(record) = CANCELS.find(cancel.address()) {
                 CANCELS.forget(record);
@@ -227,7 +227,7 @@ fn holds_own_key(library: &Library, pgconn: PGconn) -> bool {
 /// # Safety
 /// The caller's argument is libpq's.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQgetCancel(pgconn: PGconn, library: &Library) -> PGcancel {
+pub(crate) unsafe extern "C-unwind" fn PQgetCancel(pgconn: PGconn, library: &Library) -> PGcancel {
     if !holds_own_key(library, pgconn) {
         return PGcancel::NULL;
     }
@@ -243,7 +243,7 @@ pub unsafe extern "C-unwind" fn PQgetCancel(pgconn: PGconn, library: &Library) -
 /// # Safety
 /// The caller's argument is libpq's.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQrequestCancel(pgconn: PGconn, library: &Library) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn PQrequestCancel(pgconn: PGconn, library: &Library) -> c_int {
     if !has_inherited_nothing() {
         notice_fork();
         match connection::find(pgconn) {
@@ -266,7 +266,10 @@ pub unsafe extern "C-unwind" fn PQrequestCancel(pgconn: PGconn, library: &Librar
 /// # Safety
 /// The caller's argument is libpq's.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQcancelCreate(pgconn: PGconn, library: &Library) -> PGcancelConn {
+pub(crate) unsafe extern "C-unwind" fn PQcancelCreate(
+    pgconn: PGconn,
+    library: &Library,
+) -> PGcancelConn {
     if !holds_own_key(library, pgconn) {
         // libpq finds the dead socket, and then makes an object that says so.
         library.consume_input(pgconn);
@@ -298,7 +301,7 @@ macro_rules! cancels {
         /// # Safety
         /// The caller's argument is libpq's.
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name(cancel: PGcancelConn, library: &Library) -> $kind {
+        pub(crate) unsafe extern "C-unwind" fn $name(cancel: PGcancelConn, library: &Library) -> $kind {
             if is_anothers(cancel) {
                 stats::count(Count::CancelsHeld, $held);
                 return $refusal;
@@ -329,7 +332,7 @@ cancels! {
 /// # Safety
 /// The caller's argument is libpq's.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQcancelReset(cancel: PGcancelConn, library: &Library) {
+pub(crate) unsafe extern "C-unwind" fn PQcancelReset(cancel: PGcancelConn, library: &Library) {
     notice_fork();
     let section = connect_section::enter();
     let () = real!(library, PQcancelReset, cancel);

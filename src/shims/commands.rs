@@ -153,7 +153,7 @@ macro_rules! waits {
         /// The caller's arguments are libpq's.
         #[allow(clippy::too_many_arguments)] // PQexecParams has eight
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: $kind)*, library: &Library) -> Option<PGresult> {
+        pub(crate) unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: $kind)*, library: &Library) -> Option<PGresult> {
             match enter(library, $pgconn, $request, Role::Waits) {
                 Entered::Answered(result) => Some(result),
                 Entered::Pass => real!(library, $name, $pgconn $(, $argument)*),
@@ -180,7 +180,7 @@ macro_rules! sends {
         /// The caller's arguments are libpq's.
         #[allow(clippy::too_many_arguments)] // PQexecParams has eight
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: $kind)*, library: &Library) -> c_int {
+        pub(crate) unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: $kind)*, library: &Library) -> c_int {
             match enter(library, $pgconn, Request::Other, Role::Sends) {
                 Entered::Pass => real!(library, $name, $pgconn $(, $argument)*),
                 Entered::Failed | Entered::Answered(_) => 0,
@@ -312,7 +312,10 @@ sends! {
 /// # Safety
 /// The caller's argument is libpq's.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQgetResult(pgconn: PGconn, library: &Library) -> Option<PGresult> {
+pub(crate) unsafe extern "C-unwind" fn PQgetResult(
+    pgconn: PGconn,
+    library: &Library,
+) -> Option<PGresult> {
     match enter(library, pgconn, Request::None, Role::Other) {
         Entered::Pass | Entered::Failed | Entered::Answered(_) => {
             real!(library, PQgetResult, pgconn)
@@ -366,7 +369,7 @@ fn got_result(
 /// # Safety
 /// The caller's arguments are libpq's.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQsetClientEncoding(
+pub(crate) unsafe extern "C-unwind" fn PQsetClientEncoding(
     pgconn: PGconn,
     encoding: Text,
     library: &Library,
@@ -407,7 +410,7 @@ macro_rules! seen {
         /// # Safety
         /// The caller's arguments are libpq's.
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: usize)*, library: &Library) -> usize {
+        pub(crate) unsafe extern "C-unwind" fn $name($pgconn: PGconn $(, $argument: usize)*, library: &Library) -> usize {
             match enter(library, $pgconn, Request::$request, Role::$role) {
                 Entered::Pass | Entered::Failed | Entered::Answered(_) => real!(library, $name, $pgconn $(, $argument)*),
                 Entered::In(mut inside) => {

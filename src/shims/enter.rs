@@ -14,7 +14,7 @@ use crate::{memory, policy, tracker};
 use forkguard_signal_safe::sys;
 
 /// What a call on a connection finds at the shims.
-pub enum Entered {
+pub(crate) enum Entered {
     /// Nothing to do but the call.
     Pass,
     /// An outermost call on a session of this process, followed by its journal.

@@ -61,7 +61,7 @@ fn record_poll(library: &Library, connection: &'static Connection) {
 /// # Safety
 /// The caller's arguments are libpq's.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQsetNoticeReceiver(
+pub(crate) unsafe extern "C-unwind" fn PQsetNoticeReceiver(
     pgconn: PGconn,
     receiver: NoticeReceiver,
     argument: *mut c_void,
@@ -105,7 +105,7 @@ macro_rules! begins {
         /// The caller's arguments are libpq's.
         #[allow(clippy::too_many_arguments)] // PQsetdbLogin has seven
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name($($argument: usize,)* library: &Library) -> PGconn {
+        pub(crate) unsafe extern "C-unwind" fn $name($($argument: usize,)* library: &Library) -> PGconn {
             notice_fork();
             thread::set_made(PGconn::NULL);
             let section = if $step { Some(connect_section::enter()) } else { None };
@@ -134,7 +134,7 @@ macro_rules! polls {
         /// # Safety
         /// The caller's argument is libpq's.
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name(pgconn: PGconn, library: &Library) -> c_int {
+        pub(crate) unsafe extern "C-unwind" fn $name(pgconn: PGconn, library: &Library) -> c_int {
             notice_fork();
             let section = connect_section::enter();
             let answer = real!(library, $name, pgconn);
@@ -157,7 +157,7 @@ polls! { PQconnectPoll PQresetPoll }
 /// # Safety
 /// The caller's argument is libpq's.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQresetStart(pgconn: PGconn, library: &Library) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn PQresetStart(pgconn: PGconn, library: &Library) -> c_int {
     notice_fork();
     let known = connection::find(pgconn);
     if let Some(connection) = known {
@@ -178,7 +178,7 @@ pub unsafe extern "C-unwind" fn PQresetStart(pgconn: PGconn, library: &Library) 
 /// # Safety
 /// The caller's argument is libpq's.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQreset(pgconn: PGconn, library: &Library) {
+pub(crate) unsafe extern "C-unwind" fn PQreset(pgconn: PGconn, library: &Library) {
     notice_fork();
     let known = connection::find(pgconn);
     if let Some(connection) = known {
@@ -201,7 +201,7 @@ pub unsafe extern "C-unwind" fn PQreset(pgconn: PGconn, library: &Library) {
 /// # Safety
 /// The caller's argument is libpq's.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQfinish(pgconn: PGconn, library: &Library) {
+pub(crate) unsafe extern "C-unwind" fn PQfinish(pgconn: PGconn, library: &Library) {
     notice_fork();
     // Before the real one frees the address for another.
     if let Some(connection) = connection::find(pgconn) {

@@ -12,11 +12,11 @@
 
 mod answer;
 mod call_real;
-pub mod cancel;
+pub(crate) mod cancel;
 mod commands;
 mod enter;
 mod established;
 mod imports;
 mod request;
 mod status_queries;
-pub mod trampolines;
+pub(crate) mod trampolines;

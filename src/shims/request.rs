@@ -4,7 +4,7 @@ use crate::libpq::types::Text;
 
 /// What a call asks of the server.
 #[derive(Clone, Copy)]
-pub enum Request<'a> {
+pub(crate) enum Request<'a> {
     /// Nothing.
     None,
     /// A statement, by the simple protocol.

@@ -46,7 +46,7 @@ macro_rules! truths {
         /// # Safety
         /// The caller's argument is libpq's.
         #[inline(never)]
-        pub unsafe extern "C-unwind" fn $name(pgconn: PGconn, library: &Library) -> $kind {
+        pub(crate) unsafe extern "C-unwind" fn $name(pgconn: PGconn, library: &Library) -> $kind {
             if !has_inherited_nothing() {
                 if let Some(connection) = inherited(library, pgconn) {
                     if is_lost_unnoticed(library, connection) {
@@ -70,7 +70,10 @@ truths! {
 /// # Safety
 /// The caller's argument is libpq's.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQtransactionStatus(pgconn: PGconn, library: &Library) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn PQtransactionStatus(
+    pgconn: PGconn,
+    library: &Library,
+) -> c_int {
     if !has_inherited_nothing() {
         if let Some(connection) = inherited(library, pgconn) {
             if is_lost_unnoticed(library, connection) {
@@ -100,7 +103,7 @@ fn escapes(pgconn: PGconn) -> bool {
 ///
 /// # Safety
 /// The caller's arguments are libpq's.
-pub unsafe extern "C-unwind" fn PQescapeStringConn(
+pub(crate) unsafe extern "C-unwind" fn PQescapeStringConn(
     pgconn: PGconn,
     to: *mut u8,
     from: Text,
@@ -127,7 +130,10 @@ pub unsafe extern "C-unwind" fn PQescapeStringConn(
 ///
 /// # Safety
 /// The caller's argument is libpq's.
-pub unsafe extern "C-unwind" fn PQnotifies(pgconn: PGconn, library: &Library) -> *mut Notification {
+pub(crate) unsafe extern "C-unwind" fn PQnotifies(
+    pgconn: PGconn,
+    library: &Library,
+) -> *mut Notification {
     if !has_inherited_nothing() {
         if let Some(kept) = connection::find(pgconn).and_then(Connection::next_notification) {
             return kept;
@@ -142,7 +148,7 @@ macro_rules! escapes {
         ///
         /// # Safety
         /// The caller's arguments are libpq's.
-        pub unsafe extern "C-unwind" fn $name($pgconn: PGconn, $($argument: usize),*, library: &Library) -> usize {
+        pub(crate) unsafe extern "C-unwind" fn $name($pgconn: PGconn, $($argument: usize),*, library: &Library) -> usize {
             if escapes($pgconn) {
                 real!(library, $name, $pgconn, $($argument),*)
             } else {
@@ -164,7 +170,7 @@ escapes! {
 /// # Safety
 /// The caller's argument is libpq's.
 #[inline(never)]
-pub unsafe extern "C-unwind" fn PQbackendPID(pgconn: PGconn, library: &Library) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn PQbackendPID(pgconn: PGconn, library: &Library) -> c_int {
     if !has_inherited_nothing() && inherited(library, pgconn).is_some() {
         return 0;
     }

@@ -73,7 +73,7 @@ macro_rules! for_each_libpq {
 }
 
 /// What a libpq calls in the place of its own functions, and of libc's.
-pub const fn targets(instead_of: fn(&[u8], usize) -> Option<usize>) -> Targets {
+pub(crate) const fn targets(instead_of: fn(&[u8], usize) -> Option<usize>) -> Targets {
     Targets {
         functions: &TRAMPOLINES,
         close: for_each_libpq!(libpq_close),
