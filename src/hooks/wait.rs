@@ -1,5 +1,5 @@
 //! Calls that wait for descriptors. They are passed on unchanged, but for three
-//! things: a dial of ours ends within a bound; a child that no handler has seen is looked after before it waits on
+//! things: a reconnect of ours ends within a bound; a child that no handler has seen is looked after before it waits on
 //! its parent's socket; and a session that could not be replaced reads as hung
 //! up, at once, for its parent's socket would not wake this child.
 
@@ -140,27 +140,27 @@ fn note_entered(epoll: c_int, command: c_int, fd: c_int, event: *const epoll_eve
 /// How many milliseconds libpq may wait for the socket of a session that is being made again, where it
 /// would wait for ever: the connection has no `connect_timeout`. All of libpq's waiting passes here
 /// (fe-misc.c, pqSocketPoll), in every phase of a connection attempt and in all versions.
-fn bound_of_dial(list: *const pollfd, count: nfds_t, timeout: c_int) -> Option<c_int> {
-    if timeout >= 0 || count != 1 || !thread::may_dial() {
+fn bound_of_reconnect(list: *const pollfd, count: nfds_t, timeout: c_int) -> Option<c_int> {
+    if timeout >= 0 || count != 1 || !thread::may_reconnect() {
         return None;
     }
     guarded(None, || {
-        let dialling = thread::dialling();
-        if dialling.ends_us == 0 || copied(list)?.fd != dialling.fd {
+        let reconnection = thread::reconnection();
+        if reconnection.ends_us == 0 || copied(list)?.fd != reconnection.fd {
             return None;
         }
-        let left_us = dialling.ends_us.saturating_sub(sys::now_us());
+        let left_us = reconnection.ends_us.saturating_sub(sys::now_us());
         Some(left_us.div_ceil(1000).min(c_int::MAX as u64) as c_int)
     })
 }
 
 hooks! {
-    unsafe fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => on_poll if generation::is_fork_handled() && !descriptors::any_refused() && (timeout >= 0 || !thread::may_dial()), else slow_poll {
+    unsafe fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => on_poll if generation::is_fork_handled() && !descriptors::any_refused() && (timeout >= 0 || !thread::may_reconnect()), else slow_poll {
         notice_fork();
         if let Some(ready) = hung_up(list, count) {
             return ready;
         }
-        let bound = bound_of_dial(list, count, timeout);
+        let bound = bound_of_reconnect(list, count, timeout);
         // SAFETY: the caller's arguments, but for a shorter wait.
         let ready = unsafe { real::poll()(list, count, bound.unwrap_or(timeout)) };
         if ready == 0 && bound.is_some() {

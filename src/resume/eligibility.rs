@@ -7,7 +7,7 @@ use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_
 use crate::libpq::types::PGconn;
 use crate::libpq::{entry, Library};
 use crate::session::connection::Connection;
-use crate::session::endpoint::{Dial, DialEnvironment};
+use crate::session::endpoint::{ReconnectEnvironment, ReconnectPath};
 use crate::session::loss::Loss;
 use crate::{policy, tracker};
 use forkguard_signal_safe::descriptors::{self, State, UNSEEN};
@@ -25,8 +25,8 @@ pub(crate) enum Checked {
     Nothing,
 }
 
-/// What a dial of the connection would go through.
-fn dial(library: &Library, pgconn: PGconn, unix: bool) -> Dial {
+/// What reconnecting would go through.
+fn reconnect_path(library: &Library, pgconn: PGconn, unix: bool) -> ReconnectPath {
     const FILES: [&CStr; 5] = [
         c"sslrootcert",
         c"sslcert",
@@ -47,7 +47,7 @@ fn dial(library: &Library, pgconn: PGconn, unix: bool) -> Dial {
     // The context of a ticket stays with its connection, whether it vouched for the client or
     // encrypts, too (`gctx` in fe-auth.c and fe-secure-gssapi.c). Before libpq 12 nothing tells.
     let ticket = || !library.gss_context(pgconn).is_null();
-    Dial {
+    ReconnectPath {
         unix,
         // Neither is tried over a Unix socket (PQconnectPoll in fe-connect.c).
         tls: tls && !unix,
@@ -137,8 +137,11 @@ pub(crate) fn check_eligibility(library: &Library, connection: &Connection) -> C
     let Some(endpoint) = state.endpoint else {
         return lost(Reason::PeerUnknown);
     };
-    let dial = dial(library, pgconn, endpoint.unix);
-    if let Some(detail) = endpoint.environment.changed(&DialEnvironment::now(), dial) {
+    let path = reconnect_path(library, pgconn, endpoint.unix);
+    if let Some(detail) = endpoint
+        .environment
+        .changed(&ReconnectEnvironment::now(), path)
+    {
         let (reason, detail) = (Reason::ClientChanged, detail.as_bytes());
         return Checked::Lost(Loss::from(Cause { reason, detail }));
     }

@@ -59,18 +59,18 @@ pub(crate) struct Connection {
     left: AtomicBool,
     /// How many commands libpq may send inside the outermost call.
     allowed: AtomicU8,
-    /// A dial has made libpq forget the encoding: what it escapes now may not be
+    /// A reconnect has made libpq forget the encoding: what it escapes now may not be
     /// what the program means.
-    pub dialled_in_vain: AtomicBool,
-    /// A dial is under way, or was left.
-    half_dialled: AtomicBool,
+    pub reconnect_failed: AtomicBool,
+    /// A reconnect is under way, or was left.
+    half_reconnected: AtomicBool,
     /// The transaction that libpq knows of has been ended here, without a server.
     ended: AtomicBool,
     /// Tells children whether this process has gone on with the session.
     pub progress: Progress,
-    /// The program's notice receiver, while a dial keeps its own.
+    /// The program's notice receiver, while a reconnect keeps its own.
     receiver: AtomicUsize,
-    /// Notifications that libpq had queued before a dial: the first `PGnotify`.
+    /// Notifications that libpq had queued before a reconnect: the first `PGnotify`.
     notifications: AtomicPtr<Notification>,
     /// What the program gave `PQsetNoticeReceiver` beside the function.
     pub notice_argument: AtomicPtr<c_void>,
@@ -124,8 +124,8 @@ impl Record for Connection {
             left_to_us: AtomicBool::new(false),
             left: AtomicBool::new(false),
             allowed: AtomicU8::new(0),
-            dialled_in_vain: AtomicBool::new(false),
-            half_dialled: AtomicBool::new(false),
+            reconnect_failed: AtomicBool::new(false),
+            half_reconnected: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             progress: Progress::none(),
             receiver: AtomicUsize::new(0),
@@ -184,7 +184,7 @@ impl Connection {
         unsafe { PGcancel::at(self.cancel.swap(0, Relaxed)) }
     }
 
-    /// The program's notice receiver, while a dial keeps its own.
+    /// The program's notice receiver, while a reconnect keeps its own.
     pub(crate) fn kept_receiver(&self) -> NoticeReceiver {
         // SAFETY: `keep_receiver` was given it.
         unsafe { NoticeReceiver::at(self.receiver.load(Relaxed)) }
@@ -226,8 +226,8 @@ impl Connection {
         self.fd.store(-1, Relaxed);
         self.identity.store(0, Relaxed);
         self.left.store(false, Relaxed);
-        self.dialled_in_vain.store(false, Relaxed);
-        self.half_dialled.store(false, Relaxed);
+        self.reconnect_failed.store(false, Relaxed);
+        self.half_reconnected.store(false, Relaxed);
         self.notifications.store(null_mut(), Relaxed);
         self.inside.store(0, Relaxed);
         self.empty_state();
@@ -268,7 +268,7 @@ impl Connection {
     }
 
     /// The state of an inherited connection, as checked. That it can be resumed is checked again
-    /// in each child: it may inherit half a dial.
+    /// in each child: it may inherit half a reconnect.
     pub(crate) fn eligibility(&self) -> Eligibility {
         match self.eligibility.load(Relaxed) {
             1 if self.checked_in.load(Relaxed) == generation::current() => Eligibility::Resumable,
@@ -334,15 +334,15 @@ impl Connection {
         }
     }
 
-    /// Whether a dial is under way, or was left: asked where none is on this thread.
+    /// Whether a reconnect is under way, or was left: asked where none is on this thread.
     /// In a child that was forked meanwhile it is the parent's.
-    pub(crate) fn is_half_dialled(&self) -> bool {
-        self.half_dialled.load(Relaxed)
+    pub(crate) fn is_half_reconnected(&self) -> bool {
+        self.half_reconnected.load(Relaxed)
     }
 
-    /// A dial begins, or has ended.
-    pub(crate) fn set_half_dialled(&self, half: bool) {
-        self.half_dialled.store(half, Relaxed);
+    /// A reconnect begins, or has ended.
+    pub(crate) fn set_half_reconnected(&self, half: bool) {
+        self.half_reconnected.store(half, Relaxed);
     }
 
     /// Its transaction has been ended without a server: libpq will not know of it before there is
@@ -372,7 +372,7 @@ impl Connection {
     /// The next of those kept, the program's to free.
     pub(crate) fn next_notification(&self) -> Option<*mut Notification> {
         let first = self.notifications.load(Relaxed);
-        // SAFETY: null, or kept by `redial`, from libpq, and handed out once; one thread is in a
+        // SAFETY: null, or kept by `reconnect`, from libpq, and handed out once; one thread is in a
         // call on the connection.
         let notification = unsafe { first.as_mut() }?;
         self.notifications.store(notification.next, Relaxed);

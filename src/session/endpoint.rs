@@ -9,7 +9,7 @@ use core::ffi::{c_char, CStr};
 
 use forkguard_signal_safe::sys;
 
-/// Noted when the session was established, and compared after the dial.
+/// Noted when the session was established, and compared after the reconnect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Endpoint {
     /// The peer's address, all of it, as a hash.
@@ -17,25 +17,25 @@ pub(crate) struct Endpoint {
     /// It is a Unix socket's.
     pub unix: bool,
     /// What the client was.
-    pub environment: DialEnvironment,
+    pub environment: ReconnectEnvironment,
     /// When it was noted, by the monotonic clock.
     pub since_us: u64,
 }
 
-/// What a client is, as far as libpq looks when it dials.
+/// What a client is, as far as libpq looks when it reconnects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct DialEnvironment {
-    /// A hash for each of [`READ_AT_DIAL`].
-    environment: [u64; READ_AT_DIAL.len()],
+pub(crate) struct ReconnectEnvironment {
+    /// A hash for each of [`READ_AT_RECONNECT`].
+    environment: [u64; READ_AT_RECONNECT.len()],
     user: u32,
     root: Option<(u64, u64)>,
     /// Compared where a file of the connection's is named from it.
     folder: Option<(u64, u64)>,
 }
 
-/// What a dial of one connection goes through, besides the startup packet.
+/// What reconnecting one connection goes through, besides the startup packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Dial {
+pub(crate) struct ReconnectPath {
     /// A Unix socket: the server may ask the kernel who connects.
     pub unix: bool,
     /// TLS is tried, so certificates are looked for.
@@ -67,7 +67,7 @@ impl Endpoint {
         Some(Endpoint {
             peer: peer(fd)?,
             unix: is_unix(fd),
-            environment: DialEnvironment::now(),
+            environment: ReconnectEnvironment::now(),
             since_us: sys::now_us(),
         })
     }
@@ -93,7 +93,7 @@ pub(crate) fn peer(fd: i32) -> Option<u64> {
     Some(hash.0)
 }
 
-/// Who reads a variable at a dial.
+/// Who reads a variable at a reconnect.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reader {
     /// libpq, for the startup packet.
@@ -104,12 +104,12 @@ enum Reader {
     Kerberos,
 }
 
-/// Variables that libpq, or a library it dials with, reads at `PQreset`; each that a name here is the
+/// Variables that libpq, or a library it connects with, reads at `PQreset`; each that a name here is the
 /// beginning of belongs to the first such one. Hosts, users, passwords (PGPASSFILE) and all that an
 /// option of the connection stands for are read once, when it is made: seen of the libpqs 13 to 18
 /// with a `getenv` that tells, over TCP with TLS and without, and over Unix sockets. Of OpenSSL and
 /// Kerberos: openssl-env(7), SSL_CTX_load_verify_locations(3), krb5.conf(5). OAuth's is libpq 18's.
-const READ_AT_DIAL: [(&str, Reader); 14] = [
+const READ_AT_RECONNECT: [(&str, Reader); 14] = [
     ("PGTZ=", Reader::Startup),
     ("PGDATESTYLE=", Reader::Startup),
     ("PGGEQO=", Reader::Startup),
@@ -126,42 +126,46 @@ const READ_AT_DIAL: [(&str, Reader); 14] = [
     ("KRB5", Reader::Kerberos),
 ];
 
-impl DialEnvironment {
-    /// What has changed since, in `now`, that a dial would read; `None`: nothing has.
-    pub(crate) fn changed(&self, now: &DialEnvironment, dial: Dial) -> Option<&'static str> {
+impl ReconnectEnvironment {
+    /// What has changed since, in `now`, that a reconnect would read; `None`: nothing has.
+    pub(crate) fn changed(
+        &self,
+        now: &ReconnectEnvironment,
+        path: ReconnectPath,
+    ) -> Option<&'static str> {
         let pairs = self.environment.iter().zip(&now.environment);
-        for ((before, now), (name, reader)) in pairs.zip(READ_AT_DIAL) {
+        for ((before, now), (name, reader)) in pairs.zip(READ_AT_RECONNECT) {
             let is_read = match reader {
                 Reader::Startup => true,
-                Reader::Tls => dial.tls,
-                Reader::Kerberos => dial.kerberos,
+                Reader::Tls => path.tls,
+                Reader::Kerberos => path.kerberos,
             };
             // Kerberos, too, looks into the home directory (k5identity(5)).
-            let is_read = is_read || name == "HOME=" && dial.kerberos;
+            let is_read = is_read || name == "HOME=" && path.kerberos;
             if before != now && is_read {
                 return Some(name.trim_end_matches('='));
             }
         }
         // Who the client's user is tells the kernel over a Unix socket, and which files are his at a
         // handshake of TLS's or Kerberos's. Otherwise nothing that libpq sends depends on it.
-        let names_user = dial.unix || dial.tls || dial.kerberos;
+        let names_user = path.unix || path.tls || path.kerberos;
         if names_user && self.user != now.user {
             return Some("the user");
         }
         if self.root != now.root {
             return Some("the root directory");
         }
-        if dial.relative && self.folder != now.folder {
+        if path.relative && self.folder != now.folder {
             return Some("the working directory");
         }
         None
     }
 
     /// As of now.
-    pub(crate) fn now() -> DialEnvironment {
+    pub(crate) fn now() -> ReconnectEnvironment {
         // SAFETY: takes nothing and always succeeds.
         let user = unsafe { libc::geteuid() };
-        DialEnvironment {
+        ReconnectEnvironment {
             environment: environment(),
             user,
             root: file(c"/"),
@@ -170,11 +174,11 @@ impl DialEnvironment {
     }
 }
 
-fn environment() -> [u64; READ_AT_DIAL.len()] {
+fn environment() -> [u64; READ_AT_RECONNECT.len()] {
     extern "C" {
         static environ: *const *const c_char;
     }
-    let mut hashes = [const { Hash::new() }; READ_AT_DIAL.len()];
+    let mut hashes = [const { Hash::new() }; READ_AT_RECONNECT.len()];
     // SAFETY: libc's variable: null, or a list that ends with null, of C
     // strings. Another thread may be in setenv(3), as when libpq itself calls
     // getenv(3) in the same breath: the program's own risk, not made larger.
@@ -183,7 +187,7 @@ fn environment() -> [u64; READ_AT_DIAL.len()] {
         while !next.is_null() && !(*next).is_null() {
             let variable = CStr::from_ptr(*next).to_bytes();
             let known = |(name, _): &(&str, Reader)| variable.starts_with(name.as_bytes());
-            let its = READ_AT_DIAL.iter().position(known);
+            let its = READ_AT_RECONNECT.iter().position(known);
             if let Some(hash) = its.and_then(|its| hashes.get_mut(its)) {
                 hash.add(variable);
                 hash.add(b"\0");
@@ -206,55 +210,55 @@ fn file(path: &CStr) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
 
-    const ONE: DialEnvironment = DialEnvironment {
-        environment: [0; READ_AT_DIAL.len()],
+    const ONE: ReconnectEnvironment = ReconnectEnvironment {
+        environment: [0; READ_AT_RECONNECT.len()],
         user: 0,
         root: None,
         folder: None,
     };
-    const PLAIN: Dial = Dial {
+    const PLAIN: ReconnectPath = ReconnectPath {
         unix: false,
         tls: false,
         kerberos: false,
         relative: false,
     };
 
-    fn with(name: &str) -> DialEnvironment {
+    fn with(name: &str) -> ReconnectEnvironment {
         let mut client = ONE;
-        let at = READ_AT_DIAL.iter().position(|(its, _)| *its == name);
+        let at = READ_AT_RECONNECT.iter().position(|(its, _)| *its == name);
         client.environment[at.unwrap()] = 1;
         client
     }
 
-    /// Which of the dials read it.
-    fn read_by(client: DialEnvironment) -> std::vec::Vec<&'static str> {
-        let dials = [
+    /// Which of the paths read it.
+    fn read_by(client: ReconnectEnvironment) -> std::vec::Vec<&'static str> {
+        let paths = [
             ("plain", PLAIN),
             (
                 "unix",
-                Dial {
+                ReconnectPath {
                     unix: true,
                     ..PLAIN
                 },
             ),
-            ("tls", Dial { tls: true, ..PLAIN }),
+            ("tls", ReconnectPath { tls: true, ..PLAIN }),
             (
                 "kerberos",
-                Dial {
+                ReconnectPath {
                     kerberos: true,
                     ..PLAIN
                 },
             ),
             (
                 "relative",
-                Dial {
+                ReconnectPath {
                     relative: true,
                     ..PLAIN
                 },
             ),
         ];
-        let reads = |dial: &(_, Dial)| ONE.changed(&client, dial.1).is_some();
-        dials
+        let reads = |path: &(_, ReconnectPath)| ONE.changed(&client, path.1).is_some();
+        paths
             .into_iter()
             .filter(reads)
             .map(|(name, _)| name)
@@ -262,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_dial_reads_counts() {
+    fn only_what_a_reconnect_reads_counts() {
         let all = ["plain", "unix", "tls", "kerberos", "relative"];
         assert_eq!(read_by(ONE), [""; 0]);
         assert_eq!(read_by(with("PGTZ=")), all);
@@ -270,18 +274,18 @@ mod tests {
         assert_eq!(read_by(with("SSL_CERT_FILE=")), ["tls"]);
         assert_eq!(read_by(with("KRB5CCNAME=")), ["kerberos"]);
         assert_eq!(
-            read_by(DialEnvironment { user: 1, ..ONE }),
+            read_by(ReconnectEnvironment { user: 1, ..ONE }),
             ["unix", "tls", "kerberos"]
         );
         assert_eq!(
-            read_by(DialEnvironment {
+            read_by(ReconnectEnvironment {
                 root: Some((1, 1)),
                 ..ONE
             }),
             all
         );
         assert_eq!(
-            read_by(DialEnvironment {
+            read_by(ReconnectEnvironment {
                 folder: Some((1, 1)),
                 ..ONE
             }),

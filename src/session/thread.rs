@@ -5,14 +5,14 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::libpq::types::PGconn;
 
-/// This process, or one before it, has dialled a session again.
+/// This process, or one before it, has reconnected a session.
 static EVER: AtomicBool = AtomicBool::new(false);
 
 std::thread_local! {
     // Const and without destructors: plain thread-local memory, usable in a
     // signal handler and at any moment of a thread's life.
-    /// The connection that this thread is redialling.
-    static DIALLING: Cell<Dialling> = const { Cell::new(Dialling::NOT) };
+    /// The connection that this thread is reconnecting.
+    static RECONNECTION: Cell<Reconnection> = const { Cell::new(Reconnection::NOT) };
     /// The call of libpq's under way, where the detector is on.
     static CALL: Cell<Call> = const { Cell::new(NO_CALL) };
     /// The connection that was made last, by a call inside the one under way.
@@ -29,28 +29,28 @@ pub(crate) fn has_made(pgconn: PGconn) -> bool {
     MADE.try_with(Cell::get) == Ok(pgconn)
 }
 
-/// A dial under way.
+/// A reconnect under way.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Dialling {
-    /// Which libpq dials.
+pub(crate) struct Reconnection {
+    /// Which libpq reconnects.
     pub library: usize,
-    /// The number that the new socket is to have; -1 while nothing is dialled.
+    /// The number that the new socket is to have; -1 while nothing is reconnected.
     pub fd: i32,
     /// libpq has closed the number, and we have kept it: the next socket it
     /// makes goes there.
     pub kept: bool,
-    /// Where on the stack the dial began: a call that stands higher is none of
-    /// the dial's, which was left by an exception.
+    /// Where on the stack the reconnect began: a call that stands higher is none of
+    /// the reconnect's, which was left by an exception.
     pub frame: usize,
-    /// When the dial's time is up, by `sys::now_us`, and that it was.
+    /// When the reconnect's time is up, by `sys::now_us`, and that it was.
     pub ends_us: u64,
     /// A wait of libpq's was cut off then.
     pub out_of_time: bool,
 }
 
-impl Dialling {
-    /// No dial.
-    pub(crate) const NOT: Dialling = Dialling {
+impl Reconnection {
+    /// No reconnect.
+    pub(crate) const NOT: Reconnection = Reconnection {
         library: 0,
         fd: -1,
         kept: false,
@@ -59,9 +59,9 @@ impl Dialling {
         out_of_time: false,
     };
 
-    /// The dial is done and its replay is not: no descriptor is to be kept or moved.
-    pub(crate) fn replaying(self) -> Dialling {
-        Dialling {
+    /// The reconnect is done and its replay is not: no descriptor is to be kept or moved.
+    pub(crate) fn replaying(self) -> Reconnection {
+        Reconnection {
             library: usize::MAX,
             kept: false,
             ends_us: 0,
@@ -69,15 +69,15 @@ impl Dialling {
         }
     }
 
-    /// A dial that begins here.
+    /// A reconnect that begins here.
     #[inline(never)]
-    pub(crate) fn begin(library: usize, fd: i32, ends_us: u64) -> Dialling {
-        Dialling {
+    pub(crate) fn begin(library: usize, fd: i32, ends_us: u64) -> Reconnection {
+        Reconnection {
             library,
             fd,
             frame: frame(),
             ends_us,
-            ..Dialling::NOT
+            ..Reconnection::NOT
         }
     }
 }
@@ -136,47 +136,49 @@ pub(crate) fn call_is_told() {
     }
 }
 
-/// Bytes of stack below the beginning of a dial that are still its own.
+/// Bytes of stack below the beginning of a reconnect that are still its own.
 const DEEPEST: usize = 64 * 1024;
 
-/// The dial under way on this thread.
-pub(crate) fn dialling() -> Dialling {
-    let dialling = DIALLING.try_with(Cell::get).unwrap_or(Dialling::NOT);
+/// The reconnect under way on this thread.
+pub(crate) fn reconnection() -> Reconnection {
+    let reconnection = RECONNECTION
+        .try_with(Cell::get)
+        .unwrap_or(Reconnection::NOT);
     // Between 4 KB above, for the callee that noted it, and what libpq's frames
-    // and an event procedure's take: a dial that was left by a jump is none.
+    // and an event procedure's take: a reconnect that was left by a jump is none.
     let frame = frame();
-    if frame < dialling.frame + 4096 && dialling.frame < frame + DEEPEST {
-        dialling
+    if frame < reconnection.frame + 4096 && reconnection.frame < frame + DEEPEST {
+        reconnection
     } else {
-        Dialling::NOT
+        Reconnection::NOT
     }
 }
 
 /// Its time is up.
 pub(crate) fn set_out_of_time() {
-    set_dialling(Dialling {
+    set_reconnection(Reconnection {
         out_of_time: true,
-        ..dialling()
+        ..reconnection()
     });
 }
 
-/// Whether a dial may be under way on any thread: one load, for the hot path.
+/// Whether a reconnect may be under way on any thread: one load, for the hot path.
 #[inline(always)]
-pub(crate) fn may_dial() -> bool {
+pub(crate) fn may_reconnect() -> bool {
     EVER.load(Relaxed)
 }
 
 /// Whether one is under way.
-pub(crate) fn is_dialling() -> bool {
-    dialling().fd >= 0
+pub(crate) fn is_reconnecting() -> bool {
+    reconnection().fd >= 0
 }
 
 /// Changes it.
-pub(crate) fn set_dialling(dialling: Dialling) {
-    if !may_dial() {
+pub(crate) fn set_reconnection(reconnection: Reconnection) {
+    if !may_reconnect() {
         EVER.store(true, Relaxed);
     }
-    let _ = DIALLING.try_with(|its| its.set(dialling));
+    let _ = RECONNECTION.try_with(|its| its.set(reconnection));
 }
 
 /// About where this thread's stack is.

@@ -208,7 +208,7 @@ fn holds_own_key(library: &Library, pgconn: PGconn) -> bool {
     if has_inherited_nothing() {
         return true;
     }
-    // Outside of another call, this dials.
+    // Outside of another call, this reconnects.
     match enter(library, pgconn, Request::Other, Role::Other) {
         Entered::In(mut inside) => {
             inside.leave();

@@ -7,7 +7,7 @@ use crate::boundary::{guarded, has_inherited_nothing, notice_fork};
 use crate::libpq::calls::{CONNECTION_OK, FATAL_ERROR};
 use crate::libpq::types::{PGconn, PGresult};
 use crate::libpq::Library;
-use crate::resume::{check_eligibility, redial, Checked};
+use crate::resume::{check_eligibility, reconnect, Checked};
 use crate::session::connection::{self, Connection, Eligibility, Inside, Role};
 use crate::session::thread;
 use crate::{memory, policy, tracker};
@@ -19,9 +19,9 @@ pub(crate) enum Entered {
     Pass,
     /// An outermost call on a session of this process, followed by its journal.
     In(Inside<'static>),
-    /// An inherited session could not be redialled: libpq holds the reason.
+    /// An inherited session could not be reconnected: libpq holds the reason.
     Failed,
-    /// It was not dialled: this is the result that the server's answer would have made.
+    /// It was not reconnected: this is the result that the server's answer would have made.
     Answered(PGresult),
 }
 
@@ -49,7 +49,7 @@ fn enter_own(pgconn: PGconn, role: Role) -> Entered {
 #[inline(never)]
 fn enter_in_child(library: &Library, pgconn: PGconn, request: Request, role: Role) -> Entered {
     notice_fork();
-    if thread::is_dialling() {
+    if thread::is_reconnecting() {
         return Entered::Pass; // libpq calls itself, or an event procedure does
     }
     let Some(connection) = connection::find(pgconn) else {
@@ -71,10 +71,10 @@ fn enter_in_child(library: &Library, pgconn: PGconn, request: Request, role: Rol
     }
 }
 
-/// A dial was left in the middle (`pthread_cancel`, an exception): what it has
+/// A reconnect was left in the middle (`pthread_cancel`, an exception): what it has
 /// made is nobody's session.
-fn give_up_half_a_dial(library: &Library, connection: &Connection) {
-    if connection.is_half_dialled() && !thread::is_dialling() {
+fn give_up_half_a_reconnect(library: &Library, connection: &Connection) {
+    if connection.is_half_reconnected() && !thread::is_reconnecting() {
         connection.set_eligibility(Eligibility::Lost);
         let fd = library.socket(connection.pgconn());
         if tracker::is_own_session(fd) {
@@ -92,7 +92,7 @@ fn resume(
     request: Request,
     role: Role,
 ) -> Entered {
-    // Inside from here on: a child forked by another thread finds half a dial.
+    // Inside from here on: a child forked by another thread finds half a reconnect.
     let Some(mut inside) = connection.enter(role) else {
         return Entered::Pass;
     };
@@ -103,10 +103,10 @@ fn resume(
             return Entered::Answered(result);
         }
     }
-    connection.set_half_dialled(true);
+    connection.set_half_reconnected(true);
     // Not guarded as a whole: libpq's calls in it may unwind.
-    let resumed = redial::resume(library, connection, &mut inside);
-    connection.set_half_dialled(false);
+    let resumed = reconnect::resume(library, connection, &mut inside);
+    connection.set_half_reconnected(false);
     if resumed {
         return Entered::In(inside);
     }
@@ -122,7 +122,7 @@ fn resume(
 /// is its own afterwards. `errno` is kept.
 pub(super) fn check_inherited(library: &Library, connection: &Connection) -> Eligibility {
     guarded(Eligibility::Lost, || {
-        give_up_half_a_dial(library, connection);
+        give_up_half_a_reconnect(library, connection);
         if connection.eligibility() == Eligibility::Unchecked {
             if !memory::is_plenty(CHECKING) {
                 return Eligibility::Lost; // for this time: libpq finds it lost by itself
@@ -143,7 +143,7 @@ pub(super) fn check_inherited(library: &Library, connection: &Connection) -> Eli
     })
 }
 
-/// A result that says what the dial said, as `PQexec` returns on a lost connection.
+/// A result that says what the reconnect said, as `PQexec` returns on a lost connection.
 pub(super) fn failed_result(library: &Library, pgconn: PGconn) -> Option<PGresult> {
     library.make_empty_result(pgconn, FATAL_ERROR)
 }

@@ -139,8 +139,8 @@ macro_rules! polls {
             let section = connect_section::enter();
             let answer = real!(library, $name, pgconn);
             connect_section::leave(section);
-            // A dial of our own looks after itself.
-            if answer == POLLING_OK && !thread::is_dialling() {
+            // A reconnect of our own looks after itself.
+            if answer == POLLING_OK && !thread::is_reconnecting() {
                 if let Some(connection) = connection::find(pgconn) {
                     record_poll(library, connection);
                 }

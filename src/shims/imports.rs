@@ -108,14 +108,14 @@ pub(super) unsafe extern "C-unwind" fn libpq_poll<const L: usize>(
         poll_by_name(list: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int)
 }
 
-/// libpq closes a descriptor. That of the connection being redialled is
+/// libpq closes a descriptor. That of the connection being reconnected is
 /// kept: nothing else may get the number before the new socket does.
 pub(super) unsafe extern "C-unwind" fn libpq_close<const L: usize>(fd: c_int) -> c_int {
-    let dialling = thread::dialling();
-    if fd >= 0 && dialling.fd == fd && dialling.library == L && !dialling.kept {
-        thread::set_dialling(thread::Dialling {
+    let reconnection = thread::reconnection();
+    if fd >= 0 && reconnection.fd == fd && reconnection.library == L && !reconnection.kept {
+        thread::set_reconnection(thread::Reconnection {
             kept: true,
-            ..dialling
+            ..reconnection
         });
         return 0;
     }
@@ -130,9 +130,9 @@ pub(super) unsafe extern "C-unwind" fn libpq_socket<const L: usize>(
 ) -> c_int {
     let made = what_it_called!(library(L).socket_function(),
         socket_by_name(family: c_int, kind: c_int, protocol: c_int) -> c_int);
-    let dialling = thread::dialling();
-    let stands = if made >= 0 && dialling.kept && dialling.library == L {
-        guarded(made, || move_to_kept_number(made, kind, dialling))
+    let reconnection = thread::reconnection();
+    let stands = if made >= 0 && reconnection.kept && reconnection.library == L {
+        guarded(made, || move_to_kept_number(made, kind, reconnection))
     } else {
         made
     };
@@ -142,21 +142,21 @@ pub(super) unsafe extern "C-unwind" fn libpq_socket<const L: usize>(
     stands
 }
 
-fn move_to_kept_number(made: c_int, kind: c_int, dialling: thread::Dialling) -> c_int {
-    tracker::given_up(dialling.fd);
+fn move_to_kept_number(made: c_int, kind: c_int, reconnection: thread::Reconnection) -> c_int {
+    tracker::given_up(reconnection.fd);
     let flags = if kind & libc::SOCK_CLOEXEC != 0 {
         libc::O_CLOEXEC
     } else {
         0
     };
-    let moved = || sys::dup3(made, dialling.fd, flags);
-    if epoll_fixups::replace_and_register(dialling.fd, moved).is_err() {
+    let moved = || sys::dup3(made, reconnection.fd, flags);
+    if epoll_fixups::replace_and_register(reconnection.fd, moved).is_err() {
         return made;
     }
     sys::close(made);
-    thread::set_dialling(thread::Dialling {
+    thread::set_reconnection(thread::Reconnection {
         kept: false,
-        ..dialling
+        ..reconnection
     });
-    dialling.fd
+    reconnection.fd
 }

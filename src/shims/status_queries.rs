@@ -20,7 +20,7 @@ use crate::session::thread;
 #[inline(never)]
 extern "C" fn inherited(library: &Library, pgconn: PGconn) -> Option<&'static Connection> {
     notice_fork();
-    if thread::is_dialling() {
+    if thread::is_reconnecting() {
         return None; // libpq asks itself
     }
     let connection = connection::find(pgconn).filter(|known| known.is_inherited())?;
@@ -92,11 +92,11 @@ const CLOSED: &CStr = c"server closed the connection unexpectedly\n\
     \tThis probably means the server terminated abnormally\n\
     \tbefore or while processing the request.\n";
 
-/// Whether libpq may escape for the connection. A dial that failed has left it
+/// Whether libpq may escape for the connection. A reconnect that failed has left it
 /// without the client's encoding, and it would pass what it refused before.
 fn escapes(pgconn: PGconn) -> bool {
     has_inherited_nothing()
-        || connection::find(pgconn).is_none_or(|known| !known.dialled_in_vain.load(Relaxed))
+        || connection::find(pgconn).is_none_or(|known| !known.reconnect_failed.load(Relaxed))
 }
 
 /// See the entry point of this name.
@@ -125,7 +125,7 @@ pub(crate) unsafe extern "C-unwind" fn PQescapeStringConn(
     0
 }
 
-/// See the entry point of this name. What libpq had queued before a dial is
+/// See the entry point of this name. What libpq had queued before a reconnect is
 /// handed out first.
 ///
 /// # Safety

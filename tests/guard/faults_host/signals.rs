@@ -1,4 +1,4 @@
-//! Thousands of signals a second, during fork and re-dial.
+//! Thousands of signals a second, during fork and reconnect.
 
 use crate::facts::Facts;
 use crate::support::{cluster, compile, Outcome, Run, Transport};
@@ -17,7 +17,7 @@ fn storm(how: &str, forks: u32, transport: Transport, guarded: bool) -> Outcome 
 }
 
 #[test]
-fn a_storm_of_signals_during_fork_and_re_dial() {
+fn a_storm_of_signals_during_fork_and_reconnect() {
     const FORKS: u32 = 30;
     for how in ["restart", "interrupt"] {
         storm(how, 3, Transport::Unix, false).disturbed();

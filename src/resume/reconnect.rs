@@ -1,4 +1,4 @@
-//! The dial: the same `PGconn`, the same descriptor number, a new session.
+//! The reconnect: the same `PGconn`, the same descriptor number, a new session.
 //!
 //! libpq waits for the server here, where `pthread_cancel` ends a thread, and
 //! calls the program's event procedures, which may leave by an exception. So
@@ -21,14 +21,14 @@ use crate::libpq::Library;
 use crate::session::connection::{Connection, Inside};
 use crate::session::endpoint;
 use crate::session::loss::Loss;
-use crate::session::thread::{self, Dialling};
+use crate::session::thread::{self, Reconnection};
 use crate::{memory, policy, tracker};
 use forkguard_signal_safe::sink::{self, Level};
 use forkguard_signal_safe::stats::{self, Count};
 use forkguard_signal_safe::{connect_section, sys};
 use forkguard_sql::Reason;
 
-/// What is kept while libpq dials and replays.
+/// What is kept while libpq reconnects and replays.
 struct Task {
     fd: i32,
     before: ReportedParameters,
@@ -74,10 +74,10 @@ pub(crate) fn resume(
     }
     keep_notifications(library, connection);
     silence(library, connection);
-    dial(library, pgconn, connection.fd.load(Relaxed));
+    reconnect(library, pgconn, connection.fd.load(Relaxed));
     guarded((), || {
         // SAFETY: made above, and freed below.
-        unsafe { &mut *task }.dialled(library, connection, inside)
+        unsafe { &mut *task }.reconnected(library, connection, inside)
     });
     // SAFETY: as above; this frame keeps the borrow, which needs no cleaning up.
     replay::run(library, pgconn, unsafe { &mut (*task).replay });
@@ -91,7 +91,7 @@ pub(crate) fn resume(
     }
     // Only now: what a replay was cut off from arrives "while idle", as libpq says.
     unsilence(library, connection);
-    thread::set_dialling(Dialling::NOT);
+    thread::set_reconnection(Reconnection::NOT);
     guarded(false, || {
         // SAFETY: from `Box::into_raw` above, and not used after this.
         unsafe { Box::from_raw(task) }.finish(library, connection, inside)
@@ -111,7 +111,7 @@ fn hang_up(library: &Library, pgconn: PGconn, sent: usize) {
     library.exit_pipeline_mode(pgconn);
 }
 
-/// A receiver that says nothing: the notices of a dial and its replay are not
+/// A receiver that says nothing: the notices of a reconnect and its replay are not
 /// the program's.
 unsafe extern "C" fn nothing(_argument: *mut c_void, _result: *const c_void) {}
 
@@ -120,7 +120,7 @@ fn silence(library: &Library, connection: &Connection) {
     // SAFETY: a function of a notice receiver's type (libpq-fe.h).
     let nothing = unsafe { NoticeReceiver::at(nothing as *const () as usize) };
     let receiver = library.set_notice_receiver(connection.pgconn(), nothing, null_mut());
-    // Ours where a dial before was left.
+    // Ours where a reconnect before was left.
     if receiver != nothing {
         connection.keep_receiver(receiver);
     }
@@ -135,7 +135,7 @@ fn unsilence(library: &Library, connection: &Connection) {
     }
 }
 
-/// Takes what libpq has queued of notifications: the dial would forget it.
+/// Takes what libpq has queued of notifications: the reconnect would forget it.
 fn keep_notifications(library: &Library, connection: &Connection) {
     let mut first: *mut Notification = core::ptr::null_mut();
     let mut last = first;
@@ -157,15 +157,15 @@ fn keep_notifications(library: &Library, connection: &Connection) {
     }
 }
 
-fn dial(library: &Library, pgconn: PGconn, fd: i32) {
+fn reconnect(library: &Library, pgconn: PGconn, fd: i32) {
     let ends_us = sys::now_us() + 1_000_000 * policy::resume_settings().connect_wait_s;
-    thread::set_dialling(Dialling::begin(library.index(), fd, ends_us));
+    thread::set_reconnection(Reconnection::begin(library.index(), fd, ends_us));
     let section = connect_section::enter();
     library.reset(pgconn);
     connect_section::leave(section);
-    let dialling = thread::dialling();
-    thread::set_dialling(dialling.replaying());
-    if dialling.kept {
+    let reconnection = thread::reconnection();
+    thread::set_reconnection(reconnection.replaying());
+    if reconnection.kept {
         // libpq has closed it, and made no other: the close is made good.
         guarded((), || {
             tracker::given_up(fd);
@@ -180,11 +180,11 @@ impl Task {
         self.error.get_or_insert(loss.into());
     }
 
-    /// After the dial: is there a session, in the same place? Then what is to be replayed.
-    fn dialled(&mut self, library: &Library, connection: &Connection, inside: &mut Inside) {
+    /// After the reconnect: is there a session, in the same place? Then what is to be replayed.
+    fn reconnected(&mut self, library: &Library, connection: &Connection, inside: &mut Inside) {
         let pgconn = connection.pgconn();
         if library.status(pgconn) != CONNECTION_OK {
-            self.error = Some(if thread::dialling().out_of_time {
+            self.error = Some(if thread::reconnection().out_of_time {
                 let waited = std::format!("{} s", policy::resume_settings().connect_wait_s);
                 Loss::with(Reason::NoAnswer, waited.as_bytes())
             } else {
@@ -275,7 +275,7 @@ impl Task {
     ) -> bool {
         let (pgconn, fd) = (connection.pgconn(), self.fd);
         if let Some(loss) = &self.error {
-            connection.dialled_in_vain.store(true, Relaxed);
+            connection.reconnect_failed.store(true, Relaxed);
             connection.lose(loss);
             return false;
         }
