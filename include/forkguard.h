@@ -83,7 +83,7 @@ struct forkguard_counters {
                              other threads to be out of a connection attempt, by
                              enum forkguard_fork_wait. Those before the first
                              attempt are not counted */
-    uint64_t resumed;     /* inherited sessions made anew, equal to what they were */
+    uint64_t resumed;     /* inherited sessions made again, equal to what they were */
     uint64_t lost;        /* inherited sessions that could not be: the log says why */
     uint64_t cancels_held; /* cancels that would have ended a statement of the parent's,
                              and were held back */

@@ -7,7 +7,7 @@
 //! `dlsym` on a handle, `RTLD_DEEPBIND`) yields the trampoline by itself; and
 //! every slot that was bound *before* and holds the real address is rewritten.
 //!
-//! # When, and against whom
+//! # When, and what else may run
 //!
 //! [`scan`] runs in the constructor, when all objects of the start are mapped and
 //! relocated, and then inside `dlsym` when something new is there
@@ -396,7 +396,7 @@ fn rewrite_in(object: &Object, real: &Range<usize>, slots: &mut [usize; LIBRARIE
                 }
             }
         }
-        // Whoever changed it meanwhile is right: it may be a variable.
+        // If it has changed meanwhile, the change stays: it may be a variable.
         if slot
             .compare_exchange(held, new.address, Release, Relaxed)
             .is_ok()
@@ -426,7 +426,7 @@ fn replacement(object: &Object, own: Option<usize>, name: &[u8], held: usize) ->
             });
         }
     }
-    // By the address first: it tells strangers apart sooner than the name.
+    // By the address first: most functions are not libpq's, and an address shows it sooner than a name.
     for (index, library) in LIBRARY.iter().enumerate() {
         if held == 0 || !library.in_use.load(Relaxed) {
             continue;
@@ -470,8 +470,8 @@ fn import(object: &Object, own: usize, name: &[u8], held: usize) -> Option<usize
     Some(wrapper)
 }
 
-/// Which libpq an object is; none for a program that has one linked in, whose
-/// other calls of `close` are none of libpq's.
+/// Which libpq an object is; none for a program that has one linked in: its
+/// other calls of `close` are not libpq's.
 fn own_library(object: &Object) -> Option<usize> {
     let exec = object.find(b"PQexec")?.address;
     let index = library_of(exec);

@@ -1,7 +1,7 @@
-//! What must never be: in a child handler or a hook, for the test that has to find it
-//! there (`--cfg break_child_handler="…"`); memory used wrongly, for the test that
-//! valgrind has to tell of it (`--cfg break_memory`); and a panic of ours in each hook, for
-//! the test that it goes no further (`--cfg panic_in_hooks`).
+//! Faults, built in for the tests that have to find them: what a child handler must not do
+//! (`--cfg break_child_handler="…"`), memory used wrongly, which valgrind has to report
+//! (`--cfg break_memory`), and a panic in each hook, which must go no further
+//! (`--cfg panic_in_hooks`).
 
 /// Called by the child handler, which is in a crate without `std`.
 #[cfg(any(break_child_handler = "allocate", break_child_handler = "lock"))]

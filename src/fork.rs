@@ -19,7 +19,7 @@ pub(crate) fn register() -> Result<(), Errno> {
 
 extern "C" fn prepare() {
     generation::before_fork();
-    // With other threads, also for who looks at the list of objects
+    // With other threads, also because one may walk the list of objects
     // (`hooks::loader`).
     if threads::before_fork() | descriptors::any() {
         fence::raise();

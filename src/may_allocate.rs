@@ -1,9 +1,8 @@
-//! The proof of being in normal context.
+//! The token of code that may allocate and take locks.
 //!
-//! What takes locks or allocates asks for a [`MayAllocate`]. There is one at a time
-//! in a thread: a signal handler whose `close` or `write` is interposed while
-//! this very thread is inside one gets none, and does without. The code of
-//! [`forkguard_signal_safe`] cannot make one.
+//! Such code asks for a [`MayAllocate`]. A thread holds one at a time: a signal handler that
+//! calls an interposed `close` or `write` while its thread holds one gets none, and does
+//! without. The code of [`forkguard_signal_safe`] cannot make one.
 
 use core::cell::Cell;
 use core::marker::PhantomData;

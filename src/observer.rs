@@ -1,6 +1,6 @@
-//! Whoever looks on while sessions are used: the detector, registered once by the constructor.
+//! The observer of sessions in use: the detector, which the constructor registers once.
 //!
-//! Hooks and shims stand below it and do not know it: they say here what happens.
+//! Hooks and shims call what is registered here, so they need not know the detector.
 
 use core::ffi::c_int;
 use core::ptr::null_mut;
@@ -15,7 +15,7 @@ pub(crate) struct Observer {
     /// libc's: out, if the last argument says so.
     pub bytes_move: fn(c_int, Entry, &str, bool),
     /// The program calls this function of libpq's, on the object that is its first argument; its
-    /// shim stands at this place of the stack.
+    /// shim's frame is at this place of the stack.
     pub call_begins: fn(&Library, usize, usize, usize),
     /// Objects have been loaded.
     pub objects_came: fn(),
@@ -23,12 +23,12 @@ pub(crate) struct Observer {
 
 static OBSERVER: AtomicPtr<Observer> = AtomicPtr::new(null_mut());
 
-/// Tells `observer` from now on. Once, by the constructor.
+/// Calls `observer` from now on. Once, by the constructor.
 pub(crate) fn register(observer: &'static Observer) {
     OBSERVER.store((&raw const *observer).cast_mut(), Release);
 }
 
-/// Who is told, if anybody is.
+/// The observer, if there is one.
 #[inline]
 pub(crate) fn registered() -> Option<&'static Observer> {
     // SAFETY: null, or what `register` was given.

@@ -2,7 +2,7 @@
 //!
 //! Nothing of the interpreter is called, and its lock is not asked for: a frame
 //! changes by its own thread alone, and that is the caller. Since 3.13 `_PyRuntime`
-//! begins with a table of offsets for those who read frames from outside
+//! begins with a table of offsets for programs that read frames from outside
 //! (`_Py_DebugOffsets`, pycore_runtime.h of 3.13, pycore_debug_offsets.h of 3.14).
 //! The table says where a field lies; what it may be is checked here: each address
 //! is asked for before it is read, each object must be of the type that it should

@@ -1,9 +1,8 @@
-//! The sessions of this process, for who asks: the C interface.
+//! The sessions of this process, for the C interface.
 //!
-//! MayAllocate context only: a map takes locks and allocates, so who counts has a
-//! [`MayAllocate`], and nothing here is reached from a hook of libc's or from a child
-//! handler. What is written while a program runs is the table of descriptors; a
-//! map is made of it for each question, and no lock outlives one.
+//! A map takes locks and allocates, so callers need a [`MayAllocate`]. No hook of libc's and
+//! no child handler comes here. While a program runs, the table of descriptors is all that is
+//! written; each question makes a map of it, and no lock outlives the question.
 
 use core::ffi::c_int;
 

@@ -1,9 +1,9 @@
-//! What becomes of a number: connecting, a session, duplicated, closed.
+//! The life of a descriptor number: connecting, a session, duplicated, closed.
 //!
 //! Called by hooks of async-signal-safe functions (`connect`, `send`, `close`,
-//! `dup2`: signal-safety(7)), which a signal handler may call at any moment and
-//! leave with `siglongjmp`. So nothing here allocates or takes a lock: the
-//! table of descriptors is all that is written.
+//! `dup2`: signal-safety(7)). A signal handler may call them at any moment and
+//! leave with `siglongjmp`. So nothing here allocates or takes a lock, and only the
+//! table of descriptors is written.
 
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};

@@ -52,11 +52,11 @@ pub fn find(word: &OsStr) -> Result<Program, Failure> {
         // BINPRM_BUF_SIZE: the kernel reads no more of a first line.
         match File::open(&binary).and_then(|file| file.take(256).read_to_end(&mut head)) {
             Ok(_) => {}
-            // May be executed and not read: what it is cannot be told.
+            // May be executed and not read, so its kind is unknown.
             Err(error) => {
                 return Err(Failure::new(
                     crate::run::REFUSED,
-                    format!("{shown}: {error}: what it is cannot be told"),
+                    format!("{shown}: {error}: cannot tell what kind of program it is"),
                 ))
             }
         }

@@ -128,7 +128,7 @@ pub mod colours {
 }
 
 /// Writes to standard output. A reader who has gone ends us by SIGPIPE, as it does `ls`; anything
-/// else that keeps it from being written is told.
+/// else that keeps it from being written is reported.
 pub fn print(bytes: &[u8]) -> Result<i32, Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {

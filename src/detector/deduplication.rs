@@ -1,4 +1,4 @@
-//! Which places in the code have been told of.
+//! Which places in the code have been reported.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 
@@ -12,7 +12,7 @@ const WINDOW: usize = 64;
 static SEEN: [AtomicU64; PLACES] = [const { AtomicU64::new(0) }; PLACES];
 static SAID_NO_ROOM: AtomicBool = AtomicBool::new(false);
 
-/// Whether a place was told of.
+/// Whether a place was reported.
 pub(crate) enum Seen {
     /// No, and it is noted now.
     First,

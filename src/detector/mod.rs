@@ -1,21 +1,20 @@
 //! The detector: `FORKGUARD_POLICY=report` and `abort`.
 //!
-//! Nothing is abandoned, resumed or refused; each *use* of an inherited session in
-//! a child is told, with the stacks that led there, once for each place in the
-//! code. A use is bytes that go out or come in (from the hooks), or a
-//! cancel that would reach the parent's statement (from the shims).
-//! Where libpq sends them, the shims have noted which of its functions was called
-//! ([`crate::session::thread`]), and that call is told once, however much it sends.
-//! To close a descriptor is no use, and what comes in behind what this process
-//! has sent is the answer: the same use.
+//! Nothing is abandoned, resumed or refused. Each *use* of an inherited session in a
+//! child is reported, with the stacks that led there, once for each place in the code.
+//! Sending or receiving a byte, `shutdown` (the hooks see those), and a cancel that would
+//! reach the parent's statement (the shims see it) each count as a use. Closing the
+//! descriptor does not, and reading the reply to the child's own request is not counted
+//! again. Where libpq sends, the shims have noted which of its functions was called
+//! ([`crate::session::thread`]); that call is reported once, however much it sends.
 //!
-//! How it stays out of the way: the child handler gives inherited sessions a state
-//! of their own ([`State::Inherited`]), which is odd, as are all that a hook looks
+//! The child handler gives inherited sessions a state of their own
+//! ([`State::Inherited`]). Its number is odd, as are those of all states that a hook looks
 //! at before bytes move ([`forkguard_signal_safe::descriptors`]). Under the other
-//! policies nothing has it, and nothing here is called.
+//! policies no entry has this state, and nothing here is called.
 //!
-//! Hooks are called in signal handlers, and in children of threaded parents: here
-//! is no lock, and no memory but what the kernel maps for one report.
+//! Hooks are called in signal handlers, and in children of threaded parents. So this
+//! module takes no lock, and no memory but what the kernel maps for one report.
 
 pub(crate) mod deduplication;
 pub(crate) mod python;
@@ -43,7 +42,7 @@ use python::Python;
 use stack::Stack;
 
 static ABORTS: AtomicBool = AtomicBool::new(false);
-/// A use was told and this process is being ended.
+/// A use was reported and this process is being ended.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
 static OBSERVER: Observer = Observer {
@@ -52,7 +51,7 @@ static OBSERVER: Observer = Observer {
     objects_came: python::look,
 };
 
-/// Tells uses from now on, and ends the child that is told of, if `aborts`. Once,
+/// Reports uses from now on, and ends the child that made one, if `aborts`. Once,
 /// by the constructor.
 pub(crate) fn start(aborts: bool) {
     ABORTS.store(aborts, Relaxed);
@@ -176,7 +175,7 @@ fn report_use(what: &Use) {
         let start = memory as usize;
         let _ = sys::protect(start..start + LARGEST_PAGE, libc::PROT_NONE);
         // SAFETY: the mapping is of a Scratch's size, page-aligned and zeroed, of
-        // which that is a value: no use, and numbers. The room is the stack's alone.
+        // which that is a value: no use, and numbers. Its stack is used by this report alone.
         unsafe {
             (&raw mut (*scratch).what).write(Some(what));
             let top = (&raw mut (*scratch).what).cast();

@@ -1,7 +1,7 @@
 //! `dlsym` and `dlvsym`: where a libpq that was loaded later is found.
 //!
-//! Whoever loads an extension with `dlopen` asks for its first function with
-//! `dlsym`. Both are exported as tail jumps (`super::trampoline`): ld.so looks
+//! A program that loads an extension with `dlopen` then asks for its first function with
+//! `dlsym`. `dlsym` and `dlvsym` are exported as tail jumps (`super::trampoline`): ld.so looks
 //! at the caller's return address, and answers, errors and `dlerror`'s text are
 //! all its own.
 //!
@@ -98,8 +98,8 @@ fn first_call(known: &AtomicPtr<()>, name: &[u8]) -> *const () {
 /// child another thread's place is free.
 static INSIDE: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
 
-/// Runs `ours`, unless it is already running on this thread: what it calls may be
-/// interposed by who calls us, again and again. No thread-local variable: this may
+/// Runs `ours`, unless it is already running on this thread: the library that calls us may
+/// interpose what `ours` calls, again and again. No thread-local variable: this may
 /// run before we have been relocated. With more threads than places one may do
 /// so twice.
 fn once_on_this_thread(ours: impl FnOnce()) {
@@ -282,7 +282,7 @@ fn look(dlsym: *const ()) {
 }
 
 /// Walks the list of objects. A fork by another thread meanwhile would leave the
-/// child with the lock of `dl_iterate_phdr`, which nobody makes again there.
+/// child with the lock of `dl_iterate_phdr` held for ever.
 fn guarded_from_forks<R>(walk: impl FnOnce() -> R) -> R {
     let place = threads::are_many().then(fence::enter);
     let result = walk();
@@ -293,7 +293,7 @@ fn guarded_from_forks<R>(walk: impl FnOnce() -> R) -> R {
 }
 
 /// The resolver of an indirect function: the loader's lock is held. What it
-/// returns is nobody's.
+/// returns is not used.
 pub(crate) extern "C" fn look_around() -> *const () {
     if bind::is_on() {
         guarded_from_forks(|| {

@@ -6,7 +6,7 @@
 //!
 //! - a call on an unrelated descriptor is passed on at once, by a jump;
 //! - what it does besides the real call is [`guarded`](crate::boundary::guarded): a panic of ours ends
-//!   there, before or after the call, and nobody makes the call twice;
+//!   there, before or after the call, and the call is made once;
 //! - it leaves `errno` as the real call set it;
 //! - what it passes on, it passes on unchanged.
 //!

@@ -1,6 +1,8 @@
-//! Ways to make a process that need more than the fork handlers: what waits
-//! belongs before the first of them, for allocators hold their locks by the
-//! time that ours runs (tried: every wait ran into its bound).
+//! Ways to make a process that need more than the fork handlers.
+//!
+//! A fork that has to wait must do so before the first prepare handler. By the time that
+//! ours runs, the allocators' handlers have taken their locks, and the threads that the fork
+//! waits for cannot go on (tried: every wait ran into its bound).
 //!
 //! libc's own `forkpty` and `daemon` call its `fork` by a local name, so each
 //! has a hook. `vfork`, `_Fork`, `posix_spawn`, `system` and `popen` run no

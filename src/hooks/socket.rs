@@ -1,5 +1,5 @@
-//! What is sent and received: `connect` begins a watch, the first bytes sent
-//! end it.
+//! What is sent and received: `connect` begins to track a descriptor, and the first bytes
+//! sent decide whether it is a session.
 
 use core::ffi::{c_int, c_void};
 use core::mem::size_of;

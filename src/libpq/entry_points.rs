@@ -1,8 +1,8 @@
 //! Every function that libpq exports, 9.6 to 18: name, number of arguments,
 //! and whether calls to it pass the shims.
 //!
-//! *redirected*: it talks to the server, or tells a state that is not what it
-//! seems in a child; by the file of the shims that it passes. *called*: left as
+//! *redirected*: it talks to the server, or answers about a state that is another in a
+//! child; listed by the file that has its shim. *called*: left as
 //! it is, and called by the shims themselves. *local*: it touches the memory of a connection or a
 //! result only, or needs no connection. *never*: nothing of libpq's own.
 //!
@@ -115,7 +115,7 @@ pub(crate) use entry_points;
 
 macro_rules! constants {
     (
-        redirected { $($room:ident { $($name:ident $arity:literal,)* })* }
+        redirected { $($file:ident { $($name:ident $arity:literal,)* })* }
         called { $($called:ident $called_arity:literal,)* }
         local { $($local:ident $local_arity:literal,)* }
         never { $($never:ident,)* }
@@ -167,7 +167,7 @@ pub(crate) enum Kind {
     Unknown,
 }
 
-/// What the name is. Those left alone are told by their hashes alone: a stranger
+/// What the name is. Those left alone are known by their hashes alone: another name
 /// of the same hash is left alone as well.
 pub(crate) fn kind(name: &[u8]) -> Kind {
     let hash = hash(name);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_can_take_every_arity() {
+    fn a_shim_can_take_every_arity() {
         assert!(ARITY.iter().all(|arity| (1..=8).contains(arity)));
     }
 }

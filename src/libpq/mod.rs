@@ -20,7 +20,7 @@ pub(crate) use entry_points::entry;
 /// How many libpqs at once. A ninth is left alone.
 pub(crate) const LIBRARIES: usize = 8;
 
-/// One libpq. Written by [`crate::bind`], read by whoever passes the shims.
+/// One libpq. Written by [`crate::bind`], read by the shims.
 pub(crate) struct Library {
     index: usize,
     /// Whether this place is taken.

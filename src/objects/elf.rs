@@ -167,7 +167,7 @@ pub(crate) struct Function {
     pub address: usize,
     /// Where its `st_value` is in the table.
     pub value_at: usize,
-    /// Whether it is of a version that only those ask for who name it.
+    /// Whether its version is found only by lookups that name the version.
     pub is_hidden: bool,
 }
 

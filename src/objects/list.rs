@@ -232,7 +232,7 @@ pub(crate) fn object(info: &libc::dl_phdr_info) -> Option<Object> {
     }
 }
 
-/// Calls `look` with each object that is sound, until it says no. For who looks
+/// Calls `look` with each object that is sound, until it says no. For callers that look
 /// for other things than libpq, before there is a second thread.
 pub(crate) fn each_sound_object(look: &mut dyn FnMut(&Object) -> bool) {
     each_named_object(&mut |_, object| look(object));

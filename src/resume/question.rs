@@ -54,7 +54,7 @@ const POOLER: &str = "pooler";
 const IS_POOLED: &str = "pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) $own::pg_catalog.int4";
 
 /// `$age`: for how many seconds the parent's session has been there. The server has not been up for as
-/// long: it was started anew, or is another one. Lengths of time are compared, for the clocks of client
+/// long: it was restarted, or is another one. Lengths of time are compared, for the clocks of client
 /// and server differ.
 const IS_YOUNGER: &str =
     "(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.pg_postmaster_start_time()) \
@@ -65,8 +65,8 @@ const HAS_ADVISORY_LOCK: &str = "EXISTS (SELECT FROM pg_catalog.pg_lock_status()
      WHERE locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text \
      AND pid OPERATOR(pg_catalog.=) $parent::pg_catalog.int4)";
 
-/// Its transaction has an identity, which it gets when it first writes, or holds any lock but those of who
-/// reads. (Every transaction holds its own virtual one.)
+/// Its transaction has an identity, which it gets when it first writes, or holds a lock that
+/// reading does not take. (Every transaction holds its own virtual one.)
 const HAS_WRITTEN: &str =
     "EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity($parent::pg_catalog.int4) \
      WHERE backend_xid IS NOT NULL) \

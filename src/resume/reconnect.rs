@@ -1,4 +1,4 @@
-//! The reconnect: the same `PGconn`, the same descriptor number, a new session.
+//! Reconnects: the same `PGconn`, the same descriptor number, a new session.
 //!
 //! libpq waits for the server here, where `pthread_cancel` ends a thread, and
 //! calls the program's event procedures, which may leave by an exception. So
@@ -45,7 +45,7 @@ struct Task {
 /// Bytes: more than a task takes, without its replay.
 const NEEDED: usize = 64 * 1024;
 
-/// Makes the session of an inherited, resumable connection anew. True: it is
+/// Makes the session of an inherited, resumable connection again. True: the session is
 /// this process's, equal to what it was. False: it is lost, libpq says so, and
 /// the log says why.
 pub(crate) fn resume(
@@ -120,7 +120,7 @@ fn silence(library: &Library, connection: &Connection) {
     // SAFETY: a function of a notice receiver's type (libpq-fe.h).
     let nothing = unsafe { NoticeReceiver::at(nothing as *const () as usize) };
     let receiver = library.set_notice_receiver(connection.pgconn(), nothing, null_mut());
-    // Ours where a reconnect before was left.
+    // Ours, if an earlier reconnect was left.
     if receiver != nothing {
         connection.keep_receiver(receiver);
     }

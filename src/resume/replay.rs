@@ -23,7 +23,7 @@ use crate::memory;
 use crate::policy;
 use crate::session::journal::{Journal, Step};
 use crate::session::loss::Loss;
-use crate::session::set_config::Kept;
+use crate::session::set_config::OwnedParameter;
 use forkguard_signal_safe::sys;
 use forkguard_sql::Reason;
 
@@ -122,7 +122,7 @@ impl Message {
     }
 
     /// At what was sent, once that does not move any more.
-    fn pointing(mut self, parameters: &[Kept]) -> Message {
+    fn pointing(mut self, parameters: &[OwnedParameter]) -> Message {
         let kept = self._sent.iter().zip(parameters);
         self.values = kept
             .map(|(sent, kept)| match kept.value {

@@ -11,7 +11,7 @@ const IDENTITY: usize = 4;
 
 type Text = Option<Vec<u8>>;
 
-/// All of it, copied: a reconnect frees what libpq keeps.
+/// Copies of all of them: a reconnect frees what libpq keeps.
 pub(crate) struct ReportedParameters {
     database: Text,
     user: Text,
@@ -36,7 +36,7 @@ impl ReportedParameters {
         }
     }
 
-    /// What makes `other`, told right after a reconnect, another place than this.
+    /// How `other`, read right after a reconnect, shows another server, user or setting than this.
     pub(crate) fn find_other_server(&self, other: &ReportedParameters) -> Option<&'static str> {
         if self.database != other.database || self.user != other.user {
             Some("another database or user")

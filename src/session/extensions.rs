@@ -1,17 +1,17 @@
 //! Functions of extensions that leave their session alone, asked of the server.
 //!
-//! A text says a function's name. The journal keeps those that PostgreSQL does not ship in
+//! The text of a statement names the functions it calls. The journal keeps the names that PostgreSQL does not ship in
 //! `pg_catalog`, and at the resume the server says whether every function of each name, in any
 //! schema and with any arguments, belongs to an extension of the lists below.
 //!
-//! The answer is of now, and what the parent called was of then. In between:
+//! The answer says what holds now; the parent called what held then. In between:
 //! - The session itself may have made, dropped or replaced such a function: then it is lost
 //!   ([`Journal::function_in_doubt`](super::journal::Journal)).
 //! - What an administrator did meanwhile holds, as for any new session (docs/LIMITS.md).
 //!
-//! What these extensions do to a session is to load their library, as one of their operators does
-//! whom no text shows: with it come settings that have their defaults, and a child has them as soon
-//! as it calls a function itself.
+//! A call of these functions loads the extension's library into the session; so do its operators,
+//! which no text shows. The library brings settings, each with its default. A child has the same
+//! ones as soon as it calls such a function itself.
 
 use forkguard_sql::LONGEST_NAME;
 use std::format;

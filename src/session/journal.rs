@@ -7,7 +7,7 @@
 //! means what the settings of its moment made it. What cannot be followed makes
 //! the session *opaque*, for good: a child then loses it, loudly.
 //!
-//! Normal context only, and one thread at a time: whoever is inside the call on
+//! It allocates, and one thread uses it at a time: the one that is in a call on
 //! the connection (libpq's own rule for a `PGconn`).
 
 use std::boxed::Box;
@@ -18,7 +18,7 @@ use std::vec::Vec;
 use super::extensions;
 use super::loss::Loss;
 use super::owners;
-use super::set_config::{Kept, Parameters, Unbound};
+use super::set_config::{OwnedParameter, Parameters, Unbound};
 use super::REPORTED;
 use crate::libpq::calls::{PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::memory;
@@ -98,7 +98,7 @@ struct Set {
     local: bool,
     to_default: bool,
     text: Bytes,
-    parameters: Box<[Kept]>,
+    parameters: Box<[OwnedParameter]>,
 }
 
 impl Set {
@@ -487,7 +487,7 @@ pub(crate) enum Step<'a> {
     /// A statement's text.
     Text(&'a [u8]),
     /// One with parameters.
-    With(&'a [u8], &'a [Kept]),
+    With(&'a [u8], &'a [OwnedParameter]),
     /// A prepared statement: its name, query and types.
     Prepare(&'a [u8], &'a [u8], &'a [u32]),
 }
@@ -871,7 +871,7 @@ impl Journal {
     }
 
     /// The one statement of an extended query: it is the unnamed one now, of
-    /// which a child that counts on it is told that it does not exist.
+    /// which a child that counts on it gets the error that it does not exist.
     pub(crate) fn read_extended(
         &mut self,
         text: &[u8],
@@ -1170,7 +1170,7 @@ impl Journal {
     }
 
     /// What has this name may be another from now on, and what was prepared before keeps the types
-    /// that it was given. An unnamed statement is gone: who executes it in a child is told so.
+    /// that it was given. An unnamed statement is gone: a child that executes it gets an error that says so.
     fn redefine(&mut self, name: Option<&[u8]>) {
         self.redefines = true;
         let may_use = |text: &[u8]| name.is_none_or(|name| may_name(text, name));

@@ -26,9 +26,9 @@ pub(crate) struct Parameter<'a> {
 /// The parameters of one execution, by their numbers from 1 on.
 pub(crate) type Parameters<'a> = &'a dyn Fn(u16) -> Option<Parameter<'a>>;
 
-/// One that is kept.
+/// A parameter, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct OwnedParameter {
     /// See [`Parameter::kind`].
     pub kind: u32,
     /// In binary format.
@@ -71,7 +71,7 @@ pub(crate) struct Bound {
     /// The statement.
     pub text: Bytes,
     /// Its parameters.
-    pub parameters: Box<[Kept]>,
+    pub parameters: Box<[OwnedParameter]>,
 }
 
 /// pg_type.dat: text, varchar; 0 is inferred, and that is text.
@@ -175,7 +175,7 @@ impl Unbound {
             return Err(Reason::NoMemory);
         }
         let kept = self.numbers.iter().map(|number| {
-            given(*number).map(|given| Kept {
+            given(*number).map(|given| OwnedParameter {
                 kind: given.kind,
                 binary: given.binary,
                 value: given.value.map(Box::from),
@@ -186,7 +186,10 @@ impl Unbound {
             local: local.ok_or(unread)?,
             to_default,
             text: self.text.clone(),
-            parameters: kept.collect::<Option<Vec<Kept>>>().ok_or(unread)?.into(),
+            parameters: kept
+                .collect::<Option<Vec<OwnedParameter>>>()
+                .ok_or(unread)?
+                .into(),
         })
     }
 }

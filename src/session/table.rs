@@ -55,7 +55,7 @@ impl<R: Record, const N: usize> Table<R, N> {
     }
 
     /// Makes a record for a new object; `fill` writes it before anybody finds
-    /// it. `None`: no place or no memory. Normal context.
+    /// it. `None`: no place or no memory. Only where it may allocate.
     pub fn insert(&self, key: usize, fill: impl FnOnce(&R)) -> Option<&'static R> {
         if key <= BEING_MADE {
             return None;

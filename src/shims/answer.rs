@@ -30,15 +30,15 @@ fn left_by(
             journal.closed(name.bytes()?, standing, rules)?,
             b"".as_slice(),
         ),
-        // There is none outside of a transaction, nor in one that has only read, and to close none is
-        // no error.
+        // No portal exists outside of a transaction, nor in one that has only read, and closing a
+        // portal that does not exist is no error.
         Request::ClosePortal if standing != Standing::Failed => return Some((None, b"")),
         Request::ClosePortal | Request::None | Request::Other => return None,
     };
     Some((Some(Box::new(after)), tag))
 }
 
-/// The result of a call that waits, if it can be told without a server. The session is
+/// The result of a call that waits, if it is known without a server. The session is
 /// inherited, resumable, and has not been made again.
 pub(crate) fn without_server(
     library: &Library,

@@ -1,4 +1,4 @@
-//! Calls libpq's real functions, and tells who looks on.
+//! Calls libpq's real functions, and tells the observer.
 
 use crate::boundary::guarded;
 use crate::libpq::entry_points::NAMES;
@@ -9,7 +9,7 @@ use forkguard_signal_safe::sink::{self, Level};
 use forkguard_signal_safe::sys::KeepErrno;
 
 /// Calls libpq's real function of this name: a jump, where nothing follows and
-/// nobody looks on.
+/// there is no observer.
 macro_rules! real {
     ($library:expr, $name:ident, $first:expr $(, $argument:expr)*) => {{
         let library: &$crate::libpq::Library = $library;

@@ -1,4 +1,4 @@
-//! The entry points that tell where a connection stands, without the server.
+//! The entry points that answer from what libpq knows, without the server.
 
 #![allow(non_snake_case)] // libpq's names
 
@@ -86,7 +86,7 @@ pub(crate) unsafe extern "C-unwind" fn PQtransactionStatus(
     real!(library, PQtransactionStatus, pgconn)
 }
 
-/// What libpq itself will say (fe-misc.c), for who asks why the status is bad
+/// What libpq itself will say (fe-misc.c), for programs that ask why the status is bad
 /// without trying a command: psycopg2 does.
 const CLOSED: &CStr = c"server closed the connection unexpectedly\n\
     \tThis probably means the server terminated abnormally\n\

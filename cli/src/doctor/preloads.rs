@@ -67,7 +67,7 @@ fn check_preload(
     let shown = String::from_utf8_lossy(entry);
     let exports = preload_file(entry, environment).and_then(|file| elf::exports(&file).ok());
     let Some(exports) = exports else {
-        let text = format!("{shown}: what it defines cannot be told");
+        let text = format!("{shown}: cannot tell which functions it defines");
         return report.add(Level::Note, "preload", text);
     };
     let mut shared: Vec<String> = ours.intersection(&exports).cloned().collect();

@@ -10,11 +10,11 @@ use forkguard_sql::Trusted;
 /// What happens to a session that a child inherits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Policy {
-    /// The child's first use of it makes it anew, equal to what it was.
+    /// The child's first use of it makes it again, equal to what it was.
     Resume,
     /// It is dead in the child; the parent keeps it.
     Abandon,
-    /// Left alone; each use of it in a child is told, once for each place in the code.
+    /// Left alone; each use of it in a child is reported, once for each place in the code.
     Report,
     /// The same, and the child is stopped.
     Abort,
@@ -43,7 +43,7 @@ pub struct Config {
     /// `FORKGUARD_JOURNAL_KB`: the most one session's journal may hold.
     pub journal_kb: u32,
     /// `FORKGUARD_CONNECT_WAIT`, in seconds: the longest a child waits for a session that
-    /// is made anew, where the connection has no `connect_timeout`.
+    /// is made again, where the connection has no `connect_timeout`.
     pub connect_wait: u16,
 }
 

@@ -36,13 +36,13 @@ pub enum Count {
     Refused,
     /// Inherited descriptors kept, because they were handed over.
     HandedOver,
-    /// Inherited sessions made anew.
+    /// Inherited sessions made again.
     Resumed,
-    /// Inherited sessions that could not be made anew, or were not equal.
+    /// Inherited sessions that could not be made again, or were not equal.
     Opaque,
     /// Cancels that would have reached the parent's statement and were held back.
     CancelsHeld,
-    /// Uses of an inherited session that the policies `report` and `abort` told of.
+    /// Uses of an inherited session that the policies `report` and `abort` reported.
     Reported,
 }
 
@@ -91,7 +91,7 @@ pub struct Slot {
     pub counts: [AtomicU64; COUNTS],
     /// The policy: 0 off, 1 abandon, 2 resume, 3 report, 4 abort.
     pub policy: AtomicU32,
-    /// Libpqs whose functions are redirected to the gate.
+    /// Libpqs whose functions are redirected.
     pub libpqs: AtomicU32,
     /// When the first event was, in nanoseconds since 1970; 0: none. Opening and
     /// closing a session of one's own are no events.

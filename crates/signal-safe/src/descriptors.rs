@@ -150,7 +150,7 @@ impl Word {
     }
 
     /// A word for a number that means something new.
-    fn anew(self) -> Self {
+    fn with_next_serial(self) -> Self {
         let serial = (self.0 >> SERIAL_SHIFT).wrapping_add(1) & BITS_24;
         Word(serial << SERIAL_SHIFT).with_generation(generation::current())
     }
@@ -234,7 +234,7 @@ impl Entry {
     pub fn set_pending(&self, server: u64, expected: Option<(u64, u64)>) {
         let (identity, flags) =
             expected.map_or((0, 0), |(identity, flags)| (identity, flags | EXPECTED));
-        let word = self.word().anew().with_flags(flags);
+        let word = self.word().with_next_serial().with_flags(flags);
         self.publish(word);
         self.no_caller();
         self.identity.store(identity, Relaxed);
@@ -273,7 +273,7 @@ impl Entry {
 
     /// An epoll was made here.
     pub fn set_epoll(&self) {
-        self.publish(self.word().anew().with_state(State::Epoll));
+        self.publish(self.word().with_next_serial().with_state(State::Epoll));
     }
 
     /// The first bytes seen so far while pending.
@@ -294,7 +294,7 @@ impl Entry {
     /// A PostgreSQL session is here, and this process's. A pending entry stays
     /// so until it is a session: a fork that comes between finds one of them.
     pub fn set_session(&self, (identity, inode): (u64, u64), peer: &PeerText, flags: u64) {
-        let word = self.word().anew().with_flags(flags);
+        let word = self.word().with_next_serial().with_flags(flags);
         if self.word().state() != State::Pending {
             self.publish(word);
         }
@@ -312,7 +312,7 @@ impl Entry {
         let others = other.word();
         let mut word = self
             .word()
-            .anew()
+            .with_next_serial()
             .with_flags(flags)
             .with_seen(others.seen());
         self.publish(word);

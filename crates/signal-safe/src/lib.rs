@@ -19,7 +19,7 @@
 //! |---|---|
 //! | [`processor`] | what is written for one processor: system calls, this thread, trampolines |
 //! | [`errno`], [`sys`] | system calls, made directly |
-//! | [`line`], [`verified_descriptor`], [`sink`] | a log line, and where it goes |
+//! | [`mod@line`], [`verified_descriptor`], [`sink`] | a log line, and where it goes |
 //! | [`generation`] | which process this is: the page that the kernel wipes at a fork |
 //! | [`threads`] | whether the loader's locks can be trusted here |
 //! | [`ownership`], [`descriptors`] | which libpq objects and descriptors this process owns |

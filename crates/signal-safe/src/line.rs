@@ -1,10 +1,9 @@
 //! One line of the log, on the stack: text, or one JSON object.
 //!
-//! Who writes a line says it once: [`Line::push`] adds to the message, and a fact
-//! of it ([`Line::number`], [`Line::string`], [`Line::list`]) is a field of the
-//! object, and nothing where the line is text. Whatever the bytes and wherever
-//! the line is full, what comes out is valid: the room that its end takes is kept
-//! back from the beginning.
+//! The writer says everything once: [`Line::push`] adds to the message, and a fact
+//! ([`Line::number`], [`Line::string`], [`Line::list`]) becomes a field of the
+//! object, or nothing where the line is text. What comes out is valid, whatever the bytes
+//! and wherever the line is full: space for its end is kept from the beginning.
 
 use forkguard_proto::level::Format;
 
@@ -317,8 +316,8 @@ fn hexadecimal(digit: u8) -> u8 {
 }
 
 /// How many bytes the first character takes; none if they are no UTF-8 (The
-/// Unicode Standard, table 3-7). Not `core::str`'s: that is code outside of the
-/// child handler's rooms.
+/// Unicode Standard, table 3-7). Not `core::str`'s: the child handler
+/// may call only what this crate holds.
 fn character(text: &[u8]) -> Option<usize> {
     match text {
         [0..=0x7f, ..] => Some(1),

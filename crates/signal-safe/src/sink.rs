@@ -199,7 +199,7 @@ fn write(line: &[u8]) {
     let path = FILE_PATH.load(Acquire);
     let peer_has_gone = [Errno::ECONNREFUSED, Errno::ENOTCONN];
     if sys::write_once(fd, datagram).is_err_and(|errno| peer_has_gone.contains(&errno)) {
-        // A daemon that was started anew has a new socket at the same path.
+        // A daemon that was restarted has a new socket at the same path.
         // SAFETY: there is a file, so the path is the C string that `use_syslog` was given for ever.
         if sys::connect_to_path(fd, unsafe { CStr::from_ptr(path) }).is_ok() {
             let _ = sys::write_once(fd, datagram);

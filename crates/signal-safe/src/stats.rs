@@ -1,6 +1,6 @@
 //! What this process has counted since it began or was forked.
 //!
-//! The counters stand in the process's slot of the page that its tree of processes
+//! The counters are in the process's slot of the page that its tree of processes
 //! shares ([`forkguard_proto::page`], [`super::tree`]), or, where it has none, in a slot of its
 //! own memory. Besides them only the waits of forks are counted, for the C interface.
 
@@ -20,7 +20,7 @@ pub fn count(what: Count, number: u64) {
     }
 }
 
-/// An inherited session could not be made anew: the reason's code, and what it is about.
+/// An inherited session could not be made again: the reason's code, and what it is about.
 pub fn count_opaque(code: &[u8], detail: &[u8]) {
     if generation::is_own_memory() {
         tree::in_slot(|slot| {
@@ -74,7 +74,7 @@ impl Waits {
 #[link_section = ".data.forkguard"]
 pub static FORK_WAITS: Waits = Waits([const { AtomicU64::new(0) }; WAITS]);
 
-/// Begins anew, in a child of `parent`.
+/// Begins at zero, in a child of `parent`.
 pub fn reset(parent: core::ffi::c_int) {
     tree::reset(parent);
     for count in &FORK_WAITS.0 {

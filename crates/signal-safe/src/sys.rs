@@ -295,8 +295,8 @@ pub fn is_first_thread() -> bool {
 pub fn recorded_thread() -> Option<c_int> {
     let mut clock = 0;
     // A word of libc's, of which libc alone knows where it is. Asked for in a child of a
-    // raw system call alone. Whoever stands before this function and looks libc's up by
-    // `dlsym` is answered: the hook does not enter itself.
+    // raw system call alone. A library that interposes this function and looks libc's up by
+    // `dlsym` gets it: the hook does not enter itself.
     // SAFETY: takes this thread, and writes one clock id.
     let failed = unsafe { libc::pthread_getcpuclockid(processor::this_pthread(), &raw mut clock) };
     // The id of a thread's clock is made of the recorded id's complement
@@ -441,7 +441,7 @@ fn mapped(size: usize, flags: c_int, fd: c_int) -> Result<*mut c_void, Errno> {
     address.map(|address| address as *mut c_void)
 }
 
-/// The memory behind such a descriptor, shared with whoever has it. Never given back.
+/// The memory behind such a descriptor, shared with every process that has it. Never given back.
 pub fn map_shared(fd: c_int, size: usize) -> Result<*mut c_void, Errno> {
     mapped(size, libc::MAP_SHARED, fd)
 }

@@ -1,10 +1,10 @@
 //! Whether the loader's locks can be trusted in this process.
 //!
-//! A child of a threaded parent has the parent's locks as they were. glibc
-//! makes `dl_load_lock` anew in a child, which `dlsym` takes, and not
-//! `dl_load_write_lock`, which `dl_iterate_phdr` takes (posix/fork.c); and the
-//! list that they guard may be half changed. So such a child, and what it
-//! forks, never calls `dl_iterate_phdr`, and walks the list with care.
+//! A child of a threaded parent has the parent's locks as they were. In a child glibc
+//! resets `dl_load_lock`, which `dlsym` takes, but not `dl_load_write_lock`, which
+//! `dl_iterate_phdr` takes (posix/fork.c). And the list that they guard may be half
+//! changed. So such a child, and what it forks, never calls `dl_iterate_phdr`, and walks
+//! the list with care.
 
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};

@@ -2,8 +2,8 @@
 //!
 //! The first process that has something to count makes the page. The processes that it
 //! forks inherit its memory and its descriptor, and each takes a slot of its own when it
-//! has something to count. A process that can have no slot counts in its own memory, where
-//! nobody outside sees it.
+//! has something to count. A process that can have no slot counts in its own memory, which
+//! cannot be read from outside.
 //!
 //! No process waits for another. A killed process leaves its slot behind; the next
 //! process to claim it adds its counts to `retired`. A slot's owner is known by its pid
@@ -11,9 +11,9 @@
 //! gone, and one whose slot was taken for that reason sees so at its next count, and takes
 //! another.
 //!
-//! Programs close descriptors they did not open. Then nobody can look in any more,
-//! so at its next count the process makes a page of its own and moves there; the old
-//! memory stays mapped, for another thread may be counting in it.
+//! Programs close descriptors they did not open. A page whose descriptor was closed can no
+//! longer be read from outside. So at its next count the process makes a page of its own and
+//! moves there. The old memory stays mapped, for another thread may be counting in it.
 
 use core::ffi::c_int;
 use core::mem::size_of;

@@ -2,14 +2,14 @@
 //!
 //! A forked child's new session must equal its parent's, so what the parent's statements did
 //! to it must be known. This crate cuts a query text into statements as the server does
-//! ([`lexer`]), and says of each what it means for the session ([`grammar`]): nothing, a
+//! (`lexer`), and says of each what it means for the session (`grammar`): nothing, a
 //! setting, a prepared statement, …, or [`What::Opaque`], which is the answer to every doubt.
 //! It runs on every query of the host: no allocation, no recursion, no panic.
 //!
 //! It need not know SQL: a text that the server refuses does nothing. So whatever is not
 //! grammatical may be read in any way, and what *is* must never be taken for less than it does.
 //! For queries that leaves one question: which functions do they call? A name before `(` is a
-//! call, unless the place says that no call can stand there ([`calls`]).
+//! call, unless the place says that no call can stand there (`calls`).
 //!
 //! What no text shows: triggers, views, rules, operators, casts, column defaults, checks, domains and
 //! policies of the user, a function of the user's that has a built-in's name, and one called as

@@ -7,7 +7,7 @@ pub fn is_plain_select(text: &[u8]) -> bool {
     is_plain::<false>(text)
 }
 
-/// The same, and that it only reads ([`Touch::Reads`]): no `FOR UPDATE`, no time of its transaction.
+/// The same, and that it only reads ([`crate::Touch::Reads`]): no `FOR UPDATE`, no time of its transaction.
 pub fn is_plain_read(text: &[u8]) -> bool {
     is_plain::<true>(text)
 }

@@ -31,7 +31,7 @@ pub struct Statement<'a> {
     /// What it may do to the meaning of other statements, besides.
     pub redefines: Redefines<'a>,
     /// What it does to the transaction that it runs in, where that was asked for
-    /// ([`Statements::in_transaction`]).
+    /// ([`crate::Statements::in_transaction`]).
     pub touch: Touch<'a>,
     /// It calls a function that is harmless because the user says so.
     pub vouched: bool,

@@ -93,7 +93,7 @@ macro_rules! by_name {
 //
 // The frame keeps what holds arguments (three integers or fewer, AAPCS64, 6.8.2; a
 // fourth fills the pair) and the return address, which is back in `x30` at the
-// branch: there ld.so looks for who asks (RTLD_NEXT, RTLD_DEFAULT).
+// branch: there ld.so looks for its caller (RTLD_NEXT, RTLD_DEFAULT).
 #[macro_export]
 macro_rules! tail_jump {
     ($name:ident, $before:path) => {

@@ -39,7 +39,7 @@ pub use this::*;
 
 use core::ffi::c_int;
 
-// Each is the first of its name in the global scope, whoever's it is. Not called as a function of
+// Each is the first of its name in the global scope, no matter in which object. Not called as a function of
 // libc's, for the compiler would call the one of this library.
 by_name! {
     /// `close`, by its name.

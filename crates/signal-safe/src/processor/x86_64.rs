@@ -76,7 +76,7 @@ macro_rules! by_name {
 // Three pushes align the stack for the call (3.2.2), and keep the three
 // registers that hold the arguments; floating-point arguments there are none.
 // The jump leaves the caller's return address on top of the stack, which is
-// where ld.so looks for who asks (RTLD_NEXT, RTLD_DEFAULT).
+// where ld.so looks for its caller (RTLD_NEXT, RTLD_DEFAULT).
 #[macro_export]
 macro_rules! tail_jump {
     ($name:ident, $before:path) => {
