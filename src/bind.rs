@@ -19,6 +19,18 @@
 //!
 //! Every store is one aligned word, and each slot is independent of the others:
 //! what cannot be written is left as it is, and its calls go past the shims.
+//!
+//! # What is a libpq, and what is not seen
+//!
+//! An object that defines `PQexec`, `PQconnectPoll`, `PQfinish`, `PQstatus` and `PQsocket` is
+//! a libpq. It gets one of eight records, with the real addresses, and trampolines of its own.
+//! Its table of symbols says whether it has them already: nothing is remembered that `dlclose`
+//! could make wrong. Pages get their protection back.
+//!
+//! Not seen: a pointer that was fetched before the scan and is kept where no relocation leads; a
+//! slot that another thread binds lazily in the very moment of the scan; a libpq in another
+//! namespace (`dlmopen`), or linked statically into an object that calls it directly. From
+//! outside one thing differs: `dladdr` knows no name for a redirected function's address.
 
 use core::ffi::{c_char, c_int, CStr};
 use core::ops::Range;

@@ -9,7 +9,8 @@
 //!
 //! Where the kernel does not wipe (before Linux 4.14), or says that it does and
 //! does not (emulators), process ids are compared instead, at each closer look at a
-//! descriptor of ours and in each shim: a system call each time.
+//! descriptor of ours and in each shim: a system call each time. That does not see a raw
+//! child with its parent's pid (`CLONE_NEWPID`, each the first of its namespace).
 //!
 //! Before the first session of a process and of those that it was forked from there
 //! is nothing to keep anybody off: until then no process id is asked for, and no hook

@@ -3,7 +3,8 @@
 //! The first process that has something to count makes the page. The processes that it
 //! forks inherit its memory and its descriptor, and each takes a slot of its own when it
 //! has something to count. A process that can have no slot counts in its own memory, which
-//! cannot be read from outside.
+//! cannot be read from outside. Children of `CLONE_VM`, and those whose fork is not handled, count
+//! nothing.
 //!
 //! No process waits for another. A killed process leaves its slot behind; the next
 //! process to claim it adds its counts to `retired`. A slot's owner is known by its pid
