@@ -25,6 +25,8 @@ pub(crate) struct Parent {
     pub has_locked: bool,
     /// It had temporary objects, which are gone by what its texts say.
     pub has_had_temporaries: bool,
+    /// It made something that a search path may have made temporary.
+    pub has_made: bool,
 }
 
 /// A query of one row and one column, without parameters: it may go as a simple query.
@@ -137,7 +139,8 @@ impl Question {
         question.ask(IS_POOLED, POOLER);
         question.ask(IS_YOUNGER, Reason::ServerRestarted.code());
         // What a name without a schema is depends on it: the names of temporary tables that were dropped.
-        if version < 160_000 || parent.has_had_temporaries {
+        // So is where something was made, and what the parent's backend has now does not count where it goes on.
+        if version < 160_000 || parent.has_had_temporaries || parent.has_made {
             question.ask(
                 MAY_HAVE_TEMPORARY_TABLES,
                 Reason::ParentTemporaryTables.code(),

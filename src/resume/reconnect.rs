@@ -220,6 +220,7 @@ impl Task {
             vouched: journal.is_vouched(),
             has_locked: journal.has_locked(),
             has_had_temporaries: journal.has_had_temporaries(),
+            has_made: journal.has_made(),
         };
         match Replay::of(
             library,

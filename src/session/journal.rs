@@ -91,6 +91,18 @@ enum Effect {
     Opaque(Loss),
 }
 
+impl Effect {
+    /// Its statement takes a snapshot, which [`Effect::Reads`] does not say of it: it is done again as
+    /// it is, and takes one again.
+    fn takes_snapshot(&self) -> bool {
+        match self {
+            Effect::Set(set) => set.is_of_a_query(),
+            Effect::SetConfig(_) | Effect::Prepare(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// A change of one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Set {
@@ -129,26 +141,44 @@ impl Set {
         self.name.len() <= 3
     }
 
-    /// Whether `part` stands behind the setting's name in its text, in any case.
-    fn value_holds(&self, part: &[u8]) -> bool {
-        let sent = self
+    /// Whether its value begins with this, in any case, and is written so that this can be told.
+    fn value_begins(&self, with: &[u8]) -> bool {
+        let begins = |bytes: &[u8]| {
+            bytes
+                .get(..with.len())
+                .is_some_and(|its| its.eq_ignore_ascii_case(with))
+        };
+        let mut sent = self
             .parameters
             .iter()
             .filter_map(|kept| kept.value.as_ref());
-        let holds = |bytes: &[u8]| bytes.windows(part.len()).any(|its| its == part);
-        if sent
-            .map(|value| value.to_ascii_lowercase())
-            .any(|value| holds(&value))
-        {
+        if sent.any(|value| begins(value)) {
             return true;
         }
-        let text = self.text.to_ascii_lowercase();
+        // A comment may hold the name, and what looks like its value.
+        if [b"--", b"/*"]
+            .iter()
+            .any(|mark| self.text.windows(2).any(|pair| pair == *mark))
+        {
+            return false;
+        }
         let name = &*self.name;
-        let at = text.windows(name.len()).position(|its| its == name);
-        let value = at
-            .and_then(|at| text.get(at + name.len()..))
-            .unwrap_or(&text);
-        holds(value)
+        let mut names = self.text.windows(name.len());
+        let at = names.position(|its| its.eq_ignore_ascii_case(name));
+        // Between them stand a quote, and `=`, `TO` or a comma, and the value's own quote.
+        let behind = at.and_then(|at| self.text.get(at + name.len()..));
+        let between = |byte: &u8| b"\"'=,".contains(byte) || byte.is_ascii_whitespace();
+        let skip = |bytes: &'_ [u8]| bytes.iter().take_while(|byte| between(byte)).count();
+        behind.is_some_and(|behind| {
+            let behind = behind.get(skip(behind)..).unwrap_or_default();
+            let value = match behind {
+                [b't' | b'T', b'o' | b'O', rest @ ..] if skip(rest) > 0 => {
+                    rest.get(skip(rest)..).unwrap_or_default()
+                }
+                _ => behind,
+            };
+            begins(value)
+        })
     }
 
     /// Whether any setting of that value shows it as it is written here: `on`, `off`, or a number
@@ -177,7 +207,7 @@ impl Set {
     fn misleads(&self) -> Option<Reason> {
         let looked_up = *self.name == *b"default_text_search_config"
             && !self.to_default
-            && !self.value_holds(b"pg_catalog.");
+            && !self.value_begins(b"pg_catalog.");
         looked_up.then_some(Reason::TextSearchLookup)
     }
 
@@ -214,6 +244,13 @@ impl Set {
         ];
         let is_nobodys = self.is_custom() && !self.name.starts_with(b"isn.");
         !(is_nobodys || NONE.contains(&&*self.name) || self.name.starts_with(b"enable_"))
+    }
+
+    /// It was set by a query, `SELECT set_config(…)`.
+    fn is_of_a_query(&self) -> bool {
+        self.text
+            .get(..6)
+            .is_some_and(|word| word.eq_ignore_ascii_case(b"select"))
     }
 
     /// The server reads later texts by it.
@@ -617,6 +654,8 @@ pub(crate) struct Journal {
     temporaries: Vec<Bytes>,
     /// There ever was one.
     has_had_temporaries: bool,
+    /// Something was made, by a text that does not say that it is temporary.
+    has_made: bool,
     /// Something was made beside one, and may go with it.
     is_beside_temporaries: bool,
     /// A session lock was ever taken. That all are given back again is then what texts say, and a function
@@ -687,6 +726,12 @@ const OF_ONE_TRANSACTION: [&str; 3] = [
 
 /// The server cuts longer names of prepared statements (NAMEDATALEN - 1).
 const LONGEST_NAME: usize = 63;
+
+/// Whether the server may cut the name, in its own encoding: one byte of the client's becomes four there
+/// at most (`MAX_CONVERSION_GROWTH`), and it cuts between characters.
+fn may_be_cut(name: &[u8]) -> bool {
+    name.len() > LONGEST_NAME || !name.is_ascii() && 4 * name.len() > LONGEST_NAME - 4
+}
 
 /// The most functions that the server is asked about.
 const MOST_FUNCTIONS: usize = 128;
@@ -772,6 +817,11 @@ impl Journal {
     /// Whether it ever had a temporary object.
     pub(crate) fn has_had_temporaries(&self) -> bool {
         self.has_had_temporaries
+    }
+
+    /// Whether it made anything that a search path may have made temporary.
+    pub(crate) fn has_made(&self) -> bool {
+        self.has_made
     }
 
     /// Whether it may have one now.
@@ -882,9 +932,15 @@ impl Journal {
         (self.unnamed, self.unnamed_sent) = (None, None);
         self.unnamed_is_ours = false;
         if self.unnamed_does.is_some() || !effects.is_none() {
+            let mut again = effects.clone();
+            for effect in &mut again.effects {
+                if let Effect::SetConfig(call) = effect {
+                    call.sent_with(parameters);
+                }
+            }
             // What it does in another transaction was not asked.
             self.unnamed_does = Some(Does {
-                effects: Does::of(effects.clone()).effects,
+                effects: Does::of(again).effects,
                 touch: Touched::More(b"EXECUTE"[..].into()),
             });
         }
@@ -971,7 +1027,8 @@ impl Journal {
                     Redefines::Nothing => {}
                     Redefines::Named(name) => {
                         let name = name.to_vec().into_boxed_slice();
-                        effects.effects.push(Effect::Redefine(Some(name)));
+                        let name = (!may_be_cut(&name)).then_some(name);
+                        effects.effects.push(Effect::Redefine(name));
                     }
                     Redefines::Anything => effects.effects.push(Effect::Redefine(None)),
                 }
@@ -1216,6 +1273,9 @@ impl Journal {
             What::Begin => Effect::Begin(text()),
             What::Commit => Effect::Commit,
             What::Rollback => Effect::Rollback,
+            What::Savepoint(name) | What::Prepare { name, .. } if may_be_cut(&own(name)) => {
+                Effect::Opaque(Loss::with(Reason::NameInDoubt, name.as_written()))
+            }
             What::Savepoint(name) => Effect::Savepoint {
                 name: own(name),
                 text: text(),
@@ -1340,7 +1400,7 @@ impl Journal {
         if !memory::is_plenty(4096 + 4 * (name.len() + query.len())) {
             return Effects::opaque(Reason::NoMemory);
         }
-        if name.len() > LONGEST_NAME {
+        if may_be_cut(name) {
             return Effects::opaque(Reason::PreparedNameTooLong);
         }
         let mut does = self.read_to_prepare(query, rules);
@@ -1680,9 +1740,10 @@ impl Journal {
             if outcome.after == Standing::Idle {
                 self.commit_cursors(&effects);
             }
-            self.stands(outcome.after);
             self.not_prepared(&effects);
+            // Before it stands there: what its transaction redefined counts where that is rolled back.
             self.failed(&effects, statements, outcome);
+            self.stands(outcome.after);
             return self.keep_within(rules.limit);
         }
         let ends = |effect: &Effect| matches!(effect, Effect::Commit | Effect::Rollback);
@@ -1752,8 +1813,10 @@ impl Journal {
         // Which of them were done is not known; nor, of one, whether it did something before it failed.
         self.unsure |= statements > 1;
         for effect in effects {
-            if matches!(effect, Effect::Reads | Effect::More(_)) {
-                self.apply(effect.clone());
+            match effect {
+                Effect::Reads | Effect::More(_) => self.apply(effect.clone()),
+                effect if effect.takes_snapshot() => self.apply(Effect::Reads),
+                _ => {}
             }
         }
         if outcome.after == Standing::Idle {
@@ -1806,6 +1869,7 @@ impl Journal {
             Effect::Release(name) => match self.savepoint(&name) {
                 Some(from) => {
                     let released = self.pending.split_off(from);
+                    self.unsure |= released.iter().any(is_taken_back_by_release);
                     let stays = |step: &Pending| !matches!(step, Pending::Savepoint { .. });
                     self.pending.extend(released.into_iter().filter(stays));
                     self.recount_pending();
@@ -1851,6 +1915,7 @@ impl Journal {
                 }));
             }
             Effect::MakeBesideTemporary => {
+                self.has_made = true;
                 self.is_beside_temporaries |= self.may_have_temporaries();
             }
             // Whatever becomes of the transaction: nobody needs to know better.
@@ -1983,6 +2048,15 @@ impl Journal {
             (self.more, self.unsure) = (None, false);
         }
         let mut setting_before = false;
+        let takes = |step: &Pending| match step {
+            Pending::Snapshot => true,
+            Pending::Change(change) => change.takes_snapshot(),
+            _ => false,
+        };
+        // The transaction keeps it (`FirstSnapshotSet` in snapmgr.c).
+        if from > 0 && undone.iter().any(takes) && !self.has_snapshot() {
+            self.wait(Pending::Snapshot);
+        }
         for mut step in undone {
             if let (true, Pending::Change(Effect::Prepare(prepared))) = (self.redefines, &mut step)
             {
@@ -2008,8 +2082,6 @@ impl Journal {
                     self.wait(Pending::Change(prepare));
                 }
                 Pending::Change(prepare @ Effect::Prepare(_)) => self.enter(prepare),
-                // The transaction keeps it (`FirstSnapshotSet` in snapmgr.c).
-                Pending::Snapshot if from > 0 => self.wait(Pending::Snapshot),
                 _ => {}
             }
         }
@@ -2322,6 +2394,18 @@ impl Journal {
         if self.opaque.is_none() && !self.pipeline.sent.is_empty() {
             self.set_opaque(Reason::PipelineLeft);
         }
+    }
+}
+
+/// Whether the release of a savepoint may undo it: `CommitSubTransaction` (xact.c) puts back whether
+/// the transaction may write, as no other setting. `SET CONSTRAINTS` stays.
+fn is_taken_back_by_release(step: &Pending) -> bool {
+    match step {
+        Pending::Begin(_) => true,
+        Pending::SetTransaction(text) => text
+            .windows(11)
+            .any(|word| word.eq_ignore_ascii_case(b"transaction")),
+        _ => false,
     }
 }
 

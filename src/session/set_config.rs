@@ -114,6 +114,13 @@ impl Unbound {
         self.types = types.into();
     }
 
+    /// It was sent with these, and executed again it keeps their types.
+    pub(crate) fn sent_with(&mut self, parameters: Parameters) {
+        let last = self.numbers.iter().copied().max().unwrap_or(0);
+        let kind = |number| parameters(number).map_or(0, |given| given.kind);
+        self.types = (1..=last).map(kind).collect();
+    }
+
     /// What it sets, executed with these.
     pub(crate) fn bind(&self, parameters: Parameters) -> Result<Bound, Reason> {
         let unread = Reason::SetConfigUnread;

@@ -31,13 +31,13 @@ PROBE = """select
 class Raw:
     """psycopg 3's libpq, with nothing around it."""
 
-    def __init__(self):
+    def __init__(self, conninfo=b""):
         import psycopg
 
-        self.pgconn = psycopg.pq.PGconn.connect(b"")
+        self.pgconn = psycopg.pq.PGconn.connect(conninfo)
 
     def __call__(self, text, parameters=None, types=None, formats=None):
-        text = text.encode()
+        text = text if isinstance(text, bytes) else text.encode()
         if parameters is None:
             result = self.pgconn.exec_(text)
         else:
@@ -63,6 +63,40 @@ def raw(*statements):
         run = Raw()
         for statement in statements:
             run(*statement) if isinstance(statement, tuple) else run(statement)
+        return run
+
+    return history
+
+
+def tolerant(*statements, asks=()):
+    """The same, whether they fail or not. `asks` comes before the probe, in what is open, and fails alike."""
+
+    def history():
+        run = Raw()
+
+        def said(statement):
+            try:
+                return str(run(*statement) if isinstance(statement, tuple) else run(statement))
+            except RuntimeError as error:
+                return str(error).split("\n")[0]
+
+        for statement in statements:
+            said(statement)
+        if not asks:
+            return run
+        return lambda text: [[said(ask) for ask in asks], *run(text)]
+
+    return history
+
+
+def on_a_path(path, *statements):
+    """A session that begins with this search path, and whose parent has gone on when the child asks."""
+
+    def history():
+        run = Raw(f"options='-c search_path={path}'".encode())
+        for statement in statements:
+            run(statement)
+        run.goes_on = lambda: run("SELECT 1")
         return run
 
     return history
@@ -388,6 +422,15 @@ def prepared(connection):
 
 
 BACK = "back"
+REPEATABLE = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SHOW transaction_isolation", "ROLLBACK")
+# Prepared for a table that goes with its transaction, which fails at its end.
+DEFERRED = (
+    "CREATE TABLE IF NOT EXISTS deferred (a int UNIQUE DEFERRABLE INITIALLY DEFERRED)",
+    "BEGIN",
+    "CREATE TEMP TABLE things (id text, name int)",
+    "PREPARE q AS SELECT * FROM things WHERE id = $1",
+)
+LONG = 40 * b"\xe9"  # 40 bytes in Latin 1, 80 in the server's UTF-8, which cuts it
 HISTORIES = {
     # Plain SQL.
     "nothing": (BACK, raw()),
@@ -435,6 +478,36 @@ HISTORIES = {
     "set_config of a computed value": ("set_config_unread", raw("SELECT set_config('app.user', upper('u'), false)")),
     "set_config in a condition": ("set_config_unread", raw("SELECT 1 WHERE set_config('app.user', 'u', false) = 'u'")),
     "set_config of a temporary schema": ("temporary_search_path", raw(("SELECT set_config('search_path', $1, false)", ["pg_temp"]))),
+    "set_config, a parameter of two types": ("set_config_unread", raw(("SELECT set_config('app.tenant', 'x', $1), set_config('app.user', $1::text, false)", ["0"]))),
+    "set_config, a parameter of two types, prepared": ("set_config_unread", lambda: prepared_set_config("SELECT set_config('app.tenant', 'x', $1), set_config('app.user', $1::text, false)", "0")),
+    "set_config, the unnamed statement again": (BACK, lambda: unnamed_set_config()),
+    "set_config, rolled back to a savepoint: the snapshot stays": (BACK, tolerant("BEGIN", "SAVEPOINT a", ("SELECT set_config('app.tenant', $1, true)", ["t1"]), "ROLLBACK TO a", "RELEASE a", asks=REPEATABLE)),
+    "set_config, failed before a savepoint's rollback: the snapshot stays": (BACK, tolerant("BEGIN", "SAVEPOINT a", "SELECT set_config('work_mem', 'x', true)", "ROLLBACK TO a", "RELEASE a", asks=REPEATABLE)),
+    "SET, rolled back to a savepoint: no snapshot": (BACK, tolerant("BEGIN", "SAVEPOINT a", "SET LOCAL app.tenant = 't1'", "ROLLBACK TO a", "RELEASE a", asks=REPEATABLE)),
+    "PREPARE, failed before a savepoint's rollback: the snapshot stays": (BACK, tolerant("BEGIN", "SAVEPOINT a", "PREPARE q AS SELECT nowhere", "ROLLBACK TO a", "RELEASE a", asks=REPEATABLE)),
+    "text search, a cast of its own schema": ("text_search_lookup", raw(("SELECT set_config('default_text_search_config', $1::pg_catalog.text, false)", ["english"]))),
+    "text search, a label with the schema": ("text_search_lookup", raw("SELECT set_config('default_text_search_config', 'english', false) AS \"pg_catalog.\"")),
+    "text search, a comment with the schema": ("text_search_lookup", raw("SET default_text_search_config = /* pg_catalog. */ 'english'")),
+    "text search, with its schema": (BACK, raw("SET default_text_search_config TO 'pg_catalog.german'", "set DEFAULT_TEXT_SEARCH_CONFIG='Pg_Catalog.english'", ("SELECT set_config('default_text_search_config', $1, false)", ["pg_catalog.german"]))),
+    # What a savepoint's release takes back, and what it does not.
+    "READ ONLY in a savepoint that is released": ("transaction_unseen", raw("BEGIN", "SAVEPOINT a", "SET TRANSACTION READ ONLY", "RELEASE a")),
+    "READ ONLY by its setting in a savepoint that is released": ("transaction_unseen", raw("BEGIN", "SAVEPOINT a", "SET LOCAL transaction_read_only = on", "RELEASE a")),
+    "BEGIN READ ONLY in a savepoint that is released": ("transaction_unseen", raw("BEGIN", "SAVEPOINT a", "BEGIN READ ONLY", "RELEASE a")),
+    "READ ONLY in a savepoint that is rolled back": (BACK, raw("BEGIN", "SAVEPOINT a", "SET TRANSACTION READ ONLY", "ROLLBACK TO a", "RELEASE a")),
+    "READ ONLY in a savepoint that stays": (BACK, raw("BEGIN", "SAVEPOINT a", "SET TRANSACTION READ ONLY")),
+    "SET CONSTRAINTS in a savepoint that is released": (BACK, raw("BEGIN", "SAVEPOINT a", "SET CONSTRAINTS ALL IMMEDIATE", "RELEASE a")),
+    # A transaction that fails at its end is rolled back.
+    "prepared for a temporary table, the commit failed": ("prepared_redefined", tolerant(*DEFERRED, "INSERT INTO deferred VALUES (1), (1)", "COMMIT")),
+    "prepared for an altered table, the commit failed": ("prepared_redefined", tolerant(DEFERRED[0], "BEGIN", "ALTER TABLE things ALTER name TYPE char(7)", *DEFERRED[3:], "INSERT INTO deferred VALUES (1), (1)", "COMMIT")),
+    "prepared before a failed commit": (BACK, tolerant(DEFERRED[0], "BEGIN", *DEFERRED[3:], "INSERT INTO deferred VALUES (1), (1)", "COMMIT")),
+    # Names that the server cuts in its own encoding.
+    "a prepared statement's name in Latin 1": ("name_in_doubt", raw("SET client_encoding = LATIN1", b'PREPARE "%sx" AS SELECT 1' % LONG, b'DEALLOCATE "%sy"' % LONG)),
+    "a savepoint's name in Latin 1": ("name_in_doubt", raw("SET client_encoding = LATIN1", "BEGIN", b'SAVEPOINT "%sx"' % LONG, "SET app.tenant = '1'", b'SAVEPOINT "%sy"' % LONG, b'ROLLBACK TO "%sx"' % LONG, "COMMIT")),
+    "a table's name in Latin 1, and one prepared": (
+        "prepared_redefined",
+        raw("SET client_encoding = LATIN1", b'CREATE TABLE IF NOT EXISTS "%sx" (a int)' % LONG, b'PREPARE q AS SELECT * FROM "%sx" WHERE a = $1' % LONG, b'DROP TABLE "%sy"' % LONG),
+    ),
+    "short names in other scripts": (BACK, raw("BEGIN", 'SAVEPOINT "größe"', 'ROLLBACK TO "größe"', "COMMIT", 'PREPARE "größe" AS SELECT 1', 'DEALLOCATE "größe"')),
     # psycopg 3.
     "psycopg 3": (BACK, psycopg3(queries("SELECT 1", ("SELECT * FROM things WHERE name = %s", ("x",))))),
     "psycopg 3, prepared by itself": (BACK, psycopg3(often)),
@@ -582,6 +655,9 @@ HISTORIES = {
     "temporary table, its drop rolled back": ("temporary_object", raw("CREATE TEMP TABLE t (a int)", "BEGIN", "DROP TABLE t", "ROLLBACK")),
     "temporary table that stays empty": ("temporary_object", raw("CREATE TEMP TABLE t (a int) ON COMMIT DELETE ROWS")),
     "temporary table in the way of a prepared statement": ("prepared_redefined", raw("PREPARE q AS SELECT name FROM things", "CREATE TEMP TABLE things (name int)", "DROP TABLE things")),
+    "a search path that makes tables temporary": ("parent_temporary_tables", on_a_path("pg_temp,public", "CREATE TABLE things (id int)")),
+    "a search path that makes tables temporary, and another since": ("parent_temporary_tables", on_a_path("pg_temp,public", "SELECT 1 AS id INTO things", "SET search_path = public")),
+    "another search path from the start": (BACK, on_a_path("public", "CREATE TABLE IF NOT EXISTS on_a_path (id int)", "DROP TABLE on_a_path")),
     "temporary function": ("schema_change", raw("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP FUNCTION pg_temp.f()")),
     "session lock": ("advisory_lock", raw("SELECT pg_advisory_lock(7)")),
     "session lock, given back": (BACK, raw("SELECT pg_advisory_lock(8)", "SELECT pg_advisory_unlock(8)")),
@@ -629,11 +705,19 @@ def failed(text="SELECT 1/0"):
     return run
 
 
-def prepared_set_config():
+def prepared_set_config(text="SELECT set_config('app.tenant', $1, false)", *values):
     run = Raw()
-    run.prepare("s", "SELECT set_config('app.tenant', $1, false)")
-    for value in ("a", "b"):
+    run.prepare("s", text)
+    for value in values or ("a", "b"):
         run.execute("s", value)
+    return run
+
+
+def unnamed_set_config():
+    """An execution leaves its statement behind, with the types that it was sent with."""
+    run = Raw()
+    run("SELECT set_config('app.tenant', $1::text, false)", ["7"], [23])
+    run.execute("", "007")
     return run
 
 
@@ -701,8 +785,11 @@ def came_back(history):
     """In a process of its own: Django can be configured once."""
     run = history()
     reader, writer = os.pipe()
+    later, gone_on = os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.close(gone_on)
+        os.read(later, 1)
         try:
             answer = state(run)
         except Exception as error:
@@ -710,6 +797,8 @@ def came_back(history):
         os.write(writer, json.dumps(answer).encode())
         os._exit(0)
     os.close(writer)
+    getattr(run, "goes_on", lambda: None)()
+    os.close(gone_on)
     with os.fdopen(reader) as pipe:
         child = json.load(pipe)
     os.waitpid(pid, 0)

@@ -1484,6 +1484,10 @@ impl<'a> Reader<'a, '_> {
     #[cold]
     fn select_into(&mut self) -> Result<(), Cause<'a>> {
         use Word::*;
+        // A statement has one; each is looked for to the text's end.
+        if matches!(self.temporary, Temporaries::Made { .. }) {
+            return self.opaque(Reason::TemporaryObject);
+        }
         let behind = self.text.get(self.token.end..).unwrap_or_default();
         let made = temporary::into(behind, self.mode.standard_conforming_strings);
         let is_query = matches!(

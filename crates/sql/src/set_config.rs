@@ -75,13 +75,29 @@ impl<'a> SetConfig<'a> {
 /// What stands behind `SELECT`, if it is such calls and nothing else to the statement's end.
 pub fn read(text: &[u8], standard_strings: bool) -> Option<SetConfig<'_>> {
     let mut reader = Reader::new(text, standard_strings);
+    let (mut strings, mut booleans) = (Vec::new(), Vec::new());
     loop {
-        reader.call()?;
+        let call = reader.call()?;
+        let number = |argument| match argument {
+            Argument::Parameter(number) => Some(number),
+            _ => None,
+        };
+        strings.extend([call.name, call.value].into_iter().filter_map(number));
+        booleans.extend(number(call.local));
         match reader.next.kind {
             Kind::Comma => reader.bump(),
             Kind::End | Kind::Semicolon => break,
             _ => return None,
         }
+    }
+    // The type that the server infers where it stands first is its type everywhere: a boolean that is
+    // sent as `0` is the text `false`. Done again, each call has parameters of its own.
+    strings.sort_unstable();
+    if booleans
+        .iter()
+        .any(|number| strings.binary_search(number).is_ok())
+    {
+        return None;
     }
     Some(SetConfig {
         text,

@@ -235,6 +235,37 @@ fn calls_of_set_config_are_read_one_by_one() {
 }
 
 #[test]
+fn a_parameter_of_two_types_is_not_read() {
+    for (text, is_read) in [
+        (
+            "SELECT set_config('a', 'b', $1), set_config('c', $1, false)",
+            false,
+        ),
+        (
+            "SELECT set_config('a', $2, false), set_config('c', 'd', $2::bool)",
+            false,
+        ),
+        ("SELECT set_config($1, 'b', $1)", false),
+        (
+            "SELECT set_config('a', $1, $2), set_config('c', $1, $2)",
+            true,
+        ),
+        ("SELECT set_config($1, $1, $2)", true),
+    ] {
+        assert_eq!(matches!(what(text), What::SetConfig(_)), is_read, "{text}");
+    }
+}
+
+/// Half a minute, where each `INTO` was looked at to the text's end.
+#[test]
+fn many_tables_of_one_select_are_read_in_time() {
+    let text = format!("SELECT 1{}", " INTO TEMP t".repeat(40_000));
+    let begun = std::time::Instant::now();
+    assert!(matches!(what(text.leak()), What::Opaque(_)));
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+}
+
+#[test]
 fn transactions_statements_channels() {
     for (text, expected) in [
         ("BEGIN", "Begin"),

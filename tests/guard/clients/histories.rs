@@ -98,6 +98,30 @@ fn a_built_in_of_another_version_is_the_users_here() {
     }
 }
 
+/// From 16 on the server tells what the parent's backend has, which does not count once the parent goes on: then the
+/// search path of the session's beginning decides.
+#[test]
+fn what_a_search_path_makes_temporary_is_not_missed() {
+    if !cfg!(target_arch = "x86_64") {
+        println!("not tested: this needs servers, which tools/servers has for x86-64 alone");
+        return;
+    }
+    for server in [13, 18] {
+        let cluster = own_of(&server.to_string());
+        cluster.ask("create table things (id serial primary key, name text)");
+        let was = run(
+            cluster.environment(Transport::Tcp),
+            &[
+                "a search path that makes tables temporary",
+                "a search path that makes tables temporary, and another since",
+                "another search path from the start",
+            ],
+        );
+        println!("server {server}: {was:?}");
+        assert_eq!(was["parent_temporary_tables"].len(), 2);
+    }
+}
+
 /// The names of histories by what became of them, which is what the program expects.
 pub(super) fn run(
     environment: [(&'static str, String); 6],
