@@ -910,8 +910,8 @@ static const char *const TRAPS[][12] = {
     {"!create temp table t (a int)", "begin", "drop table t", "create temp table t (b int) on commit drop", "commit"},
     {"!create temp table t (a int)", "create view v as select * from t", "drop table t cascade"},
     {"!|create temp table t (a int)", "|", "|drop table t"},
-    {"!=s1 create temp table t (a int)", "=x1 drop table t", "execute s1", "execute x1", "execute s1", "execute x1"},
-    {"!=s1 select 1 as one", "create temp table t (a int)", "drop table t"},
+    {"=s1 create temp table t (a int)", "=x1 drop table t", "execute s1", "execute x1", "execute s1", "execute x1"},
+    {"!=s1 select 1 as one", "create temp table zz (a int)", "drop table zz"},
     {"!=s1 select 1 as one", "begin", "create temp table t (a int) on commit drop", "create table if not exists t17 as select * from t", "commit", "deallocate s1"},
     {"create temp table t (a int)", "drop table public.t"},
     {"create temp table things (a int)", "drop table alt.gone"},
@@ -944,9 +944,14 @@ static const char *const TRAPS[][12] = {
     {"begin", "create temp table things (name int)", "=s1 select name from things where name = $1", "rollback"},
     {"begin", "savepoint a", "create temp table things (name int)", "prepare s1 as select name from things where name = $1", "rollback to a", "commit"},
     {"begin", "create temp table of_role (a int) on commit drop", "create view things as select a as name from of_role", "=s1 select name from things where name = $1", "commit"},
+    {"begin", "create temp table of_role (a int) on commit drop", "create view things as select a as name from of_role", "create temp table zz (a int) on commit drop", "=s1 select name from things where name = $1", "commit"},
     {"create temp table of_role (a int)", "create view things as select a as name from of_role", "=s1 select name from things where name = $1", "discard temp"},
     {"begin", "create temp table t (a int) on commit drop", "create table t22 as select 1 as n, t from t", "=s1 insert into t22 values ($1, null)", "commit"},
     {"create temp table things (name int)", "=s1 select name from things where name = $1", "discard temp"},
+    /* PL/pgSQL keeps the types that it has looked up, in a function that only the user vouches for. */
+    {"create temp table things (name int)", "select typed()", "drop table things"},
+    {"begin", "create temp table things (name int)", "select typed()", "rollback"},
+    {"!select typed()"},
     {"select pg_advisory_lock(pg_backend_pid())", "discard all"},
     {"select changes()", "discard all"},
     {"set lc_messages to 'C'", "set lc_time to 'C'", "set lc_numeric to 'C'"},
@@ -1006,6 +1011,8 @@ static const char *const TRAPS[][12] = {
     {"!declare c cursor with hold for select 1", "declare d cursor with hold for select 1", "close all"},
     {"!declare c cursor with hold for select 1", "discard all"},
     {"declare c cursor with hold for select 1", "close d"},
+    {"declare c cursor with hold for select 1", "declare d cursor with hold for select 1", "close d"},
+    {"declare c cursor with hold for select 1", "declare \"C\" cursor with hold for select 1", "close \"C\""},
     {"declare c cursor with hold for select 1", "close c; select 1/0"},
     {"begin", "declare c cursor with hold for select 1", "commit"},
     {"begin", "declare c cursor with hold for select 1", "declare d cursor with hold for select 1 / (a - a) from generate_series(1, 1) as a", "commit"},
@@ -1024,6 +1031,9 @@ static const char *const TRAPS[][12] = {
     {"=s1 declare c cursor with hold for select 1", "execute s1"},
     {"begin", "declare c cursor with hold for select 1", "savepoint a", "rollback to a", "commit"},
     {"declare c cursor with hold for select changes()", "close c"},
+    {"!listen c1", "listen c3", "unlisten *"},
+    {"!set my.a to 'x'", "listen c1", "=s1 select 1", "discard all"},
+    {"!set my.a to 'x'", "listen c1", "discard all", "set my.b to 'y'", "listen c3"},
     {"!select pg_advisory_lock(811)", "select pg_advisory_unlock(811)"},
     {"!select pg_try_advisory_lock(812, -1)", "begin", "SELECT pg_catalog.pg_advisory_unlock(812, -1);", "rollback"},
     {"!select pg_advisory_lock(813)", "select pg_advisory_lock(813)", "select pg_advisory_unlock(813)", "select pg_advisory_unlock(813)"},
@@ -1546,6 +1556,7 @@ static void look(struct text *text, PGconn *conn)
     ask(text, conn, "select tenant from open_to_all order by 1");
     ask(text, conn, "select name from of_role order by 1");
     ask(text, conn, "select nosuch from nowhere"); /* an error, as verbose as it is */
+    ask(text, conn, "select public.typed()");
 
     PGresult *names = PQexec(conn, "select name, cardinality(parameter_types) from pg_prepared_statements where name !~ '^x' order by name");
     for (int row = 0; row < PQntuples(names); row++) {

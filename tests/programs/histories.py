@@ -458,6 +458,17 @@ HISTORIES = {
     "set_config, all parameters": (BACK, raw(("SELECT set_config($1, $2, $3)", ["app.tenant", "t1", "f"]))),
     "set_config, binary": (BACK, raw(("SELECT set_config($1, $2, $3)", ["app.tenant", "t1", b"\0"], [25, 25, 16], [1, 1, 1]))),
     "set_config, local by parameter": (BACK, raw("BEGIN", ("SELECT set_config($1, $2, $3)", ["app.tenant", "t1", "true"]), "COMMIT")),
+    "set_config, local by a binary boolean over an earlier value": (
+        BACK,
+        raw("SET app.tenant = 'before'", "BEGIN", ("SELECT set_config($1, $2, $3)", ["app.tenant", "t1", b"\1"], [25, 25, 16], [0, 0, 1]), "COMMIT"),
+    ),
+    "set_config, local by parameter over an earlier value": (BACK, raw("SET app.tenant = 'before'", "BEGIN", ("SELECT set_config($1, $2, $3)", ["app.tenant", "t1", "y"]), "COMMIT")),
+    "set_config, not local by parameter, rolled back": (BACK, raw("SET app.tenant = 'before'", "BEGIN", ("SELECT set_config($1, $2, $3)", ["app.tenant", "t1", "no"]), "ROLLBACK")),
+    # A boolean's text is `true`; a text's, as it was sent.
+    "set_config, of a given type": (BACK, raw(("SELECT set_config('app.user', $1::text, false)", ["t"], [16]))),
+    "set_config, of a given type, binary": (BACK, raw(("SELECT set_config('app.user', $1::text, false)", [b"\0\0\1\0"], [23], [1]))),
+    "set_config, of a given type, prepared": (BACK, lambda: prepared_set_config("SELECT set_config('app.user', $1::text, false)", "f", "t", types=[16])),
+    "set_config, of a given type, open transaction": (BACK, raw("BEGIN", ("SELECT set_config('app.user', $1::text, true)", ["t"], [16]))),
     "set_config, integer": (BACK, raw(("SELECT set_config('app.user', $1::text, false)", ["7"], [23]))),
     "set_config, several": (BACK, raw(("SELECT set_config('app.tenant', $1, false), set_config('app.user', $2, false) AS u", ["t1", "u1"]))),
     "set_config, several, one twice": (BACK, raw("SELECT set_config('app.tenant', 'a', false), set_config('app.tenant', 'b', false)")),
@@ -705,9 +716,9 @@ def failed(text="SELECT 1/0"):
     return run
 
 
-def prepared_set_config(text="SELECT set_config('app.tenant', $1, false)", *values):
+def prepared_set_config(text="SELECT set_config('app.tenant', $1, false)", *values, types=None):
     run = Raw()
-    run.prepare("s", text)
+    run.prepare("s", text, types)
     for value in values or ("a", "b"):
         run.execute("s", value)
     return run
