@@ -328,6 +328,7 @@ fn staged_for_a_package() {
         "usr/share/man/man1/forkguard-completions.1",
         "usr/share/man/man1/forkguard-doctor.1",
         "usr/share/man/man1/forkguard-metrics.1",
+        "usr/share/man/man1/forkguard-path.1",
         "usr/share/man/man1/forkguard-run.1",
         "usr/share/man/man1/forkguard-status.1",
         "usr/share/man/man1/forkguard.1",
