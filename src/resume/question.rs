@@ -52,6 +52,12 @@ const NOW: &str = "now ";
 /// The answer [`Answer::Pooler`].
 const POOLER: &str = "pooler";
 
+/// `$version`: the major version that libpq was told of, perhaps by a proxy. What the session's texts do
+/// was read by it: which functions are built in depends on it.
+const IS_OF_ANOTHER_VERSION: &str =
+    "(pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog./) 10000) \
+     OPERATOR(pg_catalog.<>) $version::pg_catalog.int4";
+
 /// `$own`: the number that libpq has for the new session's own backend.
 const IS_POOLED: &str = "pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) $own::pg_catalog.int4";
 
@@ -136,6 +142,7 @@ impl Question {
     /// [`Journal::left_settings`]: crate::session::journal::Journal::left_settings
     pub(crate) fn of(version: i32, own: i32, parent: &Parent, left: &[&[u8]]) -> Question {
         let mut question = Question(String::from("SELECT CASE"));
+        question.ask(IS_OF_ANOTHER_VERSION, Reason::OtherVersion.code());
         question.ask(IS_POOLED, POOLER);
         question.ask(IS_YOUNGER, Reason::ServerRestarted.code());
         // What a name without a schema is depends on it: the names of temporary tables that were dropped.
@@ -174,6 +181,7 @@ impl Question {
         // A thousandth less, for clocks that run apart: twice what ntpd corrects by.
         let less = |us: u64| ((us - us / 1000) as f64 / 1e6).to_string();
         for (name, value) in [
+            ("$version", (version / 10_000).to_string()),
             ("$own", own.to_string()),
             ("$parent", parent.backend.to_string()),
             ("$age", less(parent.age_us)),

@@ -278,6 +278,9 @@ reasons! {
     ServerRestarted "server_restarted"
         "the server has been restarted since, or another one took its place"
         "nothing: the parent's session is gone, too";
+    OtherVersion "other_version"
+        "the server is of another version than it, or a proxy before it, reports"
+        "let the proxy report the server's own server_version, or open the connection after the fork";
 }
 
 impl Reason {

@@ -1,7 +1,7 @@
 //! Common histories of programs that fork: which come back, and why the others do not.
 
 use crate::clients::said;
-use crate::support::{own, own_of, python, Policy, Transport};
+use crate::support::{own, own_of, python, Network, Policy, Proxy, Transport};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -95,6 +95,35 @@ fn a_built_in_of_another_version_is_the_users_here() {
             assert_eq!(was[expected].len(), texts.len());
             println!("server {server}: {} are {expected}", texts.len());
         }
+    }
+}
+
+/// A proxy may report another version than the server is of. Then a name that looks built in may be a
+/// user's function, so the server itself is asked.
+#[test]
+fn a_version_that_a_proxy_reports_is_not_believed() {
+    if !cfg!(target_arch = "x86_64") {
+        println!("not tested: this needs servers, which tools/servers has for x86-64 alone");
+        return;
+    }
+    let cluster = own_of("13");
+    cluster.ask("create table things (id serial primary key, name text)");
+    cluster.ask(
+        "create function uuidv7() returns text language sql as \
+         $$ select set_config('app.tenant', 'by uuidv7', false) $$",
+    );
+    let proxy = Proxy::to(cluster.port);
+    for (claimed, expected) in [(13, "unknown_function"), (18, "other_version")] {
+        proxy.becomes(Network::Claims(13, claimed));
+        let mut environment = cluster.environment(Transport::Tcp);
+        for (name, value) in &mut environment {
+            if *name == "PGPORT" {
+                *value = proxy.port.to_string();
+            }
+        }
+        let was = run(environment, &["--expect", expected, "SELECT uuidv7()"]);
+        assert_eq!(was[expected].len(), 1, "{claimed}");
+        println!("a server 13 that says {claimed}: {expected}");
     }
 }
 

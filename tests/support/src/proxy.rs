@@ -29,6 +29,13 @@ pub enum Network {
     Then(Until, Arc<dyn Fn() + Send + Sync>),
     /// So many bytes at a time, each piece so much later.
     Slow(usize, Duration),
+    /// The server reports the second major version where it is of the first.
+    Claims(u8, u8),
+}
+
+/// What the server says of its version, up to its number (`ParameterStatus`, protocol-message-formats.html).
+fn version(number: u8) -> Vec<u8> {
+    format!("server_version\0{number:02}.").into_bytes()
 }
 
 /// A proxy, for as long as the test's process lives.
@@ -147,6 +154,15 @@ fn pass(
         _ => buffer.len(),
     };
     while let Ok(count @ 1..) = from.read(&mut buffer[..room]) {
+        if let (Network::Claims(true_one, other), true) = (network, down) {
+            let (from, to) = (version(*true_one), version(*other));
+            let place = buffer[..count]
+                .windows(from.len())
+                .position(|at| at == from);
+            if let Some(at) = place {
+                buffer[at..at + to.len()].copy_from_slice(&to);
+            }
+        }
         let bytes = &buffer[..count];
         if halted.load(Ordering::SeqCst) {
             continue; // read, and lost on its way
