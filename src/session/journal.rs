@@ -615,6 +615,85 @@ impl Login {
     }
 }
 
+/// What a statement does by its text alone; nothing for one that the journal has to be asked about.
+fn effect_of(statement: &statements::Statement) -> Option<Effect> {
+    let text = || Bytes::from(statement.text);
+    Some(match &statement.what {
+        What::Harmless | What::Copy | What::DiscardOther => return None,
+        What::Set { name, .. } if OF_ONE_TRANSACTION.iter().any(|its| name.is_setting(its)) => {
+            Effect::SetTransaction(text())
+        }
+        What::SetTransaction => Effect::SetTransaction(text()),
+        What::Begin => Effect::Begin(text()),
+        What::Commit => Effect::Commit,
+        What::Rollback => Effect::Rollback,
+        What::Savepoint(name) | What::Prepare { name, .. } if may_be_cut(&owned(name)) => {
+            Effect::Opaque(Loss::with(Reason::NameInDoubt, name.as_written()))
+        }
+        What::Savepoint(name) => Effect::Savepoint {
+            name: owned(name),
+            text: text(),
+        },
+        What::Release(name) => Effect::Release(owned(name)),
+        What::RollbackTo(name) => Effect::RollbackTo(owned(name)),
+        What::Set { name, local, value } => Effect::Set(Set {
+            // Compared without regard to case, even when quoted (guc.c).
+            name: name.to_vec().to_ascii_lowercase().into_boxed_slice(),
+            local: *local,
+            to_default: matches!(value, Value::Default),
+            text: text(),
+            parameters: Box::default(),
+        }),
+        What::SetCharacteristics {
+            isolation,
+            read_only,
+            deferrable,
+            local,
+        } => Effect::Set(Set {
+            // One statement, up to three settings: what replaces it is the same again.
+            name: [
+                if *isolation { b"i".as_slice() } else { b"" },
+                if *read_only { b"r" } else { b"" },
+                if *deferrable { b"d" } else { b"" },
+            ]
+            .concat()
+            .into_boxed_slice(),
+            local: *local,
+            to_default: false,
+            text: text(),
+            parameters: Box::default(),
+        }),
+        What::ResetAll => Effect::ResetAll(text()),
+        What::Deallocate(name) => Effect::Deallocate(owned(name)),
+        What::DeallocateAll => Effect::DeallocateAll,
+        What::Listen(channel) => Effect::Listen {
+            channel: owned(channel),
+            text: text(),
+        },
+        What::Unlisten(channel) => Effect::Unlisten(owned(channel)),
+        What::UnlistenAll => Effect::UnlistenAll,
+        What::HoldCursor(name) => Effect::HoldCursor(owned(name)),
+        What::CloseCursor(name) => Effect::CloseCursor(name.as_ref().map(owned)),
+        What::Lock(lock) => Effect::Lock(lock.key.into(), lock.shared),
+        What::Unlock(lock) => Effect::Unlock(lock.key.into(), lock.shared),
+        What::UnlockAll => Effect::UnlockAll,
+        What::DiscardAll => Effect::DiscardAll,
+        What::PrepareTransaction => Effect::Opaque(Reason::TwoPhase.into()),
+        What::Opaque(cause) => Effect::Opaque((*cause).into()),
+        // See `Journal::note`.
+        What::SetConfig(_)
+        | What::Prepare { .. }
+        | What::Execute { .. }
+        | What::Defaults { .. }
+        | What::Roles { .. } => return None,
+    })
+}
+
+/// A name as the server has it, owned.
+fn owned(name: &Name) -> Bytes {
+    name.to_vec().into_boxed_slice()
+}
+
 /// The journal of one session.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Journal {
@@ -1243,6 +1322,7 @@ impl Journal {
         self.unnamed.take_if(|(query, _)| may_use(query));
     }
 
+    /// What a statement does, added to `into`.
     fn note(
         &mut self,
         statement: &statements::Statement,
@@ -1262,127 +1342,67 @@ impl Journal {
         ) {
             self.mark(statement.text);
         }
-        let text = || Bytes::from(statement.text);
-        let own = |name: &Name| name.to_vec().into_boxed_slice();
-        into.push(match &statement.what {
-            What::Harmless | What::Copy | What::DiscardOther => return,
-            What::Set { name, .. } if OF_ONE_TRANSACTION.iter().any(|its| name.is_setting(its)) => {
-                Effect::SetTransaction(text())
-            }
-            What::SetTransaction => Effect::SetTransaction(text()),
-            What::Begin => Effect::Begin(text()),
-            What::Commit => Effect::Commit,
-            What::Rollback => Effect::Rollback,
-            What::Savepoint(name) | What::Prepare { name, .. } if may_be_cut(&own(name)) => {
-                Effect::Opaque(Loss::with(Reason::NameInDoubt, name.as_written()))
-            }
-            What::Savepoint(name) => Effect::Savepoint {
-                name: own(name),
-                text: text(),
-            },
-            What::Release(name) => Effect::Release(own(name)),
-            What::RollbackTo(name) => Effect::RollbackTo(own(name)),
-            What::Set { name, local, value } => Effect::Set(Set {
-                // Compared without regard to case, even when quoted (guc.c).
-                name: name.to_vec().to_ascii_lowercase().into_boxed_slice(),
-                local: *local,
-                to_default: matches!(value, Value::Default),
-                text: text(),
-                parameters: Box::default(),
-            }),
-            What::SetCharacteristics {
-                isolation,
-                read_only,
-                deferrable,
-                local,
-            } => Effect::Set(Set {
-                // One statement, up to three settings: what replaces it is the same again.
-                name: [
-                    if *isolation { b"i".as_slice() } else { b"" },
-                    if *read_only { b"r" } else { b"" },
-                    if *deferrable { b"d" } else { b"" },
-                ]
-                .concat()
-                .into_boxed_slice(),
-                local: *local,
-                to_default: false,
-                text: text(),
-                parameters: Box::default(),
-            }),
-            What::SetConfig(calls) => {
-                for call in calls.calls() {
-                    let call = Unbound::of(&call, calls.standard_strings());
-                    let mut effects = [Effect::SetConfig(call)];
-                    if matches!(&effects, [Effect::SetConfig(call)] if call.is_constant()) {
-                        self.bind(&mut effects, &|_| None);
-                    }
-                    into.extend(effects);
-                }
-                return;
-            }
-            What::ResetAll => Effect::ResetAll(text()),
-            What::Prepare { name, body } => {
-                let name = own(name);
+        let login = self.login.as_ref();
+        match &statement.what {
+            What::SetConfig(calls) => self.note_set_config(calls, into),
+            What::Prepare { name, body } if !may_be_cut(&owned(name)) => {
+                let name = owned(name);
                 let does = self.read_to_prepare(body, rules);
                 self.remember(&name, does);
-                Effect::Prepare(Prepared {
+                into.push(Effect::Prepare(Prepared {
                     name,
-                    text: text(),
+                    text: statement.text.into(),
                     types: None,
                     is_redefined: false,
-                })
+                }));
             }
-            What::Execute { name } => match self.prepared.get(&*name.to_vec()) {
-                Some(does) => {
-                    let touch = does.touch.clone();
-                    // EXPLAIN EXECUTE, or CREATE TABLE AS EXECUTE … WITH NO DATA.
-                    let other =
-                        !has_word(statement.text.get(..7).unwrap_or_default(), b"execute", 0);
-                    let call = |effect: &Effect| matches!(effect, Effect::SetConfig(_));
-                    if other && !does.effects.is_empty() {
-                        Effect::Opaque(Reason::PreparedChange.into())
-                    } else if does.effects.iter().any(call) {
-                        // The parameters are expressions there.
-                        Effect::Opaque(Reason::SetConfigUnread.into())
-                    } else {
-                        into.extend(does.effects.iter().cloned());
-                        return self.touch(touch.as_touch(), later, into);
-                    }
-                }
-                None => Effect::Opaque(Reason::PreparedUnseen.into()),
-            },
-            What::Deallocate(name) => Effect::Deallocate(own(name)),
-            What::DeallocateAll => Effect::DeallocateAll,
-            What::Listen(channel) => Effect::Listen {
-                channel: own(channel),
-                text: text(),
-            },
-            What::Unlisten(channel) => Effect::Unlisten(own(channel)),
-            What::UnlistenAll => Effect::UnlistenAll,
-            What::HoldCursor(name) => Effect::HoldCursor(own(name)),
-            What::CloseCursor(name) => Effect::CloseCursor(name.as_ref().map(own)),
-            What::Lock(lock) => Effect::Lock(lock.key.into(), lock.shared),
-            What::Unlock(lock) => Effect::Unlock(lock.key.into(), lock.shared),
-            What::UnlockAll => Effect::UnlockAll,
-            What::DiscardAll => Effect::DiscardAll,
+            What::Execute { name } => self.note_execute(name, statement.text, later, into),
             What::Defaults { role, database, by } => {
-                let login = self.login.as_ref();
                 if login.is_some_and(|login| login.is_spared(role.as_ref(), database.as_ref())) {
                     self.alters_others = true;
-                    return;
+                } else {
+                    into.push(Effect::AlterDefaults((*by).into()));
                 }
-                Effect::AlterDefaults((*by).into())
             }
             What::Roles { by } => {
-                let login = self.login.as_ref();
-                if login.is_some_and(|login| login.keeps_its_name(statement.text)) {
-                    return;
+                if !login.is_some_and(|login| login.keeps_its_name(statement.text)) {
+                    into.push(Effect::AlterDefaults((*by).into()));
                 }
-                Effect::AlterDefaults((*by).into())
             }
-            What::PrepareTransaction => Effect::Opaque(Reason::TwoPhase.into()),
-            What::Opaque(cause) => Effect::Opaque((*cause).into()),
-        });
+            _ => into.extend(effect_of(statement)),
+        }
+    }
+
+    /// Adds each call of `set_config`. One whose arguments are all constants is bound at once.
+    fn note_set_config(&mut self, calls: &statements::SetConfig, into: &mut Vec<Effect>) {
+        for call in calls.calls() {
+            let call = Unbound::of(&call, calls.standard_strings());
+            let mut effects = [Effect::SetConfig(call)];
+            if matches!(&effects, [Effect::SetConfig(call)] if call.is_constant()) {
+                self.bind(&mut effects, &|_| None);
+            }
+            into.extend(effects);
+        }
+    }
+
+    /// Adds what the prepared statement does that `text` executes.
+    fn note_execute(&mut self, name: &Name, text: &[u8], later: bool, into: &mut Vec<Effect>) {
+        let Some(does) = self.prepared.get(&*name.to_vec()) else {
+            return into.push(Effect::Opaque(Reason::PreparedUnseen.into()));
+        };
+        let touch = does.touch.clone();
+        // EXPLAIN EXECUTE, or CREATE TABLE AS EXECUTE … WITH NO DATA.
+        let other = !has_word(text.get(..7).unwrap_or_default(), b"execute", 0);
+        let call = |effect: &Effect| matches!(effect, Effect::SetConfig(_));
+        if other && !does.effects.is_empty() {
+            into.push(Effect::Opaque(Reason::PreparedChange.into()));
+        } else if does.effects.iter().any(call) {
+            // The parameters are expressions there.
+            into.push(Effect::Opaque(Reason::SetConfigUnread.into()));
+        } else {
+            into.extend(does.effects.iter().cloned());
+            self.touch(touch.as_touch(), later, into);
+        }
     }
 
     /// libpq's own prepare call, or a Parse message by another of its calls.
