@@ -25,7 +25,7 @@ COMMAND  = target/release/forkguard
 help:
 	@echo 'make build      the library, $(LIBRARY), and the command, target/release/forkguard'
 	@echo 'make demo       a Celery worker without and with it; one table (a minute and a half); VERBOSE=1: all it saw'
-	@echo 'make picture    records the README'\''s terminal session anew into docs/session.svg'
+	@echo 'make picture    records the README'\''s terminal session again into docs/session.svg'
 	@echo 'make test       every test, against a private PostgreSQL server'
 	@echo 'make test-glibc the clients of Debian 13 and sid in roots of their own, as root (two made once, 3 minutes; then 12)'
 	@echo 'make test-arm64 the library on arm64, as root: qemu-user, and real kernels with pages of 4 and 16 KB (roots made once, 6 minutes; then 20)'

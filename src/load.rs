@@ -42,7 +42,7 @@ extern "C" fn remember_arguments(
     // from the environment then and never again.
     // SAFETY: libc's variable, in a process with one thread; libc's own
     // constructor stores the same value a moment later (csu/init-first.c). While it
-    // is null the program has not begun, and nobody has changed the environment.
+    // is null the program has not begun, and the environment is unchanged.
     unsafe {
         if environ.is_null() {
             auxv::start(environment);

@@ -1,4 +1,5 @@
-//! Who runs under the library, and whose child: from `/proc`, which asks nobody.
+//! Which processes run under the library, and whose children they are: from `/proc`, which needs no one's
+//! help.
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;

@@ -18,7 +18,7 @@ pub(crate) enum Seen {
     First,
     /// Yes.
     Before,
-    /// Nobody knows; whether that has been said.
+    /// The table is full, so it is not known.
     NoRoom {
         /// It has.
         said: bool,

@@ -121,7 +121,7 @@ fn is_watched(entry: Entry) -> bool {
 }
 
 /// A startup packet or a TLS handshake is not longer (10,000 bytes, and a record's
-/// 16,384), and so short a first write waits for nobody: no socket's buffer is less.
+/// 16,384), and a first write that short never waits: every socket's buffer is larger.
 const LONGEST: usize = 16 * 1024 + 5;
 
 /// The bytes of a watched call have gone out, so many of them. `errno` is kept.

@@ -147,7 +147,7 @@ impl FromWord for Text<'_> {
     }
 }
 
-// By a cast, as C does it. What is smaller than a register leaves the rest of it to nobody.
+// By a cast, as C does it. Where a type is smaller than a register, the rest of it is not read.
 macro_rules! words {
     ($([$($generic:tt)*] $kind:ty;)*) => {$(
         impl $($generic)* ToWord for $kind {

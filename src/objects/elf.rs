@@ -337,7 +337,7 @@ impl Object {
         })
     }
 
-    /// A table whose length nobody says: to the end of its segment at most.
+    /// A table of unknown length: it ends at the end of its segment at the latest.
     fn all_of<T>(&self, start: usize) -> Option<Table<T>> {
         let segment = self.segment_of(&(start..start.checked_add(1)?))?;
         self.table(start, (segment.end - start) / size_of::<T>())

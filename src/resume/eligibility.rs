@@ -21,7 +21,7 @@ pub(crate) enum Checked {
     Resumable,
     /// It cannot be made again, for this reason.
     Lost(Loss),
-    /// Lost, and nobody is told: it never was a session, or the policy is `abandon`.
+    /// Lost, and not logged: it never was a session, or the policy is `abandon`.
     Nothing,
 }
 

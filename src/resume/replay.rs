@@ -374,8 +374,8 @@ fn is_answered(library: &Library, pgconn: PGconn, replay: &mut Replay) -> bool {
     true
 }
 
-/// The server's complaint, for the log: without the lines behind the first, which quote the statement
-/// and with it what nobody may read there.
+/// The server's complaint, for the log: its first line only. The others quote the statement,
+/// which may hold secrets.
 fn error_of(library: &Library, result: &PGresult) -> String {
     let field = |code| {
         let text = library.result_error_field(result, code);

@@ -156,7 +156,7 @@ pub(crate) fn made(pgconn: PGconn) -> Option<&'static Connection> {
         connection.serial.fetch_add(1, Relaxed);
         connection.inside.store(0, Relaxed);
         connection.notice_argument.store(null_mut(), Relaxed);
-        connection.begin_anew();
+        connection.begin_session();
     })
 }
 
@@ -222,7 +222,7 @@ impl Connection {
     }
 
     /// A new session, or the attempt at one: nothing is known of it.
-    pub(crate) fn begin_anew(&self) {
+    pub(crate) fn begin_session(&self) {
         self.fd.store(-1, Relaxed);
         self.identity.store(0, Relaxed);
         self.left.store(false, Relaxed);

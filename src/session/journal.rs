@@ -589,10 +589,10 @@ impl Login {
     /// in with), and at no other time: not with `SET ROLE` or `SET SESSION AUTHORIZATION`, and not from
     /// roles that its own is a member of (sql-alterrole.html). So it is enough that one name is another,
     /// as long as the names stay whose they are: see [`Login::keeps_its_name`]. (The database that a
-    /// session is of can be renamed from within by nobody: `RenameDatabase` in dbcommands.c.)
+    /// session is of cannot be renamed while the session is there: `RenameDatabase` in dbcommands.c.)
     ///
-    /// Otherwise the session is lost, for nobody can be asked: what it has is its default of before, which
-    /// the catalogue holds no longer; no session is shown another's settings, and the server reports but a
+    /// Otherwise the session is lost, because its values can't be read: it has its defaults of before, which
+    /// the catalogue no longer holds; no session is shown another's settings, and the server reports but a
     /// few. Even one that the program has set since would come back with another value behind it, for
     /// `RESET`.
     fn is_spared(&self, role: Option<&Name>, database: Option<&Name>) -> bool {
@@ -1577,7 +1577,7 @@ impl Journal {
         }
     }
 
-    /// A call whose effect nobody can know.
+    /// A call whose effect cannot be known.
     pub(crate) fn unknown(&self, reason: Reason) -> Effects {
         Effects::opaque(reason)
     }

@@ -1,4 +1,4 @@
-//! What is known of a session: the record of its `PGconn` ([`connection`], in a
+//! What the library knows of a session: the record of its `PGconn` ([`connection`], in a
 //! [`table`]), the call under way on this thread ([`thread`]), the [`journal`] of
 //! what the client did, and the [`endpoint`] it leads to.
 

@@ -1,4 +1,4 @@
-//! What this thread is doing at the shims.
+//! The call to libpq, or the reconnect, that this thread is in.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -1,4 +1,4 @@
-//! Cancelling: a child's own statement or nobody's.
+//! Cancelling: a child cancels its own statements, never its parent's.
 //!
 //! `PGcancel`, `PGcancelConn` and `PGconn` hold the number and the key of a
 //! backend; a new socket and those are all a cancel needs. So the shims know
@@ -69,7 +69,7 @@ enum Whose {
     Own,
     /// This process's own, by this `PGcancel`.
     OwnBy(PGcancel),
-    /// Nobody's: the session is idle and has not been made again.
+    /// Nothing: the session is idle and has not been made again.
     Nobodys,
     /// Another process's.
     Anothers,

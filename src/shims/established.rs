@@ -25,7 +25,7 @@ const POLLING_OK: c_int = 3;
 fn record_established(library: &Library, connection: &'static Connection) {
     guarded((), || {
         let pgconn = connection.pgconn();
-        connection.begin_anew();
+        connection.begin_session();
         let fd = library.socket(pgconn);
         connection.fd.store(fd, Relaxed);
         // SAFETY: this thread is in the call that made it; nobody else knows it yet.
@@ -168,7 +168,7 @@ pub(crate) unsafe extern "C-unwind" fn PQresetStart(pgconn: PGconn, library: &Li
     connect_section::leave(section);
     // Whatever became of it, the session that was is no more.
     if let Some(connection) = known {
-        guarded((), || connection.begin_anew());
+        guarded((), || connection.begin_session());
     }
     answer
 }
@@ -183,7 +183,7 @@ pub(crate) unsafe extern "C-unwind" fn PQreset(pgconn: PGconn, library: &Library
     let known = connection::find(pgconn);
     if let Some(connection) = known {
         forget_cancel(connection);
-        guarded((), || connection.begin_anew());
+        guarded((), || connection.begin_session());
     }
     // Its first step's end is its own: then it waits for the server.
     let section = connect_section::enter();

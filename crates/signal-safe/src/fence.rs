@@ -9,7 +9,7 @@
 
 use super::fork_barrier::{Entered, ForkBarrier};
 
-/// For longer nobody waits here. A thread that has entered makes at most a
+/// The longest wait here. A thread that has entered makes at most a
 /// `dup(2)`; only a full machine keeps it from the processor for so long.
 const BOUND_MS: u64 = 100;
 

@@ -12,9 +12,9 @@
 //! descriptor of ours and in each shim: a system call each time. That does not see a raw
 //! child with its parent's pid (`CLONE_NEWPID`, each the first of its namespace).
 //!
-//! Before the first session of a process and of those that it was forked from there
-//! is nothing to keep anybody off: until then no process id is asked for, and no hook
-//! makes a system call (it may be the one that a sandbox kills for).
+//! Until a process, or one that it was forked from, has had a session, there is nothing to
+//! protect. Until then no process id is asked for, and no hook makes a system call (a
+//! sandbox may kill for it).
 
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
@@ -32,7 +32,7 @@ struct Page {
 static NO_PAGE: Page = Page {
     mark: AtomicI32::new(1),
 };
-/// Stands in where process ids are compared: nobody passes without a look.
+/// Takes the page's place where process ids are compared: every hook looks closer.
 #[link_section = ".data.forkguard"]
 static NEVER_HANDLED: Page = Page {
     mark: AtomicI32::new(0),
@@ -184,10 +184,10 @@ pub fn last_pid() -> c_int {
 }
 
 /// Whether the memory around us belongs to this process. False in a child of
-/// `vfork`, which would write its parent's tables. Where a sandbox will not say
-/// who we are, a session that was not recorded would be the greater harm. Before
-/// the first session nobody is asked: whoever writes then writes nothing that
-/// could do harm in the other's memory (`watch`).
+/// `vfork`, which would write its parent's tables. Where a sandbox hides
+/// the pid, the answer is true: a session that is not recorded would be the greater harm.
+/// Before the first session the pid is not asked for: what is written then does no
+/// harm in the other's memory (`src/tracker.rs`).
 pub fn is_own_memory() -> bool {
     match LAST_PID.load(Relaxed) {
         0 => true,
