@@ -1,7 +1,7 @@
-//! Calls that wait for descriptors. They are passed on unchanged, but for three
-//! things: a reconnect of ours ends within a bound; a child that no handler has seen is looked after before it waits on
-//! its parent's socket; and a session that could not be replaced reads as hung
-//! up, at once, for its parent's socket would not wake this child.
+//! Calls that wait for descriptors. They are passed on unchanged, with three exceptions. A
+//! reconnect of ours ends within a bound. An unseen fork is handled before its child waits on
+//! its parent's socket. A session that could not be replaced reads as hung up at once,
+//! because its parent's socket would not wake this child.
 
 use core::ffi::{c_int, c_void};
 

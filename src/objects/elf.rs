@@ -1,9 +1,9 @@
 //! Reads a loaded object: its symbols and its relocations.
 //!
-//! Everything in an object is somebody else's: each table is held against the
-//! object's own `PT_LOAD` segments before it is read, and what is odd is left
-//! alone. Nothing is allocated and nothing panics: this runs inside `dlsym`,
-//! which allocators call while they begin.
+//! Nothing in an object is trusted: each table must lie within the object's own
+//! `PT_LOAD` segments before it is read, and an object with odd tables is left
+//! alone. This code does not allocate or panic: it runs inside `dlsym`,
+//! which allocators call while they start.
 
 use core::mem::{align_of, size_of};
 use core::ops::Range;

@@ -1,8 +1,8 @@
-//! What was done to the session, done again, in one round trip.
+//! Does again what was done to the session, in one round trip.
 //!
-//! Through libpq's pipeline (since 14): each step is its own message, read by
-//! the server under the settings of its moment, in order. Older libpqs go one
-//! by one.
+//! It uses libpq's pipeline (since 14): each step is its own message, and the server reads
+//! it under the settings that the steps before it have made. With an older libpq each step
+//! takes a round trip.
 
 use core::ffi::c_char;
 use core::ptr::null;

@@ -1,4 +1,4 @@
-//! What the server has told libpq of a session.
+//! The parameters that the server has reported to libpq for a session (ParameterStatus).
 
 use std::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! What is known of a session, for the thread inside a call on it.
+//! The state of a session, for the thread that is in a call on it.
 
 use super::endpoint::Endpoint;
 use super::journal::{Effects, Journal, Rules, Standing};

@@ -1,9 +1,9 @@
-//! What a child asks of an inherited session and needs no server for.
+//! Commands on an inherited session that need no server.
 //!
 //! A destructor that deallocates its statements at the child's exit would otherwise make a
-//! connection to do so, or wait for a server that is away. What only takes away from a session
-//! that has not been made again yet is taken out of its journal, and answered as by the server; so is
-//! the end of a transaction.
+//! connection to do so, or wait for a server that is away. If the session has not been made again
+//! yet, a command that only takes something away from it changes the journal, and is answered as the
+//! server would. The end of a transaction is answered in the same way.
 
 use std::boxed::Box;
 

@@ -1,5 +1,5 @@
-//! A call on a connection begins: followed by the journal, passed on, or, in a child, the one
-//! before which an inherited session is made again.
+//! The beginning of each call on a connection. It is followed by the journal, or passed on; in a child
+//! an inherited session is made again first.
 
 use super::answer;
 use super::request::Request;

@@ -1,5 +1,5 @@
-//! What libpq calls of libc's: `send`, `recv`, `poll`, `close` and `socket`, one of each for
-//! each libpq.
+//! The functions of libc that libpq calls and that we redirect: `send`, `recv`, `poll`, `close` and
+//! `socket`, one of each for each libpq.
 
 use core::ffi::c_int;
 use core::mem::transmute;

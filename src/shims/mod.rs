@@ -1,7 +1,7 @@
 //! The shims: what every redirected call to libpq passes.
 //!
 //! Each libpq has [`trampolines`] of its own, one for each redirected function, so
-//! what is called tells whose function is meant ([`crate::bind`]). The shims know
+//! the address called says which libpq is meant ([`crate::bind`]). The shims know
 //! each `PGconn` ([`crate::session::connection`]) and each `PGcancel` ([`cancel`]), keep the
 //! journal of what is sent ([`commands`]), and in a child make an inherited
 //! session again before the first call that needs it ([`crate::resume`]).

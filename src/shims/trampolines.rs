@@ -1,6 +1,6 @@
-//! The trampolines: one for each libpq and each redirected function, so that what is called
-//! tells whose function is meant. Behind the caller's arguments it puts the libpq, and jumps to
-//! the shim that all of them share.
+//! The trampolines: one for each libpq and each redirected function, so that the address called
+//! says which libpq is meant. A trampoline adds its libpq behind the caller's arguments, and jumps
+//! to the shim that all libpqs share.
 
 use core::mem::transmute;
 

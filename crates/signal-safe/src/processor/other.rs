@@ -1,4 +1,4 @@
-//! Any processor that nothing is written for.
+//! All processors that have no file of their own.
 
 use core::ffi::c_void;
 
