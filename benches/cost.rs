@@ -193,8 +193,8 @@ fn fork_with_threads(program: &Program) {
     );
 }
 
-/// What passing the gate costs: a call that needs no server, and whole queries.
-fn gate(program: &Program) {
+/// What passing the shims costs: a call that needs no server, and whole queries.
+fn shims(program: &Program) {
     println!("\n| call on a session of this process's own | without | with | added | ratio |");
     println!("|---|---|---|---|---|");
     let row = |name: &str, arguments: &[&str], turns| {
@@ -379,7 +379,7 @@ fn main() {
     forks(&program);
     fork_with_threads(&sessions);
     calls(&program);
-    gate(&sessions);
+    shims(&sessions);
     pgbench();
     resumes(&mut sessions);
     load();

@@ -28,7 +28,7 @@ fn protected(outcome: &Outcome, children: usize) {
         .iter()
         .any(|said| said.starts_with("answered by"))
     {
-        // The default policy: of two sessions a child, one is idle and made anew.
+        // The default policy: of two sessions a child, one is idle and made again.
         let (lost, resumed): (Vec<&str>, Vec<&str>) = outcome
             .facts("child")
             .into_iter()
@@ -613,7 +613,7 @@ fn neither_passwords_nor_queries_are_logged() {
         }
     }
     // The server of the tests trusts everybody; this one is told the password.
-    let outcome = Run::new(compile("strangers"))
+    let outcome = Run::new(compile("unrelated_sockets"))
         .arg("password")
         .env("FORKGUARD_LOG", "trace")
         .guarded(true)

@@ -1,5 +1,5 @@
 //! Every libpq of a process is found, whoever loads it and when, and each call to it passes the
-//! gate, once: at level `trace` the library says so. And the loader's answers stay ld.so's own.
+//! shim, once: at level `trace` the library says so. And the loader's answers stay ld.so's own.
 
 use crate::facts::Facts;
 use crate::libpq_names::libpqs;
@@ -11,7 +11,7 @@ fn conninfo() -> String {
     cluster().conninfo(Transport::Tcp)
 }
 
-/// How often the gate let calls of a function pass.
+/// How many calls of a function passed the shims.
 fn passed(outcome: &Outcome, function: &str) -> usize {
     let call = format!("]: {function} of libpq ");
     outcome
@@ -81,7 +81,7 @@ fn a_linked_program_passes_the_gate_however_it_is_bound() {
             let expected = if guarded { [3, 1, 1, 1] } else { [0; 4] };
             outcome.check(
                 calls.map(|call| passed(&outcome, call)) == expected,
-                "each call passes the gate once",
+                "each call passes its shim once",
             );
         }
     }
@@ -312,7 +312,7 @@ fn an_allocator_that_looks_symbols_up_while_it_begins_still_begins() {
         let outcome = preloaded(&preload);
         outcome
             .ok()
-            .check(passed(&outcome, "PQexec") == 3, "passes the gate");
+            .check(passed(&outcome, "PQexec") == 3, "passes the shim");
     }
 }
 

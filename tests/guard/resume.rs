@@ -1,4 +1,4 @@
-//! A child's first use of a session that it inherited idle makes it anew, on the same `PGconn` and
+//! A child's first use of a session that it inherited idle makes it again, on the same `PGconn` and
 //! descriptor: equal, or the session is lost and says why.
 
 use crate::facts::Facts;
@@ -512,7 +512,7 @@ fn a_fork_in_the_middle_of_a_call_is_loud() {
 #[test]
 fn bytes_sent_past_the_gate_are_noticed() {
     for transport in [Transport::Unix, Transport::Tcp] {
-        let outcome = guarded(&cluster().conninfo(transport), &["past the gate"]);
+        let outcome = guarded(&cluster().conninfo(transport), &["past the shims"]);
         outcome
             .ok()
             .lost("no call of libpq explains")

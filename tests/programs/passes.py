@@ -1,4 +1,4 @@
-"""passes.py DRIVER: a session, a question, a cancel. What of it passes the gate, the log says."""
+"""passes.py DRIVER: a session, a question, a cancel. The log says which calls pass the shims."""
 import sys
 
 if sys.argv[1] == "psycopg2":

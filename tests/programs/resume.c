@@ -760,7 +760,7 @@ int main(int argc, char **argv)
         in_the_middle(more);
     else if (!strcmp(what, "from a notice"))
         from_notice();
-    else if (!strcmp(what, "past the gate"))
+    else if (!strcmp(what, "past the shims"))
         past_the_gate();
     else if (!strcmp(what, "unnamed"))
         unnamed();

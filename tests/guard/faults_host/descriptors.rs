@@ -47,7 +47,7 @@ fn a_parents_thread_uses_its_numbers_again_at_once_while_it_forks() {
             .check(outcome.fact("children") == "all well", "all dead in each")
             .check(
                 outcome.fact("churned").ends_with(", spoilt 0"),
-                "no stranger is touched",
+                "no unrelated socket is touched",
             );
     }
 }

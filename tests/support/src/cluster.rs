@@ -123,7 +123,7 @@ impl Cluster {
         wait_until(line, || done(std::fs::read_to_string(&pid).ok()));
     }
 
-    /// Has it read its configuration anew.
+    /// Makes it read its configuration again.
     pub fn reload(&self) {
         let mark = self.log_mark();
         self.ask("select pg_reload_conf()");

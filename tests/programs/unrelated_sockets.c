@@ -1,4 +1,4 @@
-/* strangers WHAT [HOW]: sockets that are no PostgreSQL session, and ones whose first bytes make
+/* unrelated_sockets WHAT [HOW]: sockets that are no PostgreSQL session, and ones whose first bytes make
  * them one. The server is this program itself, on loopback. */
 #include "session.h"
 #include <pthread.h>
@@ -264,7 +264,7 @@ static void *wait_in(void *how)
     return NULL;
 }
 
-/* pthread_cancel of a thread that waits: on a stranger, and on a session. */
+/* pthread_cancel of a thread that waits: on an unrelated socket, and on a session. */
 static void cancelled(const char *message)
 {
     static const char *const ways[] = {"read", "recv", "recvmsg", "poll", "select", "epoll_wait", "write"};

@@ -5,7 +5,7 @@ use crate::facts::Facts;
 use crate::support::{compile, Outcome, Run};
 
 fn run(arguments: &[&str], guarded: bool) -> Outcome {
-    let outcome = Run::new(compile("strangers"))
+    let outcome = Run::new(compile("unrelated_sockets"))
         .args(arguments)
         .guarded(guarded)
         .run();
