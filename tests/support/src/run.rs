@@ -335,7 +335,7 @@ fn kill_marked(mark: &str) {
             else {
                 continue;
             };
-            // A zombie's is empty, an unrelated process has closed it: both are not ours.
+            // A zombie's is empty, and another user's can't be read: both are not ours.
             let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
             if environment
                 .split(|byte| *byte == 0)
