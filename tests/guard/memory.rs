@@ -128,8 +128,9 @@ fn memcheck_finds_what_is_wrong() {
         "definitely lost",
     ] {
         checked.outcome.check(
-            ours.iter()
-                .any(|report| report.contains(sign) && report.contains("forkguard::broken")),
+            ours.iter().any(|report| {
+                report.contains(sign) && report.contains("forkguard::fault_injection")
+            }),
             &format!("{sign}: {ours:#?}"),
         );
     }
