@@ -35,7 +35,7 @@
 //! | [`auxv`] | what the kernel passes at the start |
 //! | [`memory`] | an allocator with a last reserve |
 //! | [`may_allocate`] | the token of code that may allocate and lock |
-//! | [`report`] | the logger behind the `log` facade |
+//! | [`logger`] | the logger behind the `log` facade |
 //! | [`policy`] | what the library does in this process: the flags that the constructor sets |
 //! | [`boundary`] | between a caller's code and ours: panics end here, forks are noticed |
 //! | [`peer`] | the other end of a socket, as text |
@@ -79,6 +79,7 @@ mod session;
 #[cfg(not(test))]
 mod boundary;
 mod epoll_fixups;
+mod logger;
 mod may_allocate;
 mod memory;
 #[cfg(not(test))]
@@ -86,7 +87,6 @@ mod observer;
 mod peer;
 #[cfg(not(test))]
 mod policy;
-mod report;
 mod sessions;
 mod tracker;
 

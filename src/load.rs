@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::vec::Vec;
 
-use crate::{auxv, bind, detector, fork, hooks, observer, policy, report, shims};
+use crate::{auxv, bind, detector, fork, hooks, logger, observer, policy, shims};
 use forkguard_proto::config::{self, Config, Policy};
 use forkguard_signal_safe::errno::Errno;
 use forkguard_signal_safe::processor;
@@ -72,7 +72,7 @@ fn start() {
         (Config::default(), Vec::new())
     };
     sink::start(config.level, config.format);
-    report::start();
+    logger::start();
     for complaint in complaints {
         log::warn!("{complaint}");
     }

@@ -7,8 +7,8 @@
 //! are redirected to trampolines to the shims ([`crate::shims`]), a set of its own
 //! for each libpq, so that a trampoline knows whose it is.
 
-pub(crate) mod calls;
 pub(crate) mod entry_points;
+pub(crate) mod methods;
 pub(crate) mod types;
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};

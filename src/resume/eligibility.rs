@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::libpq::calls::{CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
+use crate::libpq::methods::{CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::libpq::types::PGconn;
 use crate::libpq::{entry, Library};
 use crate::session::connection::Connection;

@@ -15,7 +15,7 @@ use super::replay;
 use super::replay::Replay;
 use super::reported_parameters::ReportedParameters;
 use crate::boundary::guarded;
-use crate::libpq::calls::{Notification, CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR};
+use crate::libpq::methods::{Notification, CONNECTION_OK, PQTRANS_IDLE, PQTRANS_INERROR};
 use crate::libpq::types::{NoticeReceiver, PGconn};
 use crate::libpq::Library;
 use crate::session::connection::{Connection, Inside};

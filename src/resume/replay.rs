@@ -13,7 +13,7 @@ use std::vec::Vec;
 
 use super::question::{Answer, Parent, Question};
 use crate::boundary::guarded;
-use crate::libpq::calls::{
+use crate::libpq::methods::{
     on_one_line, Parameters, COMMAND_OK, FATAL_ERROR, MESSAGE_PRIMARY, PIPELINE_SYNC, PQTRANS_IDLE,
     PQTRANS_INERROR, SINGLE_TUPLE, SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
 };

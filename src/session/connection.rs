@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::state::SessionState;
 use super::table::{Record, Table};
 use super::thread::frame;
-use crate::libpq::calls::{Notification, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
+use crate::libpq::methods::{Notification, PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::libpq::types::{NoticeReceiver, PGcancel, PGconn};
 use crate::libpq::Library;
 use crate::{policy, tracker};

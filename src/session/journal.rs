@@ -20,7 +20,7 @@ use super::loss::Loss;
 use super::owners;
 use super::set_config::{OwnedParameter, Parameters, Unbound};
 use super::REPORTED;
-use crate::libpq::calls::{PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
+use crate::libpq::methods::{PQTRANS_IDLE, PQTRANS_INERROR, PQTRANS_INTRANS};
 use crate::memory;
 use forkguard_sql::{
     self as statements, Calls, Cause, Mode, Name, Reason, Redefines, Routines, Temporaries, Touch,

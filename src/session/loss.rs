@@ -1,4 +1,4 @@
-//! Why one session is lost: a [`Reason`], and what it is about.
+//! Why one session is lost: a [`Reason`] (the list is `crates/sql/src/reason.rs`), and what it is about.
 
 use std::boxed::Box;
 use std::vec::Vec;

@@ -9,7 +9,7 @@ use std::boxed::Box;
 
 use super::request::Request;
 use crate::boundary::guarded;
-use crate::libpq::calls::COMMAND_OK;
+use crate::libpq::methods::COMMAND_OK;
 use crate::libpq::types::{PGconn, PGresult};
 use crate::libpq::Library;
 use crate::session::connection::{Connection, Inside};

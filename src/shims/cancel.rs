@@ -14,7 +14,7 @@ use super::call_real::real;
 use super::enter::{check_inherited, enter, Entered};
 use super::request::Request;
 use crate::boundary::{guarded, has_inherited_nothing, notice_fork};
-use crate::libpq::calls::CONNECTION_BAD;
+use crate::libpq::methods::CONNECTION_BAD;
 use crate::libpq::types::{PGcancel, PGcancelConn, PGconn, Text};
 use crate::libpq::Library;
 use crate::session::connection::{self, Connection, Eligibility, Role};

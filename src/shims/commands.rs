@@ -11,7 +11,7 @@ use super::call_real::real;
 use super::enter::{enter, failed_result, Entered};
 use super::request::Request;
 use crate::boundary::guarded;
-use crate::libpq::calls::{
+use crate::libpq::methods::{
     Parameters, COMMAND_OK, COPY_BOTH, COPY_IN, COPY_OUT, EMPTY_QUERY, NONFATAL_ERROR,
     PIPELINE_ABORTED, PIPELINE_SYNC, SINGLE_TUPLE, SQLSTATE, TUPLES_CHUNK, TUPLES_OK,
 };

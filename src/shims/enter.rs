@@ -4,7 +4,7 @@
 use super::answer;
 use super::request::Request;
 use crate::boundary::{guarded, has_inherited_nothing, notice_fork};
-use crate::libpq::calls::{CONNECTION_OK, FATAL_ERROR};
+use crate::libpq::methods::{CONNECTION_OK, FATAL_ERROR};
 use crate::libpq::types::{PGconn, PGresult};
 use crate::libpq::Library;
 use crate::resume::{check_eligibility, reconnect, Checked};

@@ -9,7 +9,7 @@ use std::boxed::Box;
 
 use super::call_real::real;
 use crate::boundary::{guarded, notice_fork};
-use crate::libpq::calls::CONNECTION_OK;
+use crate::libpq::methods::CONNECTION_OK;
 use crate::libpq::types::{NoticeReceiver, PGcancel, PGconn};
 use crate::libpq::Library;
 use crate::session::connection::{self, Connection};

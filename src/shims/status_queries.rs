@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::call_real::real;
 use super::enter::check_inherited;
 use crate::boundary::{has_inherited_nothing, notice_fork};
-use crate::libpq::calls::{Notification, CONNECTION_BAD, CONNECTION_OK, PQTRANS_UNKNOWN};
+use crate::libpq::methods::{Notification, CONNECTION_BAD, CONNECTION_OK, PQTRANS_UNKNOWN};
 use crate::libpq::types::{PGconn, Text};
 use crate::libpq::Library;
 use crate::policy;
