@@ -432,6 +432,9 @@ pub(crate) struct Outcome {
     pub after: Standing,
 }
 
+/// So many names of one `DROP` are followed.
+const NAMES_OF_A_DROP: usize = 64;
+
 /// Each comes after what the same statement redefines.
 fn note_temporaries(temporaries: Temporaries, into: &mut Vec<Effect>) {
     let own = |name: Name| name.to_vec().into_boxed_slice();
@@ -447,7 +450,10 @@ fn note_temporaries(temporaries: Temporaries, into: &mut Vec<Effect>) {
         Temporaries::Beside => into.push(Effect::MakeBesideTemporary),
         Temporaries::Altered => into.push(Effect::AlterTemporary),
         Temporaries::Dropped(dropped) => {
-            into.extend(dropped.names().map(|name| Effect::DropTemporary(own(name))));
+            // An effect takes fifty times the memory of its name in the text. Those beyond are not known to
+            // be gone, so a session that had such an object is lost.
+            let names = dropped.names().take(NAMES_OF_A_DROP);
+            into.extend(names.map(|name| Effect::DropTemporary(own(name))));
         }
         Temporaries::Discarded => into.push(Effect::DropTemporaries),
     }
@@ -1318,7 +1324,7 @@ impl Journal {
         });
         for effect in self.entries.iter_mut().chain(waiting) {
             if let Effect::Prepare(prepared) = effect {
-                prepared.is_redefined |= may_use(&prepared.text);
+                prepared.is_redefined = prepared.is_redefined || may_use(&prepared.text);
             }
         }
         self.unnamed.take_if(|(query, _)| may_use(query));

@@ -400,6 +400,32 @@ fn the_log_goes_on_in_a_daemons_folder_with_everything_closed() {
     outcome.check(text.lines().count() == 2, &text);
 }
 
+/// Where few descriptors are allowed, the log's still leaves 0, 1 and 2 to a program that opens them again.
+#[test]
+fn the_logs_descriptor_leaves_standard_input_free() {
+    let opened = |limit: &str, guarded: bool| {
+        let folder = folder();
+        let outcome = Run::new("sh")
+            .arg("-c")
+            .arg(format!(
+                "ulimit -n {limit}; exec python3 -c 'import os; print(os.open(\"/dev/null\", 0))' <&-"
+            ))
+            .folder(&folder)
+            .env("FORKGUARD_LOG_FILE", "log")
+            .guarded(guarded)
+            .run();
+        outcome.ok().check(
+            folder.path().join("log").exists() == guarded,
+            "a log's file",
+        );
+        outcome.stdout.clone()
+    };
+    for limit in ["1024", "256", "20"] {
+        assert_eq!(opened(limit, false), "0\n");
+        assert_eq!(opened(limit, true), "0\n", "{limit} descriptors");
+    }
+}
+
 /// Datagrams that have come, until one does not for so long.
 fn datagrams(socket: &UnixDatagram, patience_ms: u64) -> Vec<String> {
     let patience = std::time::Duration::from_millis(patience_ms);

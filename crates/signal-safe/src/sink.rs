@@ -56,8 +56,13 @@ fn open_file(path: &CStr) -> Result<(), Errno> {
     } else {
         sys::open_for_append(path)?
     };
-    FILE.adopt(sys::move_out_of_the_way(low).unwrap_or(low));
-    Ok(())
+    let fd = sys::move_out_of_the_way(low).unwrap_or(low);
+    if FILE.adopt(fd) {
+        return Ok(());
+    }
+    // It could not be found again, and the next line would open one more.
+    sys::close(fd);
+    Err(Errno::EPERM)
 }
 
 fn open_socket(path: &CStr) -> Result<core::ffi::c_int, Errno> {

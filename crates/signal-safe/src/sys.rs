@@ -384,9 +384,12 @@ fn limit(which: c_int, new: Option<&libc::rlimit64>) -> Result<libc::rlimit64, E
 const OUT_OF_THE_WAY: c_long = 300;
 
 /// Moves a descriptor of ours, close-on-exec, to where it is in nobody's way: the
-/// lowest free number would be the program's next. On failure it stays.
+/// lowest free number would be the program's next. Where so few are allowed, behind the
+/// shells' 10, or at least behind standard error. On failure it stays.
 pub fn move_out_of_the_way(fd: c_int) -> Result<c_int, Errno> {
-    let high = fcntl(fd, libc::F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)?;
+    let high = fcntl(fd, libc::F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)
+        .or_else(|_| fcntl(fd, libc::F_DUPFD_CLOEXEC, 11))
+        .or_else(|_| fcntl(fd, libc::F_DUPFD_CLOEXEC, 3))?;
     close(fd);
     Ok(high)
 }
