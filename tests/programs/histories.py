@@ -663,6 +663,9 @@ HISTORIES = {
     "temporary table in SQLAlchemy": (BACK, alchemy(lambda e: staged_too(e))),
     "temporary table, renamed and dropped": ("temporary_object", raw("CREATE TEMP TABLE t (a int)", "ALTER TABLE t RENAME TO u", "DROP TABLE u")),
     "temporary table, another dropped": ("temporary_object", raw("CREATE TEMP TABLE t (a int)", "DROP TABLE IF EXISTS public.t, u")),
+    "temporary table, dropped first of a hundred": (BACK, raw("CREATE TEMP TABLE t (a int)", "DROP TABLE IF EXISTS t, " + ", ".join(f"t{n}" for n in range(99)))),
+    # So many names are not followed.
+    "temporary table, dropped last of a hundred": ("temporary_object", raw("CREATE TEMP TABLE t (a int)", "DROP TABLE IF EXISTS " + ", ".join(f"t{n}" for n in range(99)) + ", t")),
     "temporary table, its drop rolled back": ("temporary_object", raw("CREATE TEMP TABLE t (a int)", "BEGIN", "DROP TABLE t", "ROLLBACK")),
     "temporary table that stays empty": ("temporary_object", raw("CREATE TEMP TABLE t (a int) ON COMMIT DELETE ROWS")),
     "temporary table in the way of a prepared statement": ("prepared_redefined", raw("PREPARE q AS SELECT name FROM things", "CREATE TEMP TABLE things (name int)", "DROP TABLE things")),
