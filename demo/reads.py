@@ -11,14 +11,9 @@ from celery import Celery
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import scoped_session, sessionmaker
 
-queue = os.environ["DEMO_QUEUE"]
-app = Celery("reads", broker="filesystem://")
-app.conf.broker_transport_options = {
-    "data_folder_in": queue,
-    "data_folder_out": queue,
-    "control_folder": f"{queue}/control",
-    "polling_interval": 0.02,
-}
+from broker import use_folder
+
+app = use_folder(Celery("reads"), os.environ["DEMO_QUEUE"])
 
 database = os.environ["DEMO_DATABASE"]
 Session = scoped_session(sessionmaker(bind=create_engine(database)))

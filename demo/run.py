@@ -25,6 +25,8 @@ from pathlib import Path
 
 from celery import Celery
 
+from broker import use_folder
+
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "target/demo"
 LIBRARY = Path(os.environ.get("FORKGUARD_LIBRARY", ROOT / "target/release/libforkguard.so"))
@@ -118,9 +120,7 @@ class Run:
         (home / "tmp").mkdir()
         journal = home / "journal"
 
-        folders = {"data_folder_in": str(queue), "data_folder_out": str(queue), "control_folder": f"{queue}/control"}
-        sender = Celery(broker="filesystem://")
-        sender.conf.broker_transport_options = folders
+        sender = use_folder(Celery(), queue)
         for number in range(tasks):
             # From an answer that fits one read to one that takes several (a TLS record holds
             # 16 KiB, libpq's buffer begins with as much).

@@ -10,15 +10,9 @@ import os
 from celery import Celery
 from sqlalchemy import create_engine, text
 
-# No broker to install: the queue is a folder.
-queue = os.environ["DEMO_QUEUE"]
-app = Celery("tasks", broker="filesystem://")
-app.conf.broker_transport_options = {
-    "data_folder_in": queue,
-    "data_folder_out": queue,
-    "control_folder": f"{queue}/control",
-    "polling_interval": 0.02,
-}
+from broker import use_folder
+
+app = use_folder(Celery("tasks"), os.environ["DEMO_QUEUE"])
 
 engine = create_engine(os.environ["DEMO_DATABASE"], pool_size=3)
 

@@ -15,6 +15,7 @@ import time
 
 from celery import Celery
 
+from broker import use_folder
 from facts import say
 
 folder, tasks, seconds = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -23,12 +24,7 @@ queue, journal = folder / "queue", folder / "journal"
 os.environ |= {"DEMO_QUEUE": str(queue), "DEMO_JOURNAL": str(journal)}
 
 # Not the victim's own app: its module connects when it is imported.
-sender = Celery(broker="filesystem://")
-sender.conf.broker_transport_options = {
-    "data_folder_in": str(queue),
-    "data_folder_out": str(queue),
-    "control_folder": f"{queue}/control",
-}
+sender = use_folder(Celery(), queue)
 for number in range(tasks):
     sender.send_task("tasks.times_seven", [number, (10, 3_000, 20_000)[number % 3]], ignore_result=True)
 sender.close()
