@@ -192,20 +192,28 @@ impl Cluster {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Waits until the log since the mark holds the text. A server notices a client's end some
-    /// milliseconds late; ten seconds is a loaded machine.
+    /// Waits until the log since the mark holds the text.
     #[track_caller]
     pub fn wait_for_log(&self, mark: u64, text: &str) -> String {
+        self.wait_for_log_that(mark, &format!("no {text:?}"), |log| log.contains(text))
+    }
+
+    /// Waits until the log since the mark is as wanted, or fails and says `lack`. A server notices a
+    /// client's end some milliseconds late; ten seconds is a loaded machine.
+    #[track_caller]
+    pub(super) fn wait_for_log_that(
+        &self,
+        mark: u64,
+        lack: &str,
+        is_so: impl Fn(&str) -> bool,
+    ) -> String {
         let end = Instant::now() + Duration::from_secs(10);
         loop {
             let log = self.log_since(mark);
-            if log.contains(text) {
+            if is_so(&log) {
                 return log;
             }
-            assert!(
-                Instant::now() < end,
-                "no {text:?} in the server's log:\n{log}"
-            );
+            assert!(Instant::now() < end, "{lack} in the server's log:\n{log}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -2,7 +2,6 @@
 
 use super::Cluster;
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
 
 /// What a server logs where two clients have spoken into one session, or a client has left it
 /// in the middle of a message.
@@ -44,22 +43,13 @@ impl Cluster {
     #[track_caller]
     pub fn wait_for_end(&self, mark: u64, backends: &[u64]) -> String {
         assert!(!backends.is_empty());
-        // Ten seconds: a server notices a client's end some milliseconds late.
-        let end = Instant::now() + Duration::from_secs(10);
-        loop {
-            let log = self.log_since(mark);
+        let lack = format!("no end of sessions {backends:?}");
+        self.wait_for_log_that(mark, &lack, |log| {
             let gone = |backend: &u64| {
-                of_backend(&log, *backend).any(|line| line.contains("disconnection: session time"))
+                of_backend(log, *backend).any(|line| line.contains("disconnection: session time"))
             };
-            if backends.iter().all(gone) {
-                return log;
-            }
-            assert!(
-                Instant::now() < end,
-                "sessions {backends:?} do not end:\n{log}"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            backends.iter().all(gone)
+        })
     }
 
     /// Fails if a backend's client has left it in the middle of a message, or was two.
