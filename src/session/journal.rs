@@ -437,14 +437,13 @@ const NAMES_OF_A_DROP: usize = 64;
 
 /// Each comes after what the same statement redefines.
 fn note_temporaries(temporaries: Temporaries, into: &mut Vec<Effect>) {
-    let own = |name: Name| name.to_vec().into_boxed_slice();
     match temporaries {
         Temporaries::Same => {}
         Temporaries::Made {
             name,
             on_commit_drop,
         } => into.push(Effect::MakeTemporary {
-            name: own(name),
+            name: owned(&name),
             on_commit_drop,
         }),
         Temporaries::Beside => into.push(Effect::MakeBesideTemporary),
@@ -453,7 +452,7 @@ fn note_temporaries(temporaries: Temporaries, into: &mut Vec<Effect>) {
             // An effect takes fifty times the memory of its name in the text. Those beyond are not known to
             // be gone, so a session that had such an object is lost.
             let names = dropped.names().take(NAMES_OF_A_DROP);
-            into.extend(names.map(|name| Effect::DropTemporary(own(name))));
+            into.extend(names.map(|name| Effect::DropTemporary(owned(&name))));
         }
         Temporaries::Discarded => into.push(Effect::DropTemporaries),
     }
@@ -1113,7 +1112,7 @@ impl Journal {
                 match statement.redefines {
                     Redefines::Nothing => {}
                     Redefines::Named(name) => {
-                        let name = name.to_vec().into_boxed_slice();
+                        let name = owned(&name);
                         let name = (!may_be_cut(&name)).then_some(name);
                         effects.effects.push(Effect::Redefine(name));
                     }
@@ -1153,7 +1152,7 @@ impl Journal {
             let Some(name) = name else {
                 return Err(Reason::NameInDoubt.into());
             };
-            let known = name.to_vec().into_boxed_slice();
+            let known = owned(&name);
             if self.functions.contains(&known) {
                 continue;
             }
@@ -1170,7 +1169,7 @@ impl Journal {
             Routines::Same => {}
             Routines::Dropped => self.drops_routines = true,
             Routines::Made(name) => {
-                let made = name.to_vec().into_boxed_slice();
+                let made = owned(&name);
                 if !self.routines.contains(&made) {
                     self.bytes += made.len() + OVERHEAD;
                     self.routines.push(made);

@@ -295,13 +295,7 @@ fn log_report(parent: c_int, report: &Report) {
     }
     if report.already_dead > 0 {
         sink::say(Level::Info, |line| {
-            line.push(b"inherited ")
-                .push_number(report.already_dead as i64);
-            line.push(if report.already_dead == 1 {
-                b" PostgreSQL connection"
-            } else {
-                b" PostgreSQL connections"
-            });
+            push_connections(line, b"inherited ", report.already_dead);
             line.push(b" that process ")
                 .push_number(i64::from(parent))
                 .push(b" had inherited itself: dead there, and dead here");
@@ -355,13 +349,7 @@ const CONNECTING: PeerText = {
 };
 
 fn push_abandoned(line: &mut Line, parent: c_int, report: &Report) {
-    line.push(b"abandoned ")
-        .push_number(report.abandoned as i64);
-    line.push(if report.abandoned == 1 {
-        b" PostgreSQL connection"
-    } else {
-        b" PostgreSQL connections"
-    });
+    push_connections(line, b"abandoned ", report.abandoned);
     line.push(b" inherited from process ")
         .push_number(i64::from(parent))
         .push(b": descriptor");
@@ -412,6 +400,16 @@ fn push_event(line: &mut Line, event: &[u8], parent: c_int, count: u64) {
     line.string("event", event)
         .number("count", count as i64)
         .number("parent", i64::from(parent));
+}
+
+/// Begins a line about what became of so many connections.
+fn push_connections(line: &mut Line, became: &[u8], count: u64) {
+    line.push(became).push_number(count as i64);
+    line.push(if count == 1 {
+        b" PostgreSQL connection"
+    } else {
+        b" PostgreSQL connections"
+    });
 }
 
 /// Begins a warning about `count` connections.
